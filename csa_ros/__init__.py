@@ -1,0 +1,21 @@
+"""
+Open-vocabulary semantic segmentation of camera images, for ROS 2 and without it.
+
+`Segmenter` and `Vocabulary` are imported on first use, so that `import csa_ros` stays cheap and
+needs neither torch nor rclpy.
+"""
+
+import importlib
+
+_HOMES = {'Segmenter': 'csa_ros.segmenter', 'Vocabulary': 'csa_ros.vocabulary'}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__():
+    return sorted([*globals(), *_HOMES])

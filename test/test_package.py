@@ -1,0 +1,99 @@
+"""The package as others see it: its manifest, and what an installation of it holds."""
+
+import ast
+import importlib.util
+from pathlib import Path
+import runpy
+
+from catkin_pkg.package import parse_package
+import pytest
+import setuptools
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def setup_arguments(monkeypatch):
+    """Return what setup.py hands to setuptools."""
+    arguments = {}
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(setuptools, 'setup', lambda **values: arguments.update(values))
+    runpy.run_path(str(ROOT / 'setup.py'))
+    return arguments
+
+
+@pytest.fixture(scope='module')
+def manifest():
+    warnings = []
+    package = parse_package(str(ROOT), warnings=warnings)
+    package.validate(warnings=warnings)
+    assert not warnings
+    return package
+
+
+def test_manifest_is_an_ament_python_package_with_a_licence(manifest):
+    assert manifest.package_format == 3
+    assert manifest.get_build_type() == 'ament_python'
+    assert [str(name) for name in manifest.licenses] == ['Apache-2.0']
+    assert 'Apache License' in (ROOT / manifest.licenses[0].file).read_text()
+
+
+def test_manifest_and_setup_agree(manifest, setup_arguments):
+    assert setup_arguments['name'] == manifest.name
+    assert setup_arguments['version'] == manifest.version
+    assert setup_arguments['license'] == str(manifest.licenses[0])
+    assert setup_arguments['maintainer_email'] == manifest.maintainers[0].email
+
+
+def test_manifest_names_every_ros_package_that_is_imported(manifest):
+    """What ROS provides is named in package.xml; what pip provides is named in setup.py."""
+    ros = {'ament_index_python', 'cv_bridge', 'launch', 'launch_ros', 'rclpy'}
+    used = {name for path in [*ROOT.glob('csa_ros/**/*.py'), *ROOT.glob('launch/*.py')]
+            for name in imported(path) if name in ros or name.endswith(('_msgs', '_interfaces'))}
+    assert 'rclpy' in used
+    assert used <= {depend.name for depend in manifest.exec_depends}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split('.')[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.split('.')[0]
+
+
+def test_every_file_of_the_package_is_installed(setup_arguments):
+    installed = {Path(source): target
+                 for target, sources in setup_arguments['data_files'] for source in sources}
+    folders = {'bin': 'lib/csa_ros', 'launch': 'share/csa_ros/launch',
+               'config': 'share/csa_ros/config',
+               'config/vocabularies': 'share/csa_ros/config/vocabularies'}
+    expected = {path.relative_to(ROOT): target for folder, target in folders.items()
+                for path in (ROOT / folder).iterdir() if path.is_file()}
+    expected[Path('package.xml')] = 'share/csa_ros'
+    expected[Path('resource/csa_ros')] = 'share/ament_index/resource_index/packages'
+    assert installed == expected
+
+
+def test_every_python_package_is_installed(setup_arguments):
+    modules = {path.parent.relative_to(ROOT) for path in ROOT.glob('csa_ros/**/*.py')}
+    assert {Path(*name.split('.')) for name in setup_arguments['packages']} == modules
+
+
+def test_weights_are_installed(setup_arguments):
+    weights = ROOT / 'csa_ros/demo/weights'
+    patterns = setup_arguments['package_data']['csa_ros.demo']
+    installed = {path for pattern in patterns for path in (weights.parent).glob(pattern)}
+    assert installed == set(weights.iterdir()) != set()
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'bin').iterdir()), ids=lambda path: path.name)
+def test_executables_start_a_main_that_exists(path):
+    # From the path, so that the active virtual environment's packages are seen.
+    assert path.read_text().startswith('#!/usr/bin/env python3\n')
+    assert path.stat().st_mode & 0o111 == 0o111
+    source, = (node for node in ast.parse(path.read_text()).body
+               if isinstance(node, ast.ImportFrom))
+    assert [alias.name for alias in source.names] == ['main']
+    module = ast.parse(Path(importlib.util.find_spec(source.module).origin).read_text())
+    assert 'main' in {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
