@@ -1,0 +1,241 @@
+"""The words a picture is segmented by: parsing, class ids, colours and the legend."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+import unicodedata
+
+from csa_ros import draw
+import numpy as np
+import yaml
+
+UNKNOWN = 255
+MAX_CLASSES = 255
+MAX_QUERIES = 1024
+MAX_WORD_LENGTH = 100
+
+DEFAULT_VOCABULARY = (
+    'sky',
+    'road',
+    'pavement|sidewalk',
+    'grass',
+    'building|house',
+    'tree',
+    'car',
+    'bus',
+    'truck',
+    'person|pedestrian',
+    'bicycle|bike',
+    'traffic light',
+    'traffic cone',
+)
+
+_RESERVED = ',|=[]{}'
+_QUOTE = ('YAML reads bare numbers and yes, no, on, off, true and false as other types: quote '
+          'such words, as in "[road, \'no\', \'1\']"')
+
+
+class VocabularyError(ValueError):
+    """A vocabulary that cannot be used; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One class: the name that is shown and the queries that are looked for."""
+
+    name: str
+    queries: tuple[str, ...]
+
+    def __post_init__(self):
+        """Tidy and check every word; raise VocabularyError for the first bad one."""
+        object.__setattr__(self, 'name', _tidy(self.name))
+        object.__setattr__(self, 'queries', tuple(_tidy(query) for query in self.queries))
+        if not self.queries:
+            raise VocabularyError(
+                f'class {self.name!r} has no query; give at least one, such as its own name')
+        for word in (self.name, *self.queries):
+            _check_word(word, self.spec)
+
+    @classmethod
+    def parse(cls, text: str) -> 'Entry':
+        """
+        Read `name`, `name|synonym|synonym` or `name=query|query`.
+
+        Spaces around words are dropped, and those inside collapse to one. Raises VocabularyError.
+        """
+        name, equals, queries = text.partition('=')
+        words = tuple((queries if equals else text).split('|'))
+        return cls(name if equals else words[0], words)
+
+    @property
+    def spec(self) -> str:
+        """Return the canonical form of the entry; `Entry.parse` reads it back."""
+        queries = '|'.join(self.queries)
+        return queries if self.queries[0] == self.name else f'{self.name}={queries}'
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """
+    Up to 255 classes; a class's id is its position in `entries`.
+
+    Immutable and hashable. Names, and queries over all classes, differ in more than case.
+    """
+
+    entries: tuple[Entry, ...]
+
+    def __post_init__(self):
+        """Check what one entry cannot know about the others; raise VocabularyError."""
+        if not self.entries:
+            raise VocabularyError('the vocabulary is empty; give at least one word, such as road')
+        if len(self) > MAX_CLASSES:
+            raise VocabularyError(
+                f'{len(self)} classes are more than the {MAX_CLASSES} that fit in an 8-bit label '
+                f'image; drop classes from {self.names[MAX_CLASSES]!r} on, or merge some with |')
+        if len(self.queries) > MAX_QUERIES:
+            raise VocabularyError(
+                f'{len(self.queries)} queries in all are more than {MAX_QUERIES}; drop synonyms')
+        self._check_unique()
+
+    @classmethod
+    def parse(cls, spec: str | Sequence[str]) -> 'Vocabulary':
+        """
+        Read a list of entries, or one string of entries with commas between them.
+
+        Each entry is `name`, `name|synonym|synonym`, or `name=query|query` when the name itself
+        is no query. A string in brackets is read as a YAML list of strings: `ros2 param set`
+        sends a list as one string when YAML takes some members for numbers or booleans.
+        Raises VocabularyError with the entry, the limit and the next step.
+        """
+        texts = _split(spec)
+        for position, text in enumerate(texts, 1):
+            if not text.strip():
+                raise VocabularyError(
+                    f'entry {position} of {len(texts)} is empty; drop the extra comma or fill in '
+                    'the word')
+        return cls(tuple(Entry.parse(text) for text in texts))
+
+    def __len__(self) -> int:
+        """Return the number of classes."""
+        return len(self.entries)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Class names in id order."""
+        return tuple(entry.name for entry in self.entries)
+
+    @cached_property
+    def queries(self) -> tuple[str, ...]:
+        """Return the queries of all classes, flat, in id order."""
+        return tuple(query for entry in self.entries for query in entry.queries)
+
+    @cached_property
+    def query_class(self) -> np.ndarray:
+        """Class id of each query: (Q,) int64, read-only."""
+        sizes = [len(entry.queries) for entry in self.entries]
+        return _read_only(np.repeat(np.arange(len(self), dtype=np.int64), sizes))
+
+    @cached_property
+    def colors(self) -> np.ndarray:
+        """Colour of each class: (C, 3) uint8 RGB, read-only."""
+        return _read_only(draw.palette(self.names))
+
+    @property
+    def spec(self) -> list[str]:
+        """Return the entries in canonical form; `Vocabulary.parse` reads them back."""
+        return [entry.spec for entry in self.entries]
+
+    def legend(self, version: int, model: str) -> dict:
+        """Return what a consumer of label images needs to know, ready for `json.dumps`."""
+        return {
+            'version': version,
+            'model': model,
+            'unknown_id': UNKNOWN,
+            'classes': [
+                {'id': i, 'name': entry.name, 'queries': list(entry.queries),
+                 'color': color.tolist()}
+                for i, (entry, color) in enumerate(zip(self.entries, self.colors))
+            ],
+        }
+
+    def _check_unique(self):
+        names = {}
+        owners = {}
+        for entry in self.entries:
+            first = names.get(entry.name.casefold())
+            if first:
+                raise VocabularyError(
+                    f'{first.spec!r} and {entry.spec!r} are both named {entry.name!r}; rename or '
+                    'drop one')
+            names[entry.name.casefold()] = entry
+            for query in entry.queries:
+                owner = owners.get(query.casefold())
+                if owner:
+                    raise VocabularyError(
+                        f'query {query!r} of entry {entry.spec!r} is already in {owner.spec!r}, '
+                        'so its class would be ambiguous; keep it once')
+                owners[query.casefold()] = entry
+
+
+def _split(spec) -> list[str]:
+    """Return the raw entries of any form of vocabulary."""
+    if isinstance(spec, str):
+        return _split_text(spec)
+    if not isinstance(spec, Sequence):
+        raise VocabularyError(
+            f'a vocabulary is a list of words or one comma-separated string, not {spec!r}; '
+            + _QUOTE)
+    for item in spec:
+        if not isinstance(item, str):
+            raise VocabularyError(f'entry {item!r} is a {type(item).__name__}, not text; {_QUOTE}')
+    return list(spec)
+
+
+def _split_text(text: str) -> list[str]:
+    text = text.strip()
+    if not text.startswith('['):
+        return text.split(',') if text else []
+    try:
+        entries = yaml.load(text, yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise VocabularyError(
+            f'{_shorten(text)!r} starts a list that YAML cannot read; close the bracket and every '
+            'quote, or leave the brackets out') from error
+    if all(isinstance(entry, str) for entry in entries):
+        return entries
+    raise VocabularyError(
+        f'{_shorten(text)!r} holds lists or mappings; give one flat list of words')
+
+
+def _check_word(word: str, entry: str):
+    """Refuse a name or query that could not be shown, searched for or written back."""
+    where = f'in entry {_shorten(entry)!r}'
+    if not word:
+        raise VocabularyError(
+            f'empty name or query {where}; drop the extra | or =, or fill in the word')
+    if len(word) > MAX_WORD_LENGTH:
+        raise VocabularyError(
+            f'{_shorten(word)!r} {where} has {len(word)} characters, more than '
+            f'{MAX_WORD_LENGTH}; shorten it')
+    if not word.isprintable():
+        raise VocabularyError(
+            f'{word!r} {where} holds a control or invisible character; type the word again')
+    reserved = sorted(set(word) & set(_RESERVED))
+    if reserved:
+        raise VocabularyError(
+            f'{word!r} {where} holds {" ".join(reserved)}; write name, name|synonym or '
+            'name=query|query, with commas only between entries')
+
+
+def _tidy(word: str) -> str:
+    """Collapse spaces and compose accents, so that equal words are equal strings."""
+    return ' '.join(unicodedata.normalize('NFC', word).split())
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 60 else f'{text[:57]}...'
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
