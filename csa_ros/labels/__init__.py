@@ -1,0 +1,1 @@
+"""From patch features and text features to labels: windows, their merge, the decision."""

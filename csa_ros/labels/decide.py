@@ -1,0 +1,132 @@
+"""
+From logits to labels and confidences, by SCLIP's rule, without an array of probabilities.
+
+SCLIP takes the softmax over all queries, the largest probability within each class, and the
+largest of those. Softmax keeps the order of logits, so the winning query's class is the label and
+its probability is 1 / sum(exp(scale * (logits - largest))): two reductions over the queries,
+done for a band of rows at a time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+import math
+
+from csa_ros.vocabulary import MAX_CLASSES, UNKNOWN
+import torch
+from torch import Tensor
+
+# Logits a band holds at most: on a CPU, few enough to stay in a core's second-level cache.
+_BAND_LOGITS = {'cpu': 2 ** 18}
+_BAND_LOGITS_ELSEWHERE = 2 ** 25
+
+
+@dataclass(frozen=True)
+class Decision:
+    """
+    What every pixel shows: two (H, W) uint8 tensors on the device of the logits.
+
+    `labels` holds class ids, or UNKNOWN (255) where the winner's probability is below the
+    threshold. `confidence` is round(255 * probability of the winning class), also where unknown.
+    """
+
+    labels: Tensor
+    confidence: Tensor
+
+
+def decide(
+    logits: Tensor,
+    query_class: Tensor,
+    num_classes: int,
+    logit_scale: float,
+    unknown_threshold: float = 0.0,
+    min_area: float = 0.0,
+) -> Decision:
+    """
+    Decide the class of every pixel; nothing here waits for the device.
+
+    The first of equal classes wins, whatever the order of the queries.
+
+    :param logits: (Q, H, W) cosines of pixels and queries, any float dtype and memory layout.
+    :param query_class: (Q,) int64 class id of each query, in any order, on the same device;
+        every class from 0 to num_classes - 1 has a query.
+    :param num_classes: at most 255; the id 255 means unknown.
+    :param logit_scale: what cosines are multiplied by before the softmax, above 0.
+    :param unknown_threshold: pixels whose winner is less probable become UNKNOWN. Where SCLIP's
+        `prob_thd` writes class 0, this does not.
+    :param min_area: SCLIP's `area_thd`: with class 0 the background, a class that wins at most
+        this share of all foreground pixels is dropped, and its pixels go to the most probable
+        class that is left (at the probability it had). 0 switches the rule off.
+    :raises ValueError: if shapes or num_classes do not fit.
+    """
+    _check(logits, query_class, num_classes)
+    class_ids = query_class.float()[:, None, None]
+    sharpness = logit_scale * math.log2(math.e)
+    labels = torch.empty(logits.shape[1:], dtype=torch.uint8, device=logits.device)
+    probability = torch.empty(logits.shape[1:], device=logits.device)
+    for rows, band in _bands(logits):
+        below = band - band.amax(0)
+        labels[rows] = _winning_class(below, class_ids)
+        probability[rows] = 1 / _exp2(below, sharpness).sum(0)
+    if min_area > 0:
+        dropped = _too_small(labels, num_classes, min_area)[query_class][:, None, None]
+        for rows, band in _bands(logits):
+            largest = band.amax(0)
+            band = band.masked_fill(dropped, -math.inf)
+            largest_left = band.amax(0)
+            labels[rows] = _winning_class(band - largest_left, class_ids)
+            probability[rows] *= _exp2(largest_left - largest, sharpness)
+    # Not `probability < threshold`: logits that are no numbers must become unknown as well.
+    labels.masked_fill_(~(probability >= unknown_threshold), UNKNOWN)
+    confidence = probability.nan_to_num_(0).mul_(255).round_().to(torch.uint8)
+    return Decision(labels, confidence)
+
+
+def _bands(logits: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield bands of rows, and their logits in float32."""
+    queries, height, width = logits.shape
+    budget = _BAND_LOGITS.get(logits.device.type, _BAND_LOGITS_ELSEWHERE)
+    step = max(budget // (queries * width), 1)
+    for top in range(0, height, step):
+        rows = slice(top, top + step)
+        yield rows, logits[:, rows].float()
+
+
+def _winning_class(below: Tensor, class_ids: Tensor) -> Tensor:
+    """
+    Return the smallest class among the queries whose distance to the largest logit is 0.
+
+    Moving every other query's class up by 256 makes that a minimum, which torch finds 4 times
+    faster on a CPU than a maximum with its index (60 queries, 640 x 480 pixels).
+
+    :param below: (Q, H, W) logits less the largest of their pixel.
+    :param class_ids: (Q, 1, 1) float32.
+    :returns: (H, W) float32.
+    """
+    return torch.sub(class_ids, below.sign(), alpha=256).amin(0)
+
+
+def _exp2(exponents: Tensor, factor: float) -> Tensor:
+    """Return 2 ** (factor * exponents), in place; on a CPU exp2 is 3 times faster than exp."""
+    return exponents.mul_(factor).exp2_()
+
+
+def _too_small(labels: Tensor, num_classes: int, min_area: float) -> Tensor:
+    """Return which classes win at most `min_area` of the foreground: (num_classes,) bool."""
+    # Counted by scatter_add_ because bincount waits for a GPU.
+    winners = labels.flatten().long()
+    areas = torch.zeros(UNKNOWN + 1, dtype=torch.int64, device=labels.device)
+    areas.scatter_add_(0, winners, torch.ones_like(winners))
+    areas = areas[:num_classes]
+    small = areas <= min_area * areas[1:].sum()
+    small[0] = False
+    return small
+
+
+def _check(logits: Tensor, query_class: Tensor, num_classes: int):
+    """Raise ValueError for shapes that do not fit."""
+    if logits.ndim != 3 or 0 in logits.shape or query_class.shape != logits.shape[:1]:
+        raise ValueError(
+            f'logits have the shape {tuple(logits.shape)} and query_class '
+            f'{tuple(query_class.shape)}; expected (Q, H, W) and (Q,), none of them 0')
+    if not 1 <= num_classes <= MAX_CLASSES:
+        raise ValueError(f'num_classes is {num_classes}; it must be from 1 to {MAX_CLASSES}')

@@ -1,0 +1,81 @@
+"""Where the sliding windows of a frame lie, and cutting them out."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class WindowPlan:
+    """
+    The windows of one frame size: a grid of equal rectangles, in pixels.
+
+    `height` and `width` are those of the frame that is cut (after resizing to the short side),
+    `crop_height` and `crop_width` those of every window. Windows start at every pair of
+    `tops` and `lefts` and are counted row by row.
+    """
+
+    height: int
+    width: int
+    crop_height: int
+    crop_width: int
+    tops: tuple[int, ...]
+    lefts: tuple[int, ...]
+
+
+def plan_windows(height: int, width: int, crop: int, stride: int) -> WindowPlan:
+    """
+    Plan square windows of `crop` pixels every `stride` pixels, as SCLIP does.
+
+    The last window of a row or column is shifted back to end at the border. Along a side that is
+    shorter than `crop` there is one window, as long as that side.
+
+    :raises ValueError: for a length below 1, and for `stride` above `crop`, which leaves gaps.
+    """
+    for name, value in (('height', height), ('width', width), ('crop', crop), ('stride', stride)):
+        if value < 1:
+            raise ValueError(f'{name} is {value} pixels; it must be at least 1')
+    if stride > crop:
+        raise ValueError(
+            f'stride {stride} is larger than crop {crop}, so that pixels between two windows '
+            f'would get no label; choose a stride from 1 to {crop}')
+    return WindowPlan(
+        height, width, min(height, crop), min(width, crop),
+        _starts(height, crop, stride), _starts(width, crop, stride))
+
+
+def plan_whole(height: int, width: int) -> WindowPlan:
+    """
+    Plan one window that is the whole frame.
+
+    :raises ValueError: for a length below 1.
+    """
+    longest = max(height, width)
+    return plan_windows(height, width, longest, longest)
+
+
+def cut(frame: Tensor, plan: WindowPlan) -> Tensor:
+    """
+    Cut the windows of `plan` out of a batch of frames.
+
+    :param frame: (B, C, H, W), H and W as planned; any dtype and device.
+    :returns: (B * windows, C, crop_height, crop_width), a copy: all windows of the first frame
+        row by row, then those of the next.
+    :raises ValueError: if the frames have another size than the plan.
+    """
+    if frame.shape[-2:] != (plan.height, plan.width):
+        raise ValueError(
+            f'frames are {frame.shape[-2]} x {frame.shape[-1]} (height x width), the plan is for '
+            f'{plan.height} x {plan.width}; resize them or plan again')
+    windows = [
+        frame[:, :, top:top + plan.crop_height, left:left + plan.crop_width]
+        for top in plan.tops for left in plan.lefts]
+    return torch.stack(windows, dim=1).flatten(0, 1)
+
+
+def _starts(side: int, crop: int, stride: int) -> tuple[int, ...]:
+    """Return where the windows along one side start."""
+    last = max(side - crop, 0)
+    count = (last + stride - 1) // stride + 1
+    return tuple(min(index * stride, last) for index in range(count))
