@@ -1,0 +1,1 @@
+"""The model side: pixels to patch features, words to text features."""

@@ -1,0 +1,54 @@
+"""
+Which self-attention a vision transformer runs, and in which block.
+
+Each entry of `ATTENTION` runs all the blocks of a tower: the variants differ in what they do with
+the last block, or with several of them. The variants are named after the papers they come from:
+`csa` is Correlative Self-Attention (SCLIP, arXiv 2312.01597), `vanilla` is CLIP as trained.
+"""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+
+from torch import nn
+from torch import Tensor
+from torch.nn import functional as F
+
+Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
+RunBlocks = Callable[[Sequence[nn.Module], Tensor], Tensor]
+
+
+def _self_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+def _correlative(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    # The paper's attention map is a sum, softmax(qq') + softmax(kk'), whose rows add up to 2. It
+    # is linear in v, so that two fused calls give it without ever holding the map.
+    return F.scaled_dot_product_attention(q, q, v) + F.scaled_dot_product_attention(k, k, v)
+
+
+def _attend(attention: nn.MultiheadAttention, x: Tensor, mix: Mix) -> Tensor:
+    qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
+    q, k, v = qkv.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    return attention.out_proj(mix(q, k, v).transpose(1, 2).flatten(2))
+
+
+def _run_block(block: nn.Module, x: Tensor, mix: Mix) -> Tensor:
+    x = x + block.ls_1(_attend(block.attn, block.ln_1(x), mix))
+    return x + block.ls_2(block.mlp(block.ln_2(x)))
+
+
+def _with_last_block(mix: Mix) -> RunBlocks:
+    def run_blocks(blocks: Sequence[nn.Module], x: Tensor) -> Tensor:
+        for block in blocks[:-1]:
+            x = _run_block(block, x, _self_attention)
+        return _run_block(blocks[-1], x, mix)
+
+    return run_blocks
+
+
+# Each: (residual attention blocks, tokens (N, 1 + patches, width)) -> tokens of the same shape.
+ATTENTION: dict[str, RunBlocks] = {
+    'csa': _with_last_block(_correlative),
+    'vanilla': _with_last_block(_self_attention),
+}

@@ -1,0 +1,200 @@
+"""Words to text features: prompt ensembles, cached in memory and on disk."""
+
+from collections.abc import Sequence
+import hashlib
+import json
+import os
+from pathlib import Path
+import tempfile
+import threading
+import warnings
+
+from csa_ros.model.backbone import Backbone
+import numpy as np
+import open_clip
+from open_clip.model import text_global_pool
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+TEMPLATES = {
+    'imagenet80': tuple(fill('{}') for fill in open_clip.OPENAI_IMAGENET_TEMPLATES),
+    'simple': ('a photo of a {}.',),
+}
+# Enough to keep a GPU busy, little enough for the memory of a small one.
+PROMPTS_PER_BATCH = 320
+# About 8 MB at 512 floats each; no vocabulary comes near it.
+MEMORY_ENTRIES = 4096
+
+
+class PromptError(ValueError):
+    """Prompt templates or queries cannot be used; the message says why."""
+
+
+def templates(prompts: str | Sequence[str]) -> tuple[str, ...]:
+    """
+    Return the templates of a prompt ensemble, each with one `{}` for the query.
+
+    `prompts` is a key of TEMPLATES, one template, or a list of templates. `imagenet80` are CLIP's
+    80 ImageNet templates, `simple` is 'a photo of a {}.'. Raises PromptError otherwise.
+    """
+    if isinstance(prompts, str):
+        if prompts in TEMPLATES:
+            return TEMPLATES[prompts]
+        prompts = [prompts]
+    if not prompts:
+        raise PromptError(f'no prompt templates: use {_choices()}')
+    for template in prompts:
+        if not isinstance(template, str) or template.count('{}') != 1:
+            raise PromptError(f"prompt template {template!r} must hold '{{}}' exactly once, where "
+                              f'the query goes; or use {_choices()}')
+    return tuple(prompts)
+
+
+def _choices() -> str:
+    return ', '.join(map(repr, TEMPLATES))
+
+
+def default_cache_dir() -> Path:
+    """Return the folder for text features: `$XDG_CACHE_HOME/csa_ros`, as a rule ~/.cache."""
+    base = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    return Path(base) / 'csa_ros'
+
+
+class TextEncoder:
+    """
+    Encodes queries with the text tower of a backbone.
+
+    What was encoded once is kept: in memory, and in `cache_dir` (None: `default_cache_dir()`) as
+    one small file a query, shared by all processes. A folder that cannot be written is no error.
+    """
+
+    def __init__(self, backbone: Backbone, cache_dir: Path | None = None) -> None:
+        self._backbone = backbone
+        self._memory: dict[tuple[tuple[str, ...], str], Tensor] = {}
+        self._memory_lock = threading.Lock()
+        self._disk = _DiskCache((cache_dir or default_cache_dir()) / 'text')
+
+    def encode(self, queries: Sequence[str], prompts: str | Sequence[str] = 'imagenet80'
+               ) -> Tensor:
+        """
+        Return one feature a query, (Q, D) float32 of length 1, on the backbone's device.
+
+        Each prompt is encoded and normalised, the prompts of a query are averaged, and the mean is
+        normalised again, as in CLIP's and SCLIP's evaluation. Only queries that are not in a
+        cache reach the tower. Raises PromptError for bad templates and for a query whose prompts
+        are longer than the tower can read. May run beside other work in another thread.
+        """
+        ensemble = templates(prompts)
+        features = {query: self._recall(ensemble, query) for query in queries}
+        missing = [query for query, feature in features.items() if feature is None]
+        for query in missing:
+            self._check_length(ensemble, query)
+        batch = max(PROMPTS_PER_BATCH // len(ensemble), 1)
+        for start in range(0, len(missing), batch):
+            chunk = missing[start:start + batch]
+            for query, feature in zip(chunk, self._encode_queries(ensemble, chunk)):
+                self._remember(ensemble, query, feature)
+                self._disk.write(self._key(ensemble, query), feature.cpu().numpy())
+                features[query] = feature
+        return torch.stack([features[query] for query in queries])
+
+    def _recall(self, ensemble: tuple[str, ...], query: str) -> Tensor | None:
+        with self._memory_lock:
+            feature = self._memory.get((ensemble, query))
+        if feature is not None:
+            return feature
+        stored = self._disk.read(self._key(ensemble, query), self._backbone.embed_dim)
+        if stored is None:
+            return None
+        feature = torch.from_numpy(stored).to(self._backbone.device)
+        self._remember(ensemble, query, feature)
+        return feature
+
+    def _remember(self, ensemble: tuple[str, ...], query: str, feature: Tensor) -> None:
+        with self._memory_lock:
+            self._memory[ensemble, query] = feature
+            while len(self._memory) > MEMORY_ENTRIES:
+                del self._memory[next(iter(self._memory))]
+
+    def _key(self, ensemble: tuple[str, ...], query: str) -> str:
+        recipe = json.dumps([self._backbone.identity, ensemble, query])
+        return hashlib.sha256(recipe.encode()).hexdigest()
+
+    def _check_length(self, ensemble: tuple[str, ...], query: str) -> None:
+        tokenizer, limit = self._backbone.tokenizer, self._backbone.clip.context_length
+        for template in ensemble:
+            length = len(tokenizer.encode(template.replace('{}', query))) + 2
+            if length > limit:
+                raise PromptError(
+                    f'query {query!r} makes a prompt of {length} tokens with the template '
+                    f'{template!r}, and the text tower of {self._backbone.name} reads at most '
+                    f'{limit}: shorten the query')
+
+    @torch.inference_mode()
+    def _encode_queries(self, ensemble: tuple[str, ...], queries: Sequence[str]) -> Tensor:
+        prompts = [template.replace('{}', query) for query in queries for template in ensemble]
+        tokens = self._backbone.tokenizer(prompts).to(self._backbone.device)
+        features = F.normalize(_encode_tokens(self._backbone.clip, tokens).float(), dim=-1)
+        means = features.unflatten(0, (len(queries), len(ensemble))).mean(dim=1)
+        return F.normalize(means, dim=-1)
+
+
+def _encode_tokens(clip: open_clip.CLIP, tokens: Tensor) -> Tensor:
+    """Do as `clip.encode_text`, leaving out what cannot change the result."""
+    if clip.attn_mask is None or clip.text_pool_type != 'argmax':
+        return clip.encode_text(tokens)
+    # In a causal tower nothing after the end token can reach it, and prompts are far shorter than
+    # the context: cutting is exact and several times faster. The end token has the highest id.
+    length = int(tokens.argmax(dim=-1).max()) + 1
+    tokens = tokens[:, :length]
+    dtype = clip.transformer.get_cast_dtype()
+    x = clip.token_embedding(tokens).to(dtype) + clip.positional_embedding[:length].to(dtype)
+    x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])
+    x = text_global_pool(clip.ln_final(x), tokens, clip.text_pool_type)
+    projection = clip.text_projection
+    if projection is None:
+        return x
+    return projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection
+
+
+class _DiskCache:
+    """One file an array, safe to share: a file is complete as soon as it has its name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writable = True
+
+    def read(self, key: str, length: int) -> np.ndarray | None:
+        """Return a stored float32 array of this length, or None if there is no sound one."""
+        try:
+            array = np.load(self._path(key), allow_pickle=False)
+        except (OSError, EOFError, ValueError):
+            return None
+        sound = array.shape == (length,) and array.dtype == np.float32 and np.isfinite(array).all()
+        return array if sound else None
+
+    def write(self, key: str, array: np.ndarray) -> None:
+        """Store an array; after the first failure, warn and stop trying."""
+        if not self._writable:
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._replace(self._path(key), array)
+        except OSError as error:
+            self._writable = False
+            warnings.warn(f'text features are not kept on disk: {error}', stacklevel=2)
+
+    def _replace(self, path: Path, array: np.ndarray) -> None:
+        # Another process may read or write the same entry: only whole files get its name.
+        file = tempfile.NamedTemporaryFile(dir=self._folder, suffix='.tmp', delete=False)
+        try:
+            with file:
+                np.save(file, array)
+            os.replace(file.name, path)
+        except OSError:
+            os.unlink(file.name)
+            raise
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f'{key}.npy'
