@@ -1,0 +1,9 @@
+from pathlib import Path
+
+from ament_pep257.main import main
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_pep257():
+    assert main(argv=[str(ROOT / name) for name in ('csa_ros', 'launch', 'test', 'setup.py')]) == 0
