@@ -1,0 +1,262 @@
+"""The lifecycle node `segment`: images in, labels out, words that change while it runs."""
+
+from collections.abc import Callable
+from functools import wraps
+import traceback
+
+from csa_ros.model.backbone import ModelError
+from csa_ros.ros import parameters
+from csa_ros.ros.diagnostics import Condition
+from csa_ros.ros.diagnostics import diagnostics
+from csa_ros.ros.diagnostics import SILENCE
+from csa_ros.ros.diagnostics import Statistics
+from csa_ros.ros.inputs import ImageInput
+from csa_ros.ros.parameters import Config
+from csa_ros.ros.parameters import ParameterError
+from csa_ros.ros.pipeline import Pipeline
+from csa_ros.segmenter import Segmenter
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+import rclpy
+from rclpy.clock import Clock
+from rclpy.clock import ClockType
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle import LifecycleState
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.logging import get_logger
+from rclpy.parameter import Parameter
+
+# Longer than any frame takes; encoding a large vocabulary on a CPU may take longer still.
+THREAD_TIMEOUT = 5.0
+WARN_PERIOD = 10.0
+
+
+def _logs_errors(transition: Callable) -> Callable:
+    """Log what a transition raises; rclpy goes on to error processing without a word."""
+    @wraps(transition)
+    def logged(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            return transition(self, state)
+        except Exception:
+            self.get_logger().error(f'{transition.__name__}:\n{traceback.format_exc()}')
+            return TransitionCallbackReturn.ERROR
+    return logged
+
+
+class SegmentNode(LifecycleNode):
+    """
+    Subscribes to `image` while active and publishes labels, overlay, confidence and legend.
+
+    `load` makes the segmenter when the node is configured, and takes what `Segmenter.load` does.
+    Raises ParameterError or rclpy's ParameterException for bad initial parameters. Spin it in a
+    SingleThreadedExecutor: all callbacks are short, save the one that loads the model.
+    """
+
+    def __init__(self, load: Callable[..., Segmenter] = Segmenter.load, **kwargs) -> None:
+        super().__init__('segment', **kwargs)
+        self._load = load
+        self._pipeline = None
+        self._input = None
+        self._state = 'unconfigured'
+        self._fault = ''
+        self._version = 0
+        self._statistics = Statistics()
+        self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self.declare_parameters('', parameters.declarations())
+        self._config = parameters.read(self._values())
+        self.add_on_set_parameters_callback(self._validate)
+        self._parameters_set = self.create_guard_condition(self._reconcile)
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self.create_timer(1.0, self._tick, clock=self._steady_clock)
+
+    @property
+    def autostart(self) -> bool:
+        """Whether the node is to configure and activate itself."""
+        return self._config.autostart
+
+    @_logs_errors
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm up the model; stay unconfigured, with the reason logged, if that fails."""
+        config = self._config = parameters.read(self._values())
+        self.get_logger().info(f'loading {config.model.model} ...')
+        self._statistics = Statistics()
+        try:
+            segmenter = self._load(**vars(config.model), settings=config.settings)
+            self._pipeline = Pipeline(
+                self, segmenter, config, self._version + 1, self._statistics)
+        except Exception as error:
+            self._fault = f'not configured: {_explain(error)}'
+            self.get_logger().error(self._fault)
+            return TransitionCallbackReturn.FAILURE
+        self._fault = ''
+        self._state = 'inactive'
+        return super().on_configure(state)
+
+    @_logs_errors
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe, and publish the legend."""
+        result = super().on_activate(state)
+        self._pipeline.activate()
+        self._statistics.restart_silence()
+        self._input = ImageInput(self, 'image', self._pipeline.offer)
+        self._state = 'active'
+        self.get_logger().info(self._ready())
+        return result
+
+    @_logs_errors
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and let the frame in progress out; the model stays loaded."""
+        self._stop_listening()
+        self._pipeline.pause(THREAD_TIMEOUT)
+        self._state = 'inactive'
+        return super().on_deactivate(state)
+
+    @_logs_errors
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and its memory."""
+        self._release()
+        self._state = 'unconfigured'
+        return super().on_cleanup(state)
+
+    @_logs_errors
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything, from any state."""
+        self._release()
+        self._state = 'finalized'
+        return super().on_shutdown(state)
+
+    @_logs_errors
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start over as unconfigured after a transition has failed half way."""
+        self._release()
+        self._state = 'unconfigured'
+        self._fault = f'a transition from {state.label} failed; see the log'
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        """Free everything; no thread of the node is left running."""
+        self._release()
+        super().destroy_node()
+
+    def _release(self) -> None:
+        self._stop_listening()
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is None:
+            return
+        self._version = pipeline.newest.version
+        if not pipeline.close(THREAD_TIMEOUT):
+            self.get_logger().warning('work in progress goes on for a while after cleanup')
+
+    def _stop_listening(self) -> None:
+        if self._input:
+            self._input.destroy()
+            self._input = None
+
+    def _values(self) -> dict:
+        return {name: self.get_parameter(name).value for name in parameters.NAMES}
+
+    def _validate(self, changes: list[Parameter]) -> SetParametersResult:
+        """Judge a change without applying it: it may still be refused elsewhere."""
+        try:
+            self._check(parameters.read(
+                {**self._values(), **{change.name: change.value for change in changes}}))
+        except Exception as error:
+            return SetParametersResult(successful=False, reason=_explain(error))
+        self._parameters_set.trigger()
+        return SetParametersResult(successful=True)
+
+    def _check(self, config: Config) -> None:
+        if self._pipeline is None:
+            return
+        for name, value in vars(config.model).items():
+            if value != getattr(self._config.model, name):
+                raise ParameterError(
+                    f'{name} cannot change while the model is loaded: restart the node with it, '
+                    f'or deactivate and cleanup with `ros2 lifecycle set '
+                    f'{self.get_fully_qualified_name()}`, set it, configure and activate')
+        self._pipeline.check(config)
+
+    def _reconcile(self) -> None:
+        """Bring the parameters into force as they are now."""
+        self._config = parameters.read(self._values())
+        if self._pipeline:
+            self._pipeline.change(self._config)
+
+    def _ready(self) -> str:
+        config, segmenter = self._config, self._pipeline.segmenter
+        snapshot = self._pipeline.newest
+        return '\n  '.join([
+            'ready',
+            f'model: {segmenter.name}, {config.model.attention} attention, on '
+            f'{segmenter.device}, {segmenter.backbone.dtype}',
+            f'vocabulary, version {snapshot.version}: {", ".join(snapshot.words.vocabulary.spec)}',
+            f'listening to {self._input.describe()}'])
+
+    def _tick(self) -> None:
+        report = self._statistics.report()
+        if self._input and report.silence > SILENCE:
+            self.get_logger().warning(
+                f'no image for {report.silence:.0f} s on {self._input.describe()}: '
+                f'{self._input.explain_silence()}',
+                throttle_duration_sec=WARN_PERIOD, throttle_time_source_type=self._steady_clock)
+        self._diagnostics.publish(diagnostics(
+            self.get_name(), self.get_clock().now().to_msg(), self._condition(), report))
+
+    def _condition(self) -> Condition:
+        if self._pipeline is None:
+            return Condition(self._state, self._fault)
+        segmenter, snapshot = self._pipeline.segmenter, self._pipeline.newest
+        return Condition(
+            self._state,
+            fault=self._pipeline.fault,
+            device=str(segmenter.device),
+            waiting_for=self._input.topic if self._input else '',
+            facts={
+                'model': segmenter.name,
+                'device': str(segmenter.device),
+                'attention': self._config.model.attention,
+                'vocabulary version': str(snapshot.version),
+                'vocabulary size': str(len(snapshot.words.vocabulary))})
+
+
+def _explain(error: Exception) -> str:
+    """Return the message alone where it is written for users, and the type where it is not."""
+    if isinstance(error, (ModelError, ValueError)):
+        return str(error)
+    return f'{type(error).__name__}: {error}'
+
+
+def _spin(node: SegmentNode) -> int:
+    if node.autostart:
+        for trigger in node.trigger_configure, node.trigger_activate:
+            if trigger() != TransitionCallbackReturn.SUCCESS:
+                return 1
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    executor.spin()
+    return 0
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is told to stop; return 1 if it could not start."""
+    try:
+        rclpy.init(args=args)
+    except RuntimeError as error:  # rclpy has no public name for what bad arguments raise
+        get_logger('segment').fatal(f'bad arguments: {error}')
+        return 1
+    node = None
+    try:
+        node = SegmentNode()
+        return _spin(node)
+    except (ParameterError, ParameterException) as error:
+        get_logger('segment').fatal(f'bad parameter: {error}')
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return 0
+    finally:
+        if node:
+            node.destroy_node()
+        rclpy.try_shutdown()

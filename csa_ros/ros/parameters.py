@@ -1,0 +1,269 @@
+"""
+The node's parameters: what each one means, and parameter values to one checked `Config`.
+
+The same `read` serves the start and every later change: a change is judged by the whole
+configuration it would lead to, so that it does not matter in which order parameters are set.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from csa_ros.model.attention import ATTENTION
+from csa_ros.model.backbone import PRECISIONS
+from csa_ros.model.text import PromptError
+from csa_ros.model.text import TEMPLATES
+from csa_ros.model.text import templates
+from csa_ros.segmenter import DEFAULT_MODEL
+from csa_ros.segmenter import INFERENCE
+from csa_ros.segmenter import Settings
+from csa_ros.vocabulary import DEFAULT_VOCABULARY
+from csa_ros.vocabulary import Vocabulary
+from csa_ros.vocabulary import VocabularyError
+from rcl_interfaces.msg import FloatingPointRange
+from rcl_interfaces.msg import IntegerRange
+from rcl_interfaces.msg import ParameterDescriptor
+
+MAX_PIXELS = 8192
+MAX_RATE = 1000.0
+_KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text'}
+
+
+class ParameterError(ValueError):
+    """A parameter value cannot be used; the message names it, the limit and the next step."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """
+    One parameter of the node.
+
+    The type is the default's. A `float` also takes an integer, as in `ros2 param set ... 50`, and
+    `words` are one string or a list of strings. `bounds` are the least and the greatest number,
+    `choices` the strings that are accepted. `loaded` parameters go into the loading of the model,
+    so that they change only while the node is unconfigured.
+    """
+
+    name: str
+    default: Any
+    description: str
+    bounds: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+    constraints: str = ''
+    words: bool = False
+    loaded: bool = False
+    read_only: bool = False
+
+    @property
+    def descriptor(self) -> ParameterDescriptor:
+        """Return what `ros2 param describe` and graphical tools show."""
+        descriptor = ParameterDescriptor(
+            name=self.name,
+            description=self.description,
+            additional_constraints='; '.join(filter(None, [
+                self.constraints or self._choices(),
+                'changes only while unconfigured' if self.loaded else ''])),
+            read_only=self.read_only,
+            # rclpy has no "list or string", refuses an integer for a float, and gives type
+            # numbers as the reason: `check` does all that.
+            dynamic_typing=True)
+        if self.bounds and isinstance(self.default, float):
+            low, high = self.bounds
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        elif self.bounds:
+            low, high = self.bounds
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+        return descriptor
+
+    def check(self, value: Any) -> Any:
+        """Return the value, a number in the default's type; raise ParameterError."""
+        if value is None:
+            raise ParameterError(f'{self.name} is empty or unset; give a value')
+        if self.words:
+            return value
+        value = self._typed(value)
+        if self.bounds and not self.bounds[0] <= value <= self.bounds[1]:
+            low, high = self.bounds
+            raise ParameterError(f'{self.name} is {value}: it must be from {low} to {high}')
+        if self.choices and value not in self.choices:
+            raise ParameterError(f'{self.name} is {value!r}: use {self._choices()}')
+        return value
+
+    def _typed(self, value: Any) -> Any:
+        kind = type(self.default)
+        if kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not kind or (kind is float and not isfinite(value)):
+            raise ParameterError(f'{self.name} is {value!r}: it must be {_KINDS[kind]}, such as '
+                                 f'{self.default!r}')
+        return value
+
+    def _choices(self) -> str:
+        return ' or '.join(self.choices)
+
+
+PARAMETERS = (
+    Parameter(
+        'vocabulary', list(DEFAULT_VOCABULARY),
+        'The words to segment by: a list of entries, or one string with commas between them.',
+        words=True,
+        constraints='entries: name, name|synonym|synonym or name=query|query; up to 255 classes'),
+    Parameter(
+        'model', DEFAULT_MODEL,
+        'The CLIP model that sees and reads.',
+        loaded=True,
+        constraints='demo, ARCH/TAG (open_clip) or ARCH:/path/to/weights'),
+    Parameter(
+        'device', 'auto',
+        'Where the model runs; auto takes a GPU if there is one.',
+        loaded=True,
+        constraints='auto, cpu, cuda or cuda:N'),
+    Parameter(
+        'precision', 'auto',
+        'Arithmetic of the model; auto is fp16 on a GPU and fp32 on a CPU.',
+        loaded=True,
+        choices=('auto', *PRECISIONS)),
+    Parameter(
+        'attention', 'csa',
+        'Self-attention of the last block; csa is the one that segments, vanilla is CLIP as '
+        'trained.',
+        loaded=True,
+        choices=tuple(ATTENTION)),
+    Parameter(
+        'inference', 'slide',
+        'Segment overlapping windows (slide) or the frame in one pass (whole).',
+        choices=INFERENCE),
+    Parameter(
+        'short_side', 0,
+        'Pixels that the short side of a frame is resized to; 0 takes the value of the model.',
+        bounds=(0, MAX_PIXELS)),
+    Parameter(
+        'crop', 0,
+        'Side of a window in pixels; 0 takes the value of the model.',
+        bounds=(0, MAX_PIXELS),
+        constraints="a multiple of the model's patch size"),
+    Parameter(
+        'stride', 0,
+        'Pixels from one window to the next; 0 takes half of crop.',
+        bounds=(0, MAX_PIXELS),
+        constraints='at most crop'),
+    Parameter(
+        'prompts', 'imagenet80',
+        'Sentences that words are put into before they are encoded: the name of an ensemble, or '
+        'a list of templates.',
+        words=True,
+        constraints=f'{" or ".join(TEMPLATES)}, or templates with {{}} where the word goes'),
+    Parameter(
+        'logit_scale', 40.0,
+        'Sharpness of the softmax over the words.',
+        bounds=(0.01, 1000.0)),
+    Parameter(
+        'unknown_threshold', 0.0,
+        'Pixels whose class is less probable than this become unknown (255).',
+        bounds=(0.0, 1.0)),
+    Parameter(
+        'min_area', 0.0,
+        'A class that fills no more than this share of the foreground loses its pixels.',
+        bounds=(0.0, 1.0)),
+    Parameter(
+        'overlay_alpha', 0.5,
+        'Opacity of the class colours in the overlay.',
+        bounds=(0.0, 1.0)),
+    Parameter(
+        'overlay_legend', True,
+        'Draw a colour key into the overlay.'),
+    Parameter(
+        'max_rate', 0.0,
+        'Most frames per second that are segmented; 0 sets no limit.',
+        bounds=(0.0, MAX_RATE)),
+    Parameter(
+        'lazy', True,
+        'Segment nothing while nobody listens to labels, overlay or confidence.'),
+    Parameter(
+        'autostart', True,
+        'Configure and activate at the start, without a lifecycle manager.',
+        read_only=True),
+)
+_BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+NAMES = tuple(_BY_NAME)
+LOADED = tuple(parameter.name for parameter in PARAMETERS if parameter.loaded)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is loaded at configuration and stays until cleanup."""
+
+    model: str
+    device: str
+    precision: str
+    attention: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """All parameters, checked."""
+
+    model: ModelConfig
+    vocabulary: Vocabulary
+    prompts: tuple[str, ...]
+    settings: Settings
+    overlay_alpha: float
+    overlay_legend: bool
+    max_rate: float
+    lazy: bool
+    autostart: bool
+
+
+def declarations() -> list[tuple[str, Any, ParameterDescriptor]]:
+    """Return what `Node.declare_parameters` takes."""
+    return [(item.name, item.default, item.descriptor) for item in PARAMETERS]
+
+
+def read(values: Mapping[str, Any]) -> Config:
+    """
+    Check the values of all parameters, each alone and all together.
+
+    Raises ParameterError with a reason that a user can act on. What depends on the model is
+    checked by the segmenter.
+    """
+    checked = {name: item.check(values[name]) for name, item in _BY_NAME.items()}
+    try:
+        return Config(
+            model=ModelConfig(**{name: checked[name] for name in LOADED}),
+            vocabulary=Vocabulary.parse(checked['vocabulary']),
+            prompts=_read_prompts(checked['prompts']),
+            settings=_read_settings(checked),
+            **{name: checked[name] for name in (
+                'overlay_alpha', 'overlay_legend', 'max_rate', 'lazy', 'autostart')})
+    except VocabularyError as error:
+        raise ParameterError(f'vocabulary: {error}') from error
+    except PromptError as error:
+        raise ParameterError(f'prompts: {error}') from error
+    except ValueError as error:
+        raise ParameterError(str(error)) from error
+
+
+def _read_prompts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, str) and not _are_strings(value):
+        raise PromptError(f'must be {" or ".join(TEMPLATES)}, or a list of strings, not {value!r}')
+    if isinstance(value, str):
+        if value.lstrip().startswith('['):
+            # A list with a number or a boolean in it arrives as its own source text.
+            raise PromptError(f'{value!r} holds something that is no text; quote every template')
+        return templates(value)
+    return templates(value[0] if len(value) == 1 else tuple(value))
+
+
+def _are_strings(value: Any) -> bool:
+    return isinstance(value, Iterable) and all(isinstance(item, str) for item in value)
+
+
+def _read_settings(checked: Mapping[str, Any]) -> Settings:
+    return Settings(
+        short_side=checked['short_side'] or None,
+        crop=checked['crop'] or None,
+        stride=checked['stride'] or None,
+        **{name: checked[name] for name in (
+            'inference', 'logit_scale', 'unknown_threshold', 'min_area')})

@@ -1,0 +1,105 @@
+"""A thread that always works on the newest item it was given."""
+
+from collections import deque
+from collections.abc import Callable
+import threading
+import time
+from typing import Generic
+from typing import TypeVar
+
+Item = TypeVar('Item')
+_NOTHING = object()
+
+
+class LatestWorker(Generic[Item]):
+    """
+    Hands the newest item to `handle`, in a thread of its own; an older one still waiting is lost.
+
+    Work that takes longer than items take to arrive thus never builds up a queue, and what it
+    works on is never older than one item. `call` runs functions in the same thread, between items,
+    so that whatever `handle` uses can be changed there without a lock. `on_error` gets every
+    exception that either raises; the thread goes on.
+    """
+
+    def __init__(self, name: str, handle: Callable[[Item], None],
+                 on_error: Callable[[Exception], None]) -> None:
+        self._handle = handle
+        self._on_error = on_error
+        self._changed = threading.Condition()
+        self._item = _NOTHING
+        self._calls = deque()
+        self._busy = False
+        self._stopping = False
+        self._min_period = 0.0
+        self._last_start = -float('inf')
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def offer(self, item: Item) -> bool:
+        """Make this the next item; return whether one that was waiting is lost by that."""
+        with self._changed:
+            replaced = self._item is not _NOTHING
+            self._item = item
+            self._changed.notify_all()
+        return replaced
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Run a function in the thread before the next item; functions keep their order."""
+        with self._changed:
+            self._calls.append(function)
+            self._changed.notify_all()
+
+    def set_min_period(self, seconds: float) -> None:
+        """Leave at least this long between the starts of two items, by the steady clock."""
+        with self._changed:
+            self._min_period = seconds
+            self._changed.notify_all()
+
+    def flush(self, timeout: float) -> bool:
+        """Drop the waiting item and wait for the work in progress; return whether it ended."""
+        with self._changed:
+            self._item = _NOTHING
+            return self._changed.wait_for(lambda: not self._busy and not self._calls, timeout)
+
+    def stop(self, timeout: float) -> bool:
+        """Drop what waits and end the thread; return whether it ended within `timeout` seconds."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (job := self._next_job()) is not None:
+            try:
+                job()
+            except Exception as error:
+                self._on_error(error)
+            # What waits for the next job would keep this one's item alive.
+            del job
+
+    def _next_job(self) -> Callable[[], None] | None:
+        with self._changed:
+            self._busy = False
+            self._changed.notify_all()
+            while not self._stopping:
+                if self._calls:
+                    self._busy = True
+                    return self._calls.popleft()
+                delay = self._delay()
+                if delay is not None and delay <= 0:
+                    return self._take()
+                self._changed.wait(delay)
+            return None
+
+    def _delay(self) -> float | None:
+        """Return the seconds until the waiting item may start, None if there is none."""
+        if self._item is _NOTHING:
+            return None
+        return self._last_start + self._min_period - time.monotonic()
+
+    def _take(self) -> Callable[[], None]:
+        item, self._item = self._item, _NOTHING
+        self._busy = True
+        self._last_start = time.monotonic()
+        return lambda: self._handle(item)

@@ -1,0 +1,19 @@
+"""Where ROS is found, and a graph around the node, for the tests that need it."""
+
+import os
+import sys
+
+import pytest
+
+# The wheels of ROS live in the virtual environment; a sourced ROS has set the path already.
+os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)
+# Neither robots nearby nor other test runs take part.
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+
+
+@pytest.fixture
+def graph():
+    """Return an empty graph; `graph.start()` adds the node."""
+    from graph import Graph
+    with Graph() as empty:
+        yield empty

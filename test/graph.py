@@ -1,0 +1,281 @@
+"""A camera and a listener around a segment node, over DDS."""
+
+import array
+from contextlib import ExitStack
+import gc
+import itertools
+import json
+import os
+import threading
+import time
+
+from csa_ros.ros.node import SegmentNode
+from csa_ros.segmenter import Result
+from csa_ros.segmenter import Segmenter
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import GetState
+import numpy as np
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterValue
+from rcl_interfaces.srv import GetParameters
+from rcl_interfaces.srv import SetParameters
+from rcl_interfaces.srv import SetParametersAtomically
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy
+from rclpy.qos import QoSProfile
+from rclpy.qos import ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+from towers import make_backbone
+
+TIMEOUT = 20.0
+CONFIGURE = Transition.TRANSITION_CONFIGURE
+ACTIVATE = Transition.TRANSITION_ACTIVATE
+DEACTIVATE = Transition.TRANSITION_DEACTIVATE
+CLEANUP = Transition.TRANSITION_CLEANUP
+WORDS = ['sky', 'road']
+# Each graph has a domain of its own: what ended is not gone from the network at once.
+_DOMAINS = itertools.count(os.getpid())
+
+
+def wait_for(condition, what='what was waited for'):
+    """Return the first true result of a function, or fail."""
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.005)
+    raise AssertionError(f'{what} did not happen within {TIMEOUT:.0f} s')
+
+
+class ProbeSegmenter(Segmenter):
+    """
+    A real segmenter with a tiny random tower, whose masks tell the size of the vocabulary.
+
+    Every pixel has the last class, so that a mask under the wrong legend stands out. Tests hold
+    up `encode` and `segment` with events, and let them fail.
+    """
+
+    def __init__(self, folder, attention, settings):
+        super().__init__(make_backbone(), attention, settings, cache_dir=folder)
+        self.may_encode = threading.Event()
+        self.may_segment = threading.Event()
+        self.may_encode.set()
+        self.may_segment.set()
+        self.encoding = threading.Event()
+        self.encoded = []
+        self.frames = 0
+        self.error = None
+
+    def encode(self, vocabulary, prompts):
+        self.encoding.set()
+        assert self.may_encode.wait(TIMEOUT)
+        self.encoded.append(vocabulary.names)
+        if 'unencodable' in vocabulary.names:
+            raise RuntimeError('out of memory')
+        return super().encode(vocabulary, prompts)
+
+    def segment(self, rgb, words, settings=None):
+        assert self.may_segment.wait(TIMEOUT)
+        self.frames += 1
+        if self.error:
+            raise self.error
+        result = super().segment(rgb, words, settings)
+        labels = np.full_like(result.labels, len(words.vocabulary) - 1)
+        return Result(labels, result.confidence)
+
+
+def make_image(width=64, height=48, stamp=(1, 0), encoding='rgb8', channels=3):
+    message = Image(width=width, height=height, encoding=encoding, step=channels * width)
+    message.header.stamp.sec, message.header.stamp.nanosec = stamp
+    message.header.frame_id = 'camera_optical'
+    message.data = array.array('B', bytes(channels * width * height))
+    return message
+
+
+def stamp_of(message):
+    return message.header.stamp.sec, message.header.stamp.nanosec
+
+
+class Graph:
+    """The node in one context, and a client that knows it by topics and services alone."""
+
+    def __init__(self):
+        self.domain = 1 + next(_DOMAINS) % 100
+        self.node = None
+        self.segmenter = None
+        self.labels = []
+        self.legends = []
+        self.statuses = []
+        self._stack = ExitStack()
+        self._sent = 0
+
+    def __enter__(self):
+        self.client = rclpy.create_node('client', context=self._new_context())
+        self._spin(self.client)
+        self._camera = self.client.create_publisher(Image, 'image', QoSProfile(depth=10))
+        self.client.create_subscription(
+            DiagnosticArray, '/diagnostics', lambda message: self.statuses.extend(message.status),
+            10)
+        return self
+
+    def __exit__(self, *_):
+        if self.segmenter:
+            self.segmenter.may_encode.set()
+            self.segmenter.may_segment.set()
+        self._stack.close()
+        self.node = self.segmenter = None
+        gc.collect()
+
+    def start(self, folder, autostart=True, listen=True, load=None, **parameters):
+        """Run the node; `listen` subscribes to its labels and legend."""
+        parameters = {'vocabulary': WORDS, 'prompts': 'simple', 'autostart': autostart,
+                      **parameters}
+
+        def load_probe(model, device, precision, attention, settings):
+            self.segmenter = ProbeSegmenter(folder, attention, settings)
+            return self.segmenter
+
+        if listen:
+            self.listen('labels', self.labels)
+            self.listen_to_legend(self.legends)
+        self.node = SegmentNode(
+            load or load_probe, context=self._new_context(),
+            parameter_overrides=[Parameter(name, value=value)
+                                 for name, value in parameters.items()])
+        self._spin(self.node)
+        if autostart:
+            assert self.change_state(CONFIGURE)
+            assert self.change_state(ACTIVATE)
+        return self
+
+    def listen(self, topic, messages):
+        """Collect the images of an output."""
+        self.client.create_subscription(
+            Image, f'/segment/{topic}', messages.append, QoSProfile(depth=50))
+
+    def listen_to_legend(self, legends):
+        qos = QoSProfile(depth=50, durability=DurabilityPolicy.TRANSIENT_LOCAL,
+                         reliability=ReliabilityPolicy.RELIABLE)
+        self.client.create_subscription(
+            String, '/segment/legend', lambda message: legends.append(json.loads(message.data)),
+            qos)
+
+    def send(self, image):
+        self._camera.publish(image)
+
+    def hang_up(self):
+        """Take the camera off the graph."""
+        self.client.destroy_publisher(self._camera)
+
+    def stream(self, condition, make=make_image, what='a frame'):
+        """Send images with rising stamps until a condition holds, and return its result."""
+        def step():
+            self._sent += 1
+            self.send(make(stamp=(1000 + self._sent // 100, self._sent % 100 * 10**7)))
+            time.sleep(0.01)
+            return condition()
+
+        return wait_for(step, what)
+
+    def flow(self):
+        """Stream until masks arrive, so that everything has been discovered."""
+        seen = len(self.labels)
+        self.stream(lambda: len(self.labels) > seen)
+        self.settle()
+
+    def settle(self):
+        """Wait until what was sent before is worked off."""
+        def count():
+            return len(self.labels), self.node._statistics.report().totals['received']
+
+        before = None
+        while before != (before := count()):
+            time.sleep(0.1)
+
+    def mask_of(self, image):
+        """Send one image, again if it gets lost, and return the mask with its stamp."""
+        def arrived():
+            self.send(image)
+            time.sleep(0.02)
+            return [mask for mask in self.labels if stamp_of(mask) == stamp_of(image)]
+
+        return wait_for(arrived)[-1]
+
+    def set_each(self, **values):
+        """Set parameters one by one, as the command line does; return the reasons of refusals."""
+        messages = [Parameter(name, value=value).to_parameter_msg()
+                    for name, value in values.items()]
+        return [result.reason for result in self.set_messages(messages)]
+
+    def set_atomically(self, **values):
+        messages = [Parameter(name, value=value).to_parameter_msg()
+                    for name, value in values.items()]
+        response = self._call(SetParametersAtomically, 'set_parameters_atomically',
+                              SetParametersAtomically.Request(parameters=messages))
+        return response.result.reason
+
+    def set_value(self, name, **value):
+        """Set a parameter to any ParameterValue; return (successful, reason)."""
+        message = ParameterMessage(name=name, value=ParameterValue(**value))
+        result, = self.set_messages([message])
+        return result.successful, result.reason
+
+    def set_messages(self, messages):
+        request = SetParameters.Request(parameters=messages)
+        return self._call(SetParameters, 'set_parameters', request).results
+
+    def get(self, name):
+        response = self._call(
+            GetParameters, 'get_parameters', GetParameters.Request(names=[name]))
+        return Parameter.from_parameter_msg(
+            ParameterMessage(name=name, value=response.values[0])).value
+
+    def change_state(self, transition):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self._call(ChangeState, 'change_state', request).success
+
+    def state(self):
+        return self._call(GetState, 'get_state', GetState.Request()).current_state.label
+
+    def _call(self, kind, name, request):
+        client = self.client.create_client(kind, f'/segment/{name}')
+        try:
+            assert client.wait_for_service(TIMEOUT)
+            future = client.call_async(request)
+            wait_for(future.done, f'an answer of {name}')
+            return future.result()
+        finally:
+            self.client.destroy_client(client)
+
+    def _new_context(self):
+        context = Context()
+        rclpy.init(context=context, domain_id=self.domain)
+        self._stack.callback(rclpy.try_shutdown, context=context)
+        return context
+
+    def _spin(self, node):
+        executor = SingleThreadedExecutor(context=node.context)
+        executor.add_node(node)
+        stop = threading.Event()
+
+        def spin():
+            while not stop.is_set():
+                executor.spin_once(timeout_sec=0.1)
+
+        thread = threading.Thread(target=spin)
+        thread.start()
+
+        def end():
+            stop.set()
+            thread.join()
+            executor.shutdown()
+            node.destroy_node()
+
+        self._stack.callback(end)

@@ -1,0 +1,101 @@
+"""Counts, percentiles and levels."""
+
+from builtin_interfaces.msg import Time
+from csa_ros.ros.diagnostics import Condition
+from csa_ros.ros.diagnostics import diagnostics
+from csa_ros.ros.diagnostics import judge
+from csa_ros.ros.diagnostics import SILENCE
+from csa_ros.ros.diagnostics import Statistics
+from csa_ros.ros.diagnostics import WINDOW
+from diagnostic_msgs.msg import DiagnosticStatus
+import pytest
+
+ACTIVE = Condition('active', waiting_for='/image')
+
+
+class FakeClock:
+    """Stands still until it is moved."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def statistics(clock):
+    return Statistics(clock)
+
+
+def test_rates_and_percentiles_are_of_the_window(statistics, clock):
+    statistics.published(99.0, 99.0)
+    clock.now += WINDOW + 1
+    for i in range(101):
+        statistics.received()
+        statistics.published(i / 100, i / 50)
+    report = statistics.report()
+    assert report.rates['received'] == pytest.approx(101 / WINDOW)
+    assert report.latency == pytest.approx((0.5, 0.95))
+    assert report.age == pytest.approx((1.0, 1.9))
+    assert report.totals['published'] == 102
+
+
+def test_ages_without_sense_are_left_out(statistics):
+    statistics.published(0.1, None)
+    assert statistics.report().latency == pytest.approx((0.1, 0.1))
+    assert statistics.report().age is None
+
+
+def test_first_seconds_do_not_dilute_the_rate(statistics, clock):
+    for _ in range(20):
+        clock.now += 0.1
+        statistics.received()
+    assert statistics.report().rates['received'] == pytest.approx(10, rel=0.1)
+
+
+@pytest.mark.parametrize('events, condition, level, words', [
+    (['received', 'published'], ACTIVE, DiagnosticStatus.OK, 'frames/s'),
+    (['received', 'idle'], ACTIVE, DiagnosticStatus.OK, 'nobody listens'),
+    (['received', 'published', 'bad'], ACTIVE, DiagnosticStatus.WARN, 'some frames fail: why'),
+    (['received', 'bad'], ACTIVE, DiagnosticStatus.ERROR, 'all frames fail: why'),
+    (['received', 'failed'], ACTIVE, DiagnosticStatus.ERROR, 'all frames fail: why'),
+    (['received', 'published'], Condition('active', 'old words'), DiagnosticStatus.WARN,
+     'old words'),
+    ([], Condition('inactive'), DiagnosticStatus.OK, 'inactive'),
+    ([], Condition('unconfigured', 'no weights'), DiagnosticStatus.ERROR, 'no weights'),
+])
+def test_level_says_what_is_the_matter(statistics, events, condition, level, words):
+    arguments = {'published': (0.1, None), 'bad': ('why',), 'failed': ('why',)}
+    for event in events:
+        getattr(statistics, event)(*arguments.get(event, ()))
+    given, summary = judge(condition, statistics.report())
+    assert given == level
+    assert words in summary
+
+
+def test_silence_is_stale_until_an_image_comes(statistics, clock):
+    clock.now += SILENCE + 1
+    level, summary = judge(ACTIVE, statistics.report())
+    assert level == DiagnosticStatus.STALE
+    assert '/image' in summary
+    statistics.received()
+    assert judge(ACTIVE, statistics.report())[0] == DiagnosticStatus.OK
+
+
+def test_message_names_node_hardware_and_facts(statistics):
+    statistics.published(0.25, None)
+    condition = Condition('active', device='cuda:0', facts={'vocabulary version': '7'})
+    message = diagnostics('segment', Time(sec=5), condition, statistics.report())
+    status, = message.status
+    values = {item.key: item.value for item in status.values}
+    assert message.header.stamp.sec == 5
+    assert (status.name, status.hardware_id) == ('segment: segmentation', 'cuda:0')
+    assert values['vocabulary version'] == '7'
+    assert values['latency p50, p95 (ms)'] == '250, 250'
+    assert values['age at output p50, p95 (ms)'] == 'none yet'

@@ -1,0 +1,196 @@
+"""Images in, labels out: every image has its mask, and no image stops the node."""
+
+import array
+
+from csa_ros.vocabulary import Vocabulary
+from graph import make_image
+from graph import stamp_of
+from graph import wait_for
+from graph import WORDS
+import numpy as np
+import pytest
+from rclpy.qos import DurabilityPolicy
+from rclpy.qos import QoSProfile
+from rclpy.qos import ReliabilityPolicy
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+
+def pixels(message):
+    return np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, -1)
+
+
+def totals(graph):
+    return graph.node._statistics.report().totals
+
+
+def test_mask_has_size_stamp_and_frame_of_its_image(graph, tmp_path):
+    graph.start(tmp_path).flow()
+    mask = graph.mask_of(make_image(80, 60, stamp=(5000, 123)))
+    assert (mask.encoding, mask.width, mask.height, mask.step) == ('mono8', 80, 60, 80)
+    assert stamp_of(mask) == (5000, 123)
+    assert mask.header.frame_id == 'camera_optical'
+    assert (pixels(mask) == len(WORDS) - 1).all()
+
+
+def test_overlay_and_confidence_come_with_their_listener(graph, tmp_path):
+    overlays, confidences = [], []
+    graph.start(tmp_path, overlay_alpha=1.0, overlay_legend=False).flow()
+    graph.listen('overlay', overlays)
+    graph.listen('confidence', confidences)
+    graph.stream(lambda: overlays and confidences)
+    assert overlays[-1].encoding == 'rgb8'
+    assert (pixels(overlays[-1]) == Vocabulary.parse(WORDS).colors[-1]).all()
+    assert confidences[-1].encoding == 'mono8'
+    assert stamp_of(overlays[0]) in [stamp_of(mask) for mask in graph.labels]
+
+
+@pytest.mark.parametrize('topic, durability', [
+    ('/segment/labels', DurabilityPolicy.VOLATILE),
+    ('/segment/overlay', DurabilityPolicy.VOLATILE),
+    ('/segment/confidence', DurabilityPolicy.VOLATILE),
+    ('/segment/legend', DurabilityPolicy.TRANSIENT_LOCAL),
+])
+def test_outputs_are_reliable(graph, tmp_path, topic, durability):
+    graph.start(tmp_path)
+    info, = wait_for(lambda: graph.client.get_publishers_info_by_topic(topic))
+    assert info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+    assert info.qos_profile.durability == durability
+
+
+def test_input_takes_every_publisher(graph, tmp_path):
+    graph.start(tmp_path)
+    info, = wait_for(lambda: graph.client.get_subscriptions_info_by_topic('/image'))
+    assert info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+
+
+def test_input_qos_can_be_overridden(graph, tmp_path):
+    graph.start(tmp_path, **{'qos_overrides./image.subscription.reliability': 'reliable'})
+    info, = wait_for(lambda: graph.client.get_subscriptions_info_by_topic('/image'))
+    assert info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+
+
+def short_step(image):
+    image.step -= 1
+
+
+def short_data(image):
+    image.data = array.array('B', bytes(10))
+
+
+def unknown_encoding(image):
+    image.encoding = 'rgb9'
+
+
+def depth_encoding(image):
+    image.encoding = '32FC1'
+
+
+def zero_size(image):
+    image.width = image.height = image.step = 0
+    image.data = array.array('B')
+
+
+@pytest.mark.parametrize('spoil, reason', [
+    (short_step, 'step'),
+    (short_data, 'arrived'),
+    (unknown_encoding, 'rgb9'),
+    (depth_encoding, 'depth'),
+    (zero_size, 'too small'),
+])
+def test_bad_image_is_dropped_counted_and_explained(graph, tmp_path, spoil, reason):
+    graph.start(tmp_path).flow()
+    bad = make_image(stamp=(9000, 0))
+    spoil(bad)
+
+    def counted():
+        graph.send(bad)
+        return totals(graph)['bad']
+
+    wait_for(counted)
+    good = graph.mask_of(make_image(stamp=(9001, 0)))
+    assert pixels(good).shape == (48, 64, 1)
+    assert (9000, 0) not in [stamp_of(mask) for mask in graph.labels]
+    last = wait_for(lambda: [status for status in graph.statuses if reason in status.message])[-1]
+    assert last.level == last.WARN
+
+
+def test_frame_that_fails_is_counted_and_the_next_goes_on(graph, tmp_path):
+    graph.start(tmp_path).flow()
+    graph.segmenter.error = RuntimeError('CUDA out of memory')
+    graph.stream(lambda: totals(graph)['failed'])
+    graph.segmenter.error = None
+    graph.mask_of(make_image(stamp=(9000, 0)))
+    assert 'CUDA out of memory' in graph.node._statistics.report().last_error
+
+
+def test_resolution_may_change(graph, tmp_path):
+    graph.start(tmp_path).flow()
+    for number, (width, height) in enumerate([(64, 48), (48, 64), (33, 31), (1, 1), (200, 40)]):
+        mask = graph.mask_of(make_image(width, height, stamp=(2000 + number, 0)))
+        assert (mask.width, mask.height) == (width, height)
+
+
+def test_stamps_may_go_back(graph, tmp_path):
+    graph.start(tmp_path).flow()
+    for stamp in [(5000, 0), (10, 0), (0, 0), (7, 5)]:
+        assert stamp_of(graph.mask_of(make_image(stamp=stamp))) == stamp
+
+
+def test_newest_image_is_next_when_the_model_is_slow(graph, tmp_path):
+    graph.start(tmp_path).flow()
+    graph.segmenter.may_segment.clear()
+    dropped = totals(graph)['dropped']
+    graph.stream(lambda: totals(graph)['dropped'] >= dropped + 5)
+    graph.settle()
+    newest = graph._sent
+    before = len(graph.labels)
+    graph.segmenter.may_segment.set()
+    wait_for(lambda: len(graph.labels) >= before + 2)
+    graph.settle()
+    assert len(graph.labels) == before + 2  # the one in progress, and the newest
+    assert stamp_of(graph.labels[-1]) == (1000 + newest // 100, newest % 100 * 10**7)
+
+
+def test_lazy_node_rests_until_somebody_listens(graph, tmp_path):
+    graph.start(tmp_path, listen=False)
+    warm_up = graph.segmenter.frames
+    graph.listen_to_legend(graph.legends)
+    wait_for(lambda: graph.legends)
+    graph.stream(lambda: totals(graph)['idle'] > 5)
+    assert graph.segmenter.frames == warm_up
+    graph.listen('labels', graph.labels)
+    graph.stream(lambda: graph.labels)
+
+
+def test_busy_node_works_without_listeners(graph, tmp_path):
+    graph.start(tmp_path, listen=False, lazy=False)
+    graph.stream(lambda: totals(graph)['published'])
+
+
+def test_max_rate_leaves_time_between_frames(graph, tmp_path):
+    graph.start(tmp_path).flow()
+    assert graph.set_each(max_rate=0.001) == ['']
+    graph.settle()
+    wait_for(lambda: graph.node._config.max_rate)
+    frames = graph.segmenter.frames
+    dropped = totals(graph)['dropped']
+    graph.stream(lambda: totals(graph)['dropped'] > dropped + 5)
+    assert graph.segmenter.frames <= frames + 1
+    assert graph.set_each(max_rate=0) == ['']
+    graph.flow()
+
+
+def test_silence_is_explained(graph, tmp_path):
+    graph.start(tmp_path, **{'qos_overrides./image.subscription.reliability': 'reliable'})
+    client, listener = graph.client, graph.node._input
+    graph.hang_up()
+    wait_for(lambda: 'remap' in listener.explain_silence())
+    wrong_type = client.create_publisher(String, 'image', 1)
+    wait_for(lambda: 'std_msgs/msg/String' in listener.explain_silence())
+    client.destroy_publisher(wrong_type)
+    client.create_publisher(Image, 'image', QoSProfile(
+        depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+    wait_for(lambda: 'qos_overrides' in listener.explain_silence())
+    client.create_publisher(Image, 'image', 1)
+    wait_for(lambda: 'ros2 topic hz /image' in listener.explain_silence())

@@ -1,0 +1,160 @@
+"""Configure, activate, pause, free, start over; and the process around it."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+
+from csa_ros.model.backbone import ModelError
+from csa_ros.ros.node import main
+from graph import ACTIVATE
+from graph import CLEANUP
+from graph import CONFIGURE
+from graph import DEACTIVATE
+from graph import TIMEOUT
+from graph import wait_for
+from lifecycle_msgs.msg import Transition
+import pytest
+
+
+def worker_threads():
+    return [thread for thread in threading.enumerate() if thread.name in ('segment', 'encode')]
+
+
+def received(graph):
+    return graph.node._statistics.report().totals['received']
+
+
+def test_unconfigured_node_has_no_outputs_and_no_threads(graph, tmp_path):
+    graph.start(tmp_path, autostart=False)
+    assert graph.state() == 'unconfigured'
+    assert graph.segmenter is None
+    assert worker_threads() == []
+
+
+def test_inactive_node_is_loaded_but_does_not_listen(graph, tmp_path):
+    graph.start(tmp_path, autostart=False)
+    assert graph.change_state(CONFIGURE)
+    assert graph.state() == 'inactive'
+    assert graph.segmenter.frames == 1  # the warm-up
+    for _ in range(10):
+        graph.stream(lambda: True)
+    assert received(graph) == 0
+    assert graph.legends == []
+
+
+def test_deactivate_pauses_and_activate_resumes(graph, tmp_path):
+    graph.start(tmp_path).flow()
+    assert graph.change_state(DEACTIVATE)
+    graph.settle()
+    masks, frames = len(graph.labels), graph.segmenter.frames
+    graph.set_each(vocabulary='a, b, c')
+    for _ in range(20):
+        graph.stream(lambda: True)
+    assert (len(graph.labels), graph.segmenter.frames) == (masks, frames)
+    assert graph.change_state(ACTIVATE)
+    wait_for(lambda: graph.legends[-1]['version'] == 2)
+    graph.flow()
+    assert set(graph.labels[-1].data) == {2}
+
+
+def test_cleanup_frees_the_model_and_its_threads(graph, tmp_path):
+    graph.start(tmp_path).flow()
+    assert len(worker_threads()) == 2
+    assert graph.change_state(DEACTIVATE)
+    assert graph.change_state(CLEANUP)
+    assert worker_threads() == []
+    weights = weakref.ref(graph.segmenter.backbone.clip)
+    graph.segmenter = None
+    gc.collect()
+    assert weights() is None
+
+
+def test_node_starts_over_after_cleanup_with_another_model(graph, tmp_path):
+    graph.start(tmp_path).flow()
+    graph.change_state(DEACTIVATE)
+    graph.change_state(CLEANUP)
+    assert graph.set_each(attention='vanilla') == ['']
+    assert graph.change_state(CONFIGURE)
+    assert graph.change_state(ACTIVATE)
+    graph.flow()
+    assert graph.node._config.model.attention == 'vanilla'
+    assert graph.legends[-1]['version'] == 2
+
+
+@pytest.mark.parametrize('before, transition', [
+    ([], Transition.TRANSITION_UNCONFIGURED_SHUTDOWN),
+    ([CONFIGURE], Transition.TRANSITION_INACTIVE_SHUTDOWN),
+    ([CONFIGURE, ACTIVATE], Transition.TRANSITION_ACTIVE_SHUTDOWN),
+])
+def test_shutdown_works_in_every_state(graph, tmp_path, before, transition):
+    graph.start(tmp_path, autostart=False)
+    for step in before:
+        assert graph.change_state(step)
+    assert graph.change_state(transition)
+    assert graph.state() == 'finalized'
+    assert worker_threads() == []
+
+
+def test_failed_configuration_is_explained_and_can_be_repeated(graph, tmp_path):
+    def load(**_):
+        raise ModelError('no weights here: run fetch_model first')
+
+    graph.start(tmp_path, autostart=False, load=load)
+    assert not graph.change_state(CONFIGURE)
+    assert graph.state() == 'unconfigured'
+    wait_for(lambda: any(status.level == status.ERROR and 'fetch_model' in status.message
+                         for status in graph.statuses), 'an ERROR that says why')
+    assert not graph.change_state(CONFIGURE)
+
+
+def test_transition_that_raises_starts_over(graph, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError('no subscription today')
+
+    graph.start(tmp_path, autostart=False)
+    assert graph.change_state(CONFIGURE)
+    with monkeypatch.context() as patch:
+        patch.setattr('csa_ros.ros.node.ImageInput', fail)
+        assert not graph.change_state(ACTIVATE)
+    assert graph.state() == 'unconfigured'
+    assert worker_threads() == []
+    assert graph.change_state(CONFIGURE)
+    assert graph.change_state(ACTIVATE)
+    graph.flow()
+
+
+@pytest.mark.parametrize('parameter, reason', [
+    ('vocabulary:=[road, road]', 'named'),
+    ('vocabulary:=[]', 'empty'),
+    ('lazy:=3', 'true or false'),
+    ('model:=ViT-B-16-quickgelu:/nowhere/weights.pt', '/nowhere/weights.pt'),
+    ('vocabulary:=[road, no]', 'bad arguments'),
+])
+def test_bad_start_ends_with_a_reason(capfd, parameter, reason):
+    assert main(['segment', '--ros-args', '-p', parameter]) == 1
+    output = capfd.readouterr().err
+    assert reason in output
+    assert 'Traceback' not in output
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_the_process_cleanly(graph, number):
+    process = subprocess.Popen(
+        [sys.executable, '-c', 'import sys; from csa_ros.ros.node import main; sys.exit(main())',
+         '--ros-args', '-p', 'autostart:=false'],
+        stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, 'ROS_DOMAIN_ID': str(graph.domain)})
+    try:
+        wait_for(lambda: 'segment' in graph.client.get_node_names() or process.poll(), 'a node')
+        time.sleep(0.5)  # it spins a moment after it is on the graph
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert 'Traceback' not in output

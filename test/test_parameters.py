@@ -1,0 +1,96 @@
+"""Parameter values to one checked configuration."""
+
+from csa_ros.model.text import TEMPLATES
+from csa_ros.ros.parameters import declarations
+from csa_ros.ros.parameters import NAMES
+from csa_ros.ros.parameters import ParameterError
+from csa_ros.ros.parameters import PARAMETERS
+from csa_ros.ros.parameters import read
+from csa_ros.segmenter import Settings
+from csa_ros.vocabulary import DEFAULT_VOCABULARY
+from csa_ros.vocabulary import Vocabulary
+from hypothesis import given
+from hypothesis import strategies as st
+import pytest
+
+DEFAULTS = {item.name: item.default for item in PARAMETERS}
+
+
+def read_with(**values):
+    return read({**DEFAULTS, **values})
+
+
+def test_defaults_are_the_contract():
+    config = read(DEFAULTS)
+    assert config.settings == Settings()
+    assert config.vocabulary == Vocabulary.parse(DEFAULT_VOCABULARY)
+    assert config.prompts == TEMPLATES['imagenet80']
+    assert vars(config.model) == {
+        'model': 'ViT-B-16-quickgelu/openai', 'device': 'auto', 'precision': 'auto',
+        'attention': 'csa'}
+    assert (config.overlay_alpha, config.overlay_legend, config.max_rate, config.lazy) == (
+        0.5, True, 0.0, True)
+
+
+def test_every_parameter_is_described_in_a_sentence():
+    for name, _, descriptor in declarations():
+        assert descriptor.name == name
+        assert descriptor.description[0].isupper() and descriptor.description.endswith('.')
+
+
+def test_ranges_are_shown_to_tools():
+    descriptors = {name: descriptor for name, _, descriptor in declarations()}
+    assert descriptors['overlay_alpha'].floating_point_range[0].to_value == 1.0
+    assert descriptors['crop'].integer_range[0].from_value == 0
+    assert descriptors['autostart'].read_only
+    assert 'unconfigured' in descriptors['model'].additional_constraints
+
+
+@pytest.mark.parametrize('value', [50, 50.0])
+def test_an_integer_is_a_number(value):
+    assert read_with(logit_scale=value).settings.logit_scale == 50.0
+
+
+def test_zero_pixels_are_the_models_own():
+    settings = read_with(short_side=0, crop=64, stride=0).settings
+    assert (settings.short_side, settings.crop, settings.stride) == (None, 64, None)
+
+
+@pytest.mark.parametrize('value, expected', [
+    ('simple', TEMPLATES['simple']),
+    (['simple'], TEMPLATES['simple']),
+    ('a {}', ('a {}',)),
+    (['a {}', 'the {}'], ('a {}', 'the {}')),
+])
+def test_forms_of_prompts(value, expected):
+    assert read_with(prompts=value).prompts == expected
+
+
+@pytest.mark.parametrize('name, value', [
+    ('prompts', []), ('prompts', ['a']), ('prompts', ['simple', 'a {}']), ('prompts', 3),
+    ('vocabulary', []), ('vocabulary', ''), ('vocabulary', True), ('vocabulary', [b'a']),
+    ('logit_scale', 0.0), ('logit_scale', float('inf')), ('logit_scale', True),
+    ('overlay_alpha', 1.01), ('max_rate', -1.0), ('crop', 10**6), ('crop', True),
+    ('attention', 'cs'), ('precision', 'fp8'), ('lazy', 'yes'),
+    *[(name, None) for name in NAMES],
+])
+def test_refusals_name_the_parameter(name, value):
+    with pytest.raises(ParameterError, match=name):
+        read_with(**{name: value})
+
+
+ODD_VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-2**63, 2**63 - 1), st.floats(), st.text(max_size=20),
+    st.lists(st.booleans(), max_size=3), st.lists(st.integers(), max_size=3),
+    st.lists(st.floats(), max_size=3), st.lists(st.text(max_size=9), max_size=3),
+    st.lists(st.binary(min_size=1, max_size=1), max_size=3))
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), ODD_VALUES))
+def test_whatever_comes_is_read_or_refused(values):
+    try:
+        config = read_with(**values)
+    except ParameterError:
+        return
+    assert 1 <= len(config.vocabulary) <= 255
+    assert all('{}' in template for template in config.prompts)

@@ -1,0 +1,112 @@
+"""The newest item is worked on; older ones are dropped, and nothing stops the thread."""
+
+import threading
+
+from csa_ros.ros.worker import LatestWorker
+import pytest
+
+TIMEOUT = 10.0
+
+
+class Probe:
+    """A worker that tells what it handles and waits to be let on."""
+
+    def __init__(self):
+        self.handled = []
+        self.errors = []
+        self.started = threading.Semaphore(0)
+        self.may_go_on = threading.Semaphore(0)
+        self.finished = threading.Semaphore(0)
+        self.worker = LatestWorker('probe', self.handle, self.fail)
+
+    def handle(self, item):
+        self.started.release()
+        assert self.may_go_on.acquire(timeout=TIMEOUT)
+        self.handled.append(item)
+        if item == 'bad':
+            raise ValueError(item)
+        self.finished.release()
+
+    def fail(self, error):
+        self.errors.append(error)
+        self.finished.release()
+
+    def let_finish(self):
+        self.may_go_on.release()
+        assert self.finished.acquire(timeout=TIMEOUT)
+
+
+@pytest.fixture
+def probe():
+    probe = Probe()
+    yield probe
+    probe.may_go_on.release(100)
+    assert probe.worker.stop(TIMEOUT)
+
+
+def test_only_the_newest_of_the_waiting_items_is_handled(probe):
+    probe.worker.offer(0)
+    assert probe.started.acquire(timeout=TIMEOUT)
+    assert [probe.worker.offer(i) for i in (1, 2, 3)] == [False, True, True]
+    probe.let_finish()
+    probe.let_finish()
+    assert probe.handled == [0, 3]
+
+
+def test_thread_survives_an_exception(probe):
+    probe.worker.offer('bad')
+    probe.let_finish()
+    probe.worker.offer('good')
+    probe.let_finish()
+    assert probe.handled == ['bad', 'good']
+    assert [str(error) for error in probe.errors] == ['bad']
+
+
+def test_calls_run_in_order_before_the_next_item(probe):
+    probe.worker.offer('first')
+    assert probe.started.acquire(timeout=TIMEOUT)
+    probe.worker.offer('second')
+    for name in ('a', 'b'):
+        probe.worker.call(lambda name=name: probe.handled.append(name))
+    probe.let_finish()
+    probe.let_finish()
+    assert probe.handled == ['first', 'a', 'b', 'second']
+
+
+def test_call_needs_no_item(probe):
+    called = threading.Event()
+    probe.worker.call(called.set)
+    assert called.wait(TIMEOUT)
+
+
+def test_flush_drops_what_waits_and_waits_for_what_runs(probe):
+    probe.worker.offer('running')
+    assert probe.started.acquire(timeout=TIMEOUT)
+    probe.worker.offer('waiting')
+    assert not probe.worker.flush(0.0)
+    probe.may_go_on.release()
+    assert probe.worker.flush(TIMEOUT)
+    assert probe.handled == ['running']
+
+
+def test_period_holds_items_back_but_not_calls(probe):
+    probe.worker.set_min_period(1e6)
+    probe.worker.offer('first')
+    probe.let_finish()
+    probe.worker.offer('held back')
+    called = threading.Event()
+    probe.worker.call(called.set)
+    assert called.wait(TIMEOUT)
+    assert probe.handled == ['first']
+    probe.worker.set_min_period(0.0)
+    probe.let_finish()
+    assert probe.handled == ['first', 'held back']
+
+
+def test_stop_drops_what_waits(probe):
+    probe.worker.set_min_period(1e6)
+    probe.worker.offer('first')
+    probe.let_finish()
+    probe.worker.offer('never')
+    assert probe.worker.stop(TIMEOUT)
+    assert probe.handled == ['first']
