@@ -158,6 +158,10 @@ class Segmenter:
                              f'of {self.name}, {patch}')
         return replace(settings, crop=crop, stride=stride, short_side=short_side)
 
+    def check(self, vocabulary: Vocabulary, prompts: str | tuple[str, ...] = 'imagenet80') -> None:
+        """Raise `csa_ros.model.text.PromptError` if `encode` would."""
+        self._text.check(vocabulary.queries, prompts)
+
     def encode(self, vocabulary: Vocabulary, prompts: str | tuple[str, ...] = 'imagenet80'
                ) -> Words:
         """

@@ -172,6 +172,8 @@ REFUSALS = [
     ('vocabulary', {'type': STRINGS, 'string_array_value': [f'w{i}' for i in range(256)]}, '255'),
     ('prompts', {'type': STRING, 'string_value': 'a photo'}, 'imagenet80'),
     ('prompts', {'type': STRING, 'string_value': '[a {}, 1]'}, 'quote'),
+    ('vocabulary', {'type': STRING, 'string_value': 'one two three four five ' * 4},
+     'shorten the query'),
     ('prompts', {'type': ParameterType.PARAMETER_BOOL_ARRAY}, 'imagenet80'),
     ('prompts', {'type': ParameterType.PARAMETER_INTEGER, 'integer_value': 3}, 'imagenet80'),
     ('logit_scale', {'type': ParameterType.PARAMETER_INTEGER, 'integer_value': 0}, '0.01'),

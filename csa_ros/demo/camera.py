@@ -44,8 +44,8 @@ class DemoCamera(Node):
     comma-separated String) have the same stamp and frame id.
     """
 
-    def __init__(self) -> None:
-        super().__init__('demo_camera')
+    def __init__(self, **kwargs) -> None:
+        super().__init__('demo_camera', **kwargs)
         self._seed = self._declare('seed', 0, (0, 2**31 - 1), 'Seed of the first street.')
         rate = self._declare('rate', 10.0, (0.1, 60.0), 'Frames per second.')
         self._size = (self._declare('width', 320, (64, 4096), 'Image width in pixels.'),

@@ -43,6 +43,8 @@ NEW_VOCABULARY = ('sky', 'street=road', 'plants=tree|grass', 'vehicle=car|bus|tr
 START_TIMEOUT, CHANGE_TIMEOUT = 90.0, 30.0
 # Chance is below 0.05 for both vocabularies; the model that is bundled does far better.
 SANE_MIOU = 0.25
+# The overlay's own default, so that the two pictures compare.
+TRUTH_ALPHA = 0.5
 STREAM = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -144,8 +146,8 @@ class Listener(Node):
         labels = _mono(frame['labels'])
         if (labels[labels != UNKNOWN] >= len(self.legend['classes'])).any():
             raise DemoError('a label image holds an id that its legend does not have')
-        truth = _mono(frame['truth'])
-        self.score.add(self._translate(truth), labels, frame['latency'])
+        truth = self._translate(_mono(frame['truth']))
+        self.score.add(truth, labels, frame['latency'])
         self.picture = to_rgb(frame['image']), to_rgb(frame['overlay']), truth
 
     def _take_legend(self, stamp):
@@ -169,10 +171,8 @@ class Listener(Node):
     def draw(self):
         """Return the newest frame as one (H, 3 W, 3) picture: input, overlay and truth."""
         rgb, overlay, truth = self.picture
-        colors = draw.palette(self._true_names)
-        truth = draw.draw_key(draw.overlay(rgb, truth, colors, 0.75), self._true_names, colors,
-                              truth)
-        return np.hstack([rgb, overlay, truth])
+        colors = np.array([entry['color'] for entry in self.legend['classes']], np.uint8)
+        return np.hstack([rgb, overlay, draw.overlay(rgb, truth, colors, TRUTH_ALPHA)])
 
 
 def _mono(message):

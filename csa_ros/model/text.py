@@ -88,8 +88,7 @@ class TextEncoder:
         ensemble = templates(prompts)
         features = {query: self._recall(ensemble, query) for query in queries}
         missing = [query for query, feature in features.items() if feature is None]
-        for query in missing:
-            self._check_length(ensemble, query)
+        self.check(missing, ensemble)
         batch = max(PROMPTS_PER_BATCH // len(ensemble), 1)
         for start in range(0, len(missing), batch):
             chunk = missing[start:start + batch]
@@ -98,6 +97,18 @@ class TextEncoder:
                 self._disk.write(self._key(ensemble, query), feature.cpu().numpy())
                 features[query] = feature
         return torch.stack([features[query] for query in queries])
+
+    def check(self, queries: Sequence[str], prompts: str | Sequence[str]) -> None:
+        """Raise PromptError as `encode` would; takes a moment, whatever the number of queries."""
+        template = self._longest(templates(prompts))
+        limit = self._backbone.clip.context_length
+        for query in queries:
+            length = self._count_tokens(template, query)
+            if length > limit:
+                raise PromptError(
+                    f'query {query!r} makes a prompt of {length} tokens with the template '
+                    f'{template!r}, and the text tower of {self._backbone.name} reads at most '
+                    f'{limit}: shorten the query')
 
     def _recall(self, ensemble: tuple[str, ...], query: str) -> Tensor | None:
         with self._memory_lock:
@@ -121,15 +132,13 @@ class TextEncoder:
         recipe = json.dumps([self._backbone.identity, ensemble, query])
         return hashlib.sha256(recipe.encode()).hexdigest()
 
-    def _check_length(self, ensemble: tuple[str, ...], query: str) -> None:
-        tokenizer, limit = self._backbone.tokenizer, self._backbone.clip.context_length
-        for template in ensemble:
-            length = len(tokenizer.encode(template.replace('{}', query))) + 2
-            if length > limit:
-                raise PromptError(
-                    f'query {query!r} makes a prompt of {length} tokens with the template '
-                    f'{template!r}, and the text tower of {self._backbone.name} reads at most '
-                    f'{limit}: shorten the query')
+    def _longest(self, ensemble: tuple[str, ...]) -> str:
+        # Words are tokenized one by one, so that the same template is longest for every query.
+        return max(ensemble, key=lambda template: self._count_tokens(template, 'word'))
+
+    def _count_tokens(self, template: str, query: str) -> int:
+        # The start and the end of a text are tokens too.
+        return len(self._backbone.tokenizer.encode(template.replace('{}', query))) + 2
 
     @torch.inference_mode()
     def _encode_queries(self, ensemble: tuple[str, ...], queries: Sequence[str]) -> Tensor:

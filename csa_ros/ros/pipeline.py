@@ -85,6 +85,7 @@ class Pipeline:
     def check(self, config: Config) -> None:
         """Raise ValueError if a configuration does not fit the model."""
         self.segmenter.resolve(config.settings)
+        self.segmenter.check(config.vocabulary, config.prompts)
 
     def activate(self) -> None:
         """Say what masks mean, now that publishing is possible."""

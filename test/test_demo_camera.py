@@ -1,0 +1,85 @@
+"""The demo camera over DDS: picture, truth and camera info of one moment belong together."""
+
+from csa_ros.demo.camera import camera_info
+from csa_ros.demo.camera import DemoCamera
+from csa_ros.demo.camera import LATCHED
+from csa_ros.demo.camera import STREAM
+from csa_ros.demo.scenes import CLASSES
+from csa_ros.demo.scenes import Scene
+from csa_ros.ros.images import to_rgb
+from graph import stamp_of
+from graph import wait_for
+import numpy as np
+import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from std_msgs.msg import String
+
+TOPICS = {'image': (Image, STREAM), 'true_labels': (Image, STREAM),
+          'camera_info': (CameraInfo, STREAM), 'true_classes': (String, LATCHED)}
+
+
+@pytest.fixture
+def camera():
+    """Return what a camera of small pictures published, by topic, and a function to spin it."""
+    context = Context()
+    rclpy.init(context=context, domain_id=101)
+    node = DemoCamera(context=context, parameter_overrides=[
+        Parameter(name, value=value) for name, value in (
+            ('seed', 5), ('rate', 20.0), ('width', 96), ('height', 64), ('stay', 0.2))])
+    client = rclpy.create_node('client', context=context)
+    received = {topic: [] for topic in TOPICS}
+    for topic, (kind, qos) in TOPICS.items():
+        client.create_subscription(kind, topic, received[topic].append, qos)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    executor.add_node(client)
+    yield received, lambda: executor.spin_once(timeout_sec=0.05)
+    executor.shutdown()
+    rclpy.shutdown(context=context)
+
+
+def test_publishes_pictures_with_their_truth(camera):
+    """Messages of one stamp show one moment; their ids are those of true_classes."""
+    received, spin = camera
+    wait_for(lambda: spin() or all(len(messages) >= (1 if topic == 'true_classes' else 6)
+                                   for topic, messages in received.items()))
+    assert received['true_classes'][0].data.split(', ') == list(CLASSES)
+    truths = {stamp_of(message): message for message in received['true_labels']}
+    infos = {stamp_of(message): message for message in received['camera_info']}
+    shown = [message for message in received['image']
+             if stamp_of(message) in truths and stamp_of(message) in infos]
+    assert len(shown) >= 3
+    for image in shown:
+        truth, info = truths[stamp_of(image)], infos[stamp_of(image)]
+        assert (image.width, image.height, image.encoding) == (96, 64, 'rgb8')
+        assert (truth.width, truth.height, truth.encoding) == (96, 64, 'mono8')
+        assert (info.width, info.height) == (96, 64)
+        assert image.header.frame_id == truth.header.frame_id == info.header.frame_id
+        assert max(truth.data) < len(CLASSES)
+
+
+def test_first_picture_is_the_first_moment_of_the_seed(camera):
+    """A seed makes a drive that can be repeated."""
+    received, spin = camera
+    wait_for(lambda: spin() or received['image'])
+    moments = [Scene(5).render(step / 20, (96, 64)).rgb for step in range(4)]
+    moments += [Scene(6).render(step / 20, (96, 64)).rgb for step in range(4)]
+    # The first messages may be gone before the subscription is matched.
+    assert any(np.array_equal(to_rgb(received['image'][0]), moment) for moment in moments)
+
+
+def test_camera_info_projects_as_the_renderer_does():
+    """K is the pinhole matrix of the frame."""
+    frame = Scene(1).render(0.0, (96, 64))
+    info = camera_info(frame, Header(frame_id='here'))
+    assert info.header.frame_id == 'here'
+    np.testing.assert_allclose(
+        np.reshape(info.k, (3, 3)),
+        [[frame.focal, 0, 48], [0, frame.focal, frame.center[1]], [0, 0, 1]])
+    np.testing.assert_allclose(np.reshape(info.p, (3, 4))[:, :3], np.reshape(info.k, (3, 3)))
