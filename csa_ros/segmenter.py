@@ -139,9 +139,9 @@ class Segmenter:
         Return settings with the model's values filled in.
 
         By default `crop` is the model's native image size, `stride` half of `crop` and
-        `short_side` the backbone's: as in SCLIP (224, 112 and 336), except for the demo model. Raises ValueError
-        if `crop` is not a multiple of the patch size, `stride` is larger than `crop` or
-        `short_side` is less than a patch.
+        `short_side` the backbone's: as in SCLIP (224, 112 and 336), except for the demo model.
+        Raises ValueError if `crop` is not a multiple of the patch size, `stride` is larger than
+        `crop` or `short_side` is less than a patch.
         """
         native, patch = self.backbone.image_size, self.backbone.patch_size
         crop = settings.crop or native

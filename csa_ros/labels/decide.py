@@ -44,19 +44,18 @@ def decide(
     """
     Decide the class of every pixel; nothing here waits for the device.
 
-    The first of equal classes wins, whatever the order of the queries.
+    `logits` (Q, H, W) are the cosines of pixels and queries, of any float dtype and memory layout.
+    `query_class` (Q,) int64 is the class id of each query, in any order, on the same device; every
+    class from 0 to `num_classes` - 1 has a query, and the first of equal classes wins, whatever
+    the order of the queries. `num_classes` is at most 255; the id 255 means unknown.
 
-    :param logits: (Q, H, W) cosines of pixels and queries, any float dtype and memory layout.
-    :param query_class: (Q,) int64 class id of each query, in any order, on the same device;
-        every class from 0 to num_classes - 1 has a query.
-    :param num_classes: at most 255; the id 255 means unknown.
-    :param logit_scale: what cosines are multiplied by before the softmax, above 0.
-    :param unknown_threshold: pixels whose winner is less probable become UNKNOWN. Where SCLIP's
-        `prob_thd` writes class 0, this does not.
-    :param min_area: SCLIP's `area_thd`: with class 0 the background, a class that wins at most
-        this share of all foreground pixels is dropped, and its pixels go to the most probable
-        class that is left (at the probability it had). 0 switches the rule off.
-    :raises ValueError: if shapes or num_classes do not fit.
+    `logit_scale`, above 0, is what cosines are multiplied by before the softmax. Pixels whose
+    winner is less probable than `unknown_threshold` become UNKNOWN; where SCLIP's `prob_thd`
+    writes class 0, this does not. `min_area` is SCLIP's `area_thd`: with class 0 the background, a
+    class that wins at most this share of all foreground pixels is dropped, and its pixels go to
+    the most probable class that is left (at the probability it had); 0 switches the rule off.
+
+    Raises ValueError if shapes or `num_classes` do not fit.
     """
     _check(logits, query_class, num_classes)
     class_ids = query_class.float()[:, None, None]
@@ -98,9 +97,8 @@ def _winning_class(below: Tensor, class_ids: Tensor) -> Tensor:
     Moving every other query's class up by 256 makes that a minimum, which torch finds 4 times
     faster on a CPU than a maximum with its index (60 queries, 640 x 480 pixels).
 
-    :param below: (Q, H, W) logits less the largest of their pixel.
-    :param class_ids: (Q, 1, 1) float32.
-    :returns: (H, W) float32.
+    `below` is (Q, H, W), the logits less the largest of their pixel; `class_ids` is (Q, 1, 1)
+    float32. Returns (H, W) float32.
     """
     return torch.sub(class_ids, below.sign(), alpha=256).amin(0)
 

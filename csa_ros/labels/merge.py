@@ -40,11 +40,10 @@ class MergeMap:
         """
         Build the two matrices, in double precision, and round them to `dtype`.
 
-        :param plan: the windows of the frame.
-        :param grid: (gh, gw), patches along a window's height and width. Patches need not divide
-            the window: like the reference, the grid is stretched over all of it.
-        :param output_size: (H, W) of the labels, in pixels.
-        :raises ValueError: if `grid` or `output_size` has a length below 1.
+        `plan` is the windows of the frame; `grid` is (gh, gw), the patches along a window's
+        height and width. Patches need not divide the window: like the reference, the grid is
+        stretched over all of it. `output_size` is (H, W) of the labels, in pixels. Raises
+        ValueError if `grid` or `output_size` has a length below 1.
         """
         if min(*grid, *output_size) < 1:
             raise ValueError(
@@ -61,10 +60,9 @@ class MergeMap:
         """
         Merge the windows of one frame.
 
-        :param window_logits: (windows, gh, gw, Q), windows counted row by row; any float dtype,
-            on the map's device.
-        :returns: (Q, H, W) contiguous, in the map's dtype.
-        :raises ValueError: if the windows or their grids are not those of the plan.
+        `window_logits` is (windows, gh, gw, Q), windows counted row by row, of any float dtype
+        and on the map's device. Returns (Q, H, W), contiguous, in the map's dtype. Raises
+        ValueError if the windows or their grids are not those of the plan.
         """
         return torch.matmul(self.vertical, self.widen(window_logits))
 
@@ -74,8 +72,7 @@ class MergeMap:
 
         This half goes first because the result stays small (H is many times `window rows * gh`).
 
-        :param window_logits: as for the call.
-        :returns: (Q, window rows * gh, W), in the map's dtype.
+        `window_logits` as for the call. Returns (Q, window rows * gh, W) in the map's dtype.
         """
         rows, columns = self.tiles
         if window_logits.shape[:-1] != (rows * columns, *self.grid):

@@ -29,9 +29,8 @@ def plan_windows(height: int, width: int, crop: int, stride: int) -> WindowPlan:
     Plan square windows of `crop` pixels every `stride` pixels, as SCLIP does.
 
     The last window of a row or column is shifted back to end at the border. Along a side that is
-    shorter than `crop` there is one window, as long as that side.
-
-    :raises ValueError: for a length below 1, and for `stride` above `crop`, which leaves gaps.
+    shorter than `crop` there is one window, as long as that side. Raises ValueError for a length
+    below 1, and for `stride` above `crop`, which leaves gaps.
     """
     for name, value in (('height', height), ('width', width), ('crop', crop), ('stride', stride)):
         if value < 1:
@@ -49,7 +48,7 @@ def plan_whole(height: int, width: int) -> WindowPlan:
     """
     Plan one window that is the whole frame.
 
-    :raises ValueError: for a length below 1.
+    Raises ValueError for a length below 1.
     """
     longest = max(height, width)
     return plan_windows(height, width, longest, longest)
@@ -59,10 +58,9 @@ def cut(frame: Tensor, plan: WindowPlan) -> Tensor:
     """
     Cut the windows of `plan` out of a batch of frames.
 
-    :param frame: (B, C, H, W), H and W as planned; any dtype and device.
-    :returns: (B * windows, C, crop_height, crop_width), a copy: all windows of the first frame
-        row by row, then those of the next.
-    :raises ValueError: if the frames have another size than the plan.
+    `frame` is (B, C, H, W) with H and W as planned, of any dtype and on any device. Returns a
+    copy, (B * windows, C, crop_height, crop_width): all windows of the first frame row by row,
+    then those of the next. Raises ValueError if the frames have another size than the plan.
     """
     if frame.shape[-2:] != (plan.height, plan.width):
         raise ValueError(

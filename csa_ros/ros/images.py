@@ -1,12 +1,12 @@
 """
 Camera messages to RGB arrays, and result arrays to image messages.
 
-Every encoding of ``sensor_msgs/image_encodings`` that is a picture is read, with padded rows and
-in either byte order. 16-bit samples become 8-bit by ``round(v / 257)``, as cv_bridge does it
-(``255 / 65535``): black and white are kept exactly, where ``v >> 8`` would darken. YUV is ITU-R
+Every encoding of `sensor_msgs/image_encodings` that is a picture is read, with padded rows and
+in either byte order. 16-bit samples become 8-bit by `round(v / 257)`, as cv_bridge does it
+(`255 / 65535`): black and white are kept exactly, where `v >> 8` would darken. YUV is ITU-R
 BT.601 in the limited range (Y 16..235), the convention of cv_bridge, OpenCV and UVC cameras.
 
-``8UC1``, ``8UC3``, ``8UC4`` and their 16-bit siblings name a memory layout, not colours. They are
+`8UC1`, `8UC3`, `8UC4` and their 16-bit siblings name a memory layout, not colours. They are
 read as grey, BGR and BGRA, the order in which OpenCV keeps pictures: nodes publish them by handing
 an OpenCV matrix to cv_bridge without an encoding, and cv_bridge's own display conversion guesses
 the same.
@@ -34,14 +34,13 @@ def to_rgb(msg: Image) -> np.ndarray:
     """
     Convert a camera image to RGB.
 
-    The result shares the message's memory when the message already is RGB without padding
-    (``rgb8``): draw on a copy of it if the message is still needed.
+    `msg` is a `sensor_msgs/Image` in any picture encoding. Returns (H, W, 3) uint8 RGB,
+    C-contiguous. It shares the message's memory when the message already is RGB without padding
+    (`rgb8`): draw on a copy of it if the message is still needed.
 
-    :param msg: a ``sensor_msgs/Image`` in any picture encoding.
-    :returns: (H, W, 3) uint8 RGB, C-contiguous.
-    :raises ImageError: the encoding is no picture or unknown, or the size, ``step`` or data
-        contradict each other. Raised before anything is allocated, so that memory is bounded by
-        the data that really arrived and not by what a broken message claims.
+    Raises ImageError if the encoding is no picture or unknown, or if the size, `step` or data
+    contradict each other. It is raised before anything is allocated, so that memory is bounded by
+    the data that really arrived and not by what a broken message claims.
     """
     form = _format_of(msg.encoding)
     _check_layout(msg, form)
@@ -57,10 +56,9 @@ def to_message(array: np.ndarray, encoding: str, header: Header) -> Image:
     """
     Build the message of a label, confidence or overlay image.
 
-    :param array: uint8, (H, W) for ``mono8`` or (H, W, 3) for ``rgb8``; copied.
-    :param encoding: ``mono8`` or ``rgb8``.
-    :param header: header of the input image; stamp and frame are passed on unchanged.
-    :raises ImageError: another encoding, or an array which does not fit it.
+    `encoding` is `mono8` or `rgb8`; `array` is uint8, (H, W) for `mono8` or (H, W, 3) for `rgb8`,
+    and is copied. `header` is that of the input image; stamp and frame are passed on unchanged.
+    Raises ImageError for another encoding, or an array which does not fit it.
     """
     if encoding not in _OUTPUT_CHANNELS:
         raise ImageError(f'cannot publish encoding {encoding!r}; use mono8 or rgb8')
@@ -91,15 +89,15 @@ class _Format(NamedTuple):
     convert: Callable[[Image, '_Format'], np.ndarray]
     bridged: bool = True  # cv_bridge converts it to rgb8, and rightly, on every distribution
     chroma_block: tuple[int, int] = (1, 1)  # (columns, rows) of pixels that share one chroma
-    data_rows: int = 2  # rows of ``step`` bytes for every two rows of the picture
+    data_rows: int = 2  # rows of `step` bytes for every two rows of the picture
     min_side: int = 1
 
     def row_bytes(self, msg: Image) -> int:
-        """Bytes of a row that hold samples; the rest of ``step`` is padding."""
+        """Bytes of a row that hold samples; the rest of `step` is padding."""
         return msg.width * self.channels * self.sample_bytes
 
     def data_bytes(self, msg: Image) -> int:
-        """Bytes that the message's size and ``step`` call for."""
+        """Bytes that the message's size and `step` call for."""
         return msg.height * self.data_rows * msg.step // 2
 
 
@@ -226,7 +224,7 @@ def _suits_cv_bridge(msg: Image, form: _Format) -> bool:
     Tell whether cv_bridge reads this message rightly.
 
     Its Python part shears rows whose padding is no whole number of pixels, and takes data to be
-    in the other byte order only if ``is_bigendian`` is exactly 1.
+    in the other byte order only if `is_bigendian` is exactly 1.
     """
     return (
         form.bridged
@@ -245,7 +243,7 @@ sys.exit(CvBridge().imgmsg_to_cv2(pixel, 'rgb8').tolist() != [[[3, 2, 1]]])
 
 def _load_cv_bridge():
     """
-    Return a ``cv_bridge.CvBridge`` that works, or None.
+    Return a `cv_bridge.CvBridge` that works, or None.
 
     Importing it proves nothing: compiled for NumPy 1 it imports under NumPy 2, then ends the
     process with a segmentation fault at its first conversion (ros-perception/vision_opencv#535).
