@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 from csa_ros.demo import run
-from csa_ros.demo.run import DemoError
-from csa_ros.demo.run import Listener
-from csa_ros.demo.run import Score
+from csa_ros.demo.listener import DemoError
+from csa_ros.demo.listener import Listener
+from csa_ros.demo.listener import Score
 import cv2
 import numpy as np
 import pytest
