@@ -187,7 +187,7 @@ def _split(spec) -> list[str]:
             + _QUOTE)
     for item in spec:
         if not isinstance(item, str):
-            raise VocabularyError(f'entry {item!r} is a {type(item).__name__}, not text; {_QUOTE}')
+            raise VocabularyError(f'entry {item!r} is no text; {_QUOTE}')
     return list(spec)
 
 

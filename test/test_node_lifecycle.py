@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 import signal
 import subprocess
 import sys
@@ -15,10 +16,13 @@ from graph import ACTIVATE
 from graph import CLEANUP
 from graph import CONFIGURE
 from graph import DEACTIVATE
+from graph import stamp_of
 from graph import TIMEOUT
 from graph import wait_for
 from lifecycle_msgs.msg import Transition
 import pytest
+
+ROOT = Path(__file__).parent.parent
 
 
 def worker_threads():
@@ -86,6 +90,15 @@ def test_node_starts_over_after_cleanup_with_another_model(graph, tmp_path):
     assert graph.legends[-1]['version'] == 2
 
 
+def test_legends_after_cleanup_do_not_reach_back_to_earlier_masks(graph, tmp_path):
+    graph.start(tmp_path).flow()
+    last = max(stamp_of(mask) for mask in graph.labels)
+    for transition in DEACTIVATE, CLEANUP, CONFIGURE, ACTIVATE:
+        assert graph.change_state(transition)
+    second = wait_for(lambda: [item for item in graph.legends if item['version'] == 2])[0]
+    assert (second['stamp']['sec'], second['stamp']['nanosec']) > last
+
+
 @pytest.mark.parametrize('before, transition', [
     ([], Transition.TRANSITION_UNCONFIGURED_SHUTDOWN),
     ([CONFIGURE], Transition.TRANSITION_INACTIVE_SHUTDOWN),
@@ -142,11 +155,21 @@ def test_bad_start_ends_with_a_reason(capfd, parameter, reason):
     assert 'Traceback' not in output
 
 
+def test_signal_while_the_executable_starts_leaves_no_traceback():
+    process = subprocess.Popen([sys.executable, ROOT / 'bin' / 'segment'],
+                               stderr=subprocess.PIPE, text=True)
+    assert 'starting' in process.stderr.readline()
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == -signal.SIGINT
+    assert errors == ''
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_the_process_cleanly(graph, number):
     process = subprocess.Popen(
-        [sys.executable, '-c', 'import sys; from csa_ros.ros.node import main; sys.exit(main())',
-         '--ros-args', '-p', 'autostart:=false'],
+        [sys.executable, ROOT / 'bin' / 'segment', '--ros-args', '-p', 'autostart:=false'],
         stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True,
         env={**os.environ, 'ROS_DOMAIN_ID': str(graph.domain)})
     try:

@@ -61,9 +61,9 @@ def test_grammar(spec, entries):
     (['road', 'Road'], "'road' and 'Road' are both named 'Road'"),
     (['car', 'vehicle=Car'], "query 'Car' of entry 'vehicle=Car' is already in 'car'"),
     (['car|car'], r"query 'car' of entry 'car\|car' is already in"),
-    (['road', False], 'entry False is a bool, not text; .* quote such words'),
-    ([1, 2], 'entry 1 is a int, not text; .* quote such words'),
-    ([b'road'], 'is a bytes'),
+    (['road', False], 'entry False is no text; .* quote such words'),
+    ([1, 2], 'entry 1 is no text; .* quote such words'),
+    ([b'road'], 'is no text'),
     (True, 'a list of words or one comma-separated string, not True; .* quote such words'),
     (None, 'not None'),
 ])

@@ -160,7 +160,7 @@ def judge(condition: Condition, report: Report) -> tuple[bytes, str]:
 
 
 def diagnostics(name: str, stamp: Time, condition: Condition, report: Report) -> DiagnosticArray:
-    """Build the message; `name` is the node's."""
+    """Build the message; `name` is the node's, with its namespace."""
     level, summary = judge(condition, report)
     values = {
         'state': condition.state,

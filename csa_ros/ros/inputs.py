@@ -40,7 +40,8 @@ class ImageInput:
     def describe(self) -> str:
         """Return the topic and how many publishers it has."""
         count = len(self._node.get_publishers_info_by_topic(self.topic))
-        return f'{self.topic} ({count} publisher{"" if count == 1 else "s"})'
+        publishers = {0: 'no publisher yet', 1: '1 publisher'}.get(count, f'{count} publishers')
+        return f'{self.topic} ({publishers})'
 
     def explain_silence(self) -> str:
         """Return the likeliest reason that no image arrives, and what to do."""

@@ -13,6 +13,7 @@ from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.inputs import ImageInput
 from csa_ros.ros.parameters import Config
 from csa_ros.ros.parameters import ParameterError
+from csa_ros.ros.pipeline import Bookmark
 from csa_ros.ros.pipeline import Pipeline
 from csa_ros.segmenter import Segmenter
 from diagnostic_msgs.msg import DiagnosticArray
@@ -62,7 +63,7 @@ class SegmentNode(LifecycleNode):
         self._input = None
         self._state = 'unconfigured'
         self._fault = ''
-        self._version = 0
+        self._bookmark = Bookmark()
         self._statistics = Statistics()
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.declare_parameters('', parameters.declarations())
@@ -86,7 +87,7 @@ class SegmentNode(LifecycleNode):
         try:
             segmenter = self._load(**vars(config.model), settings=config.settings)
             self._pipeline = Pipeline(
-                self, segmenter, config, self._version + 1, self._statistics)
+                self, segmenter, config, self._bookmark, self._statistics)
         except Exception as error:
             self._fault = f'not configured: {_explain(error)}'
             self.get_logger().error(self._fault)
@@ -112,6 +113,7 @@ class SegmentNode(LifecycleNode):
         self._stop_listening()
         self._pipeline.pause(THREAD_TIMEOUT)
         self._state = 'inactive'
+        self.get_logger().info('inactive: the model stays loaded')
         return super().on_deactivate(state)
 
     @_logs_errors
@@ -119,6 +121,7 @@ class SegmentNode(LifecycleNode):
         """Free the model and its memory."""
         self._release()
         self._state = 'unconfigured'
+        self.get_logger().info('unconfigured: the model is freed')
         return super().on_cleanup(state)
 
     @_logs_errors
@@ -144,11 +147,8 @@ class SegmentNode(LifecycleNode):
     def _release(self) -> None:
         self._stop_listening()
         pipeline, self._pipeline = self._pipeline, None
-        if pipeline is None:
-            return
-        self._version = pipeline.newest.version
-        if not pipeline.close(THREAD_TIMEOUT):
-            self.get_logger().warning('work in progress goes on for a while after cleanup')
+        if pipeline:
+            self._bookmark = pipeline.close(THREAD_TIMEOUT)
 
     def _stop_listening(self) -> None:
         if self._input:
@@ -173,10 +173,11 @@ class SegmentNode(LifecycleNode):
             return
         for name, value in vars(config.model).items():
             if value != getattr(self._config.model, name):
+                command = f'`ros2 lifecycle set {self.get_fully_qualified_name()}'
                 raise ParameterError(
                     f'{name} cannot change while the model is loaded: restart the node with it, '
-                    f'or deactivate and cleanup with `ros2 lifecycle set '
-                    f'{self.get_fully_qualified_name()}`, set it, configure and activate')
+                    f'or free the model with {command} deactivate` and {command} cleanup`, set '
+                    f'{name}, then {command} configure` and {command} activate`')
         self._pipeline.check(config)
 
     def _reconcile(self) -> None:
@@ -203,7 +204,8 @@ class SegmentNode(LifecycleNode):
                 f'{self._input.explain_silence()}',
                 throttle_duration_sec=WARN_PERIOD, throttle_time_source_type=self._steady_clock)
         self._diagnostics.publish(diagnostics(
-            self.get_name(), self.get_clock().now().to_msg(), self._condition(), report))
+            self.get_fully_qualified_name().lstrip('/'), self.get_clock().now().to_msg(),
+            self._condition(), report))
 
     def _condition(self) -> Condition:
         if self._pipeline is None:

@@ -105,30 +105,31 @@ class LegendOutput(_Outputs):
       still holds, and with it the order of arrival; stamps alone are then ambiguous, as images of
       the same stamp may have been labelled with different words.
 
-    The clock of this machine plays no part. Use from one thread at a time.
+    The clock of this machine plays no part. Use from one thread at a time. `after_last_mask` is
+    that instant in nanoseconds, for the next LegendOutput of the node to go on from.
     """
 
-    def __init__(self, node: LifecycleNode) -> None:
+    def __init__(self, node: LifecycleNode, after_last_mask: int = 0) -> None:
         super().__init__(node, DurabilityPolicy.TRANSIENT_LOCAL)
         self._json = self._create(String, '~/legend')
         self._info = self._create(LabelInfo, '~/label_info') if LabelInfo else None
         self._legend = {}
         self._threshold = 0.0
         self._stamp = 0
-        self._after_last_mask = 0
+        self.after_last_mask = after_last_mask
 
     def announce(self, legend: dict, threshold: float) -> None:
         """Publish what masks mean from now on: `Vocabulary.legend` and the unknown_threshold."""
         self._legend = legend
         self._threshold = threshold
-        self._publish(self._after_last_mask)
+        self._publish(self.after_last_mask)
 
     def cover(self, stamp: Time) -> None:
         """Make the legend hold for a mask of this stamp, which is published next."""
         nanoseconds = min(stamp.sec * _SECOND + stamp.nanosec, _LAST_TIME - 1)
         if nanoseconds < self._stamp:
             self._publish(nanoseconds)
-        self._after_last_mask = nanoseconds + 1
+        self.after_last_mask = nanoseconds + 1
 
     def _publish(self, nanoseconds: int) -> None:
         self._stamp = nanoseconds

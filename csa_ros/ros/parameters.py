@@ -18,6 +18,7 @@ from csa_ros.model.text import TEMPLATES
 from csa_ros.model.text import templates
 from csa_ros.segmenter import DEFAULT_MODEL
 from csa_ros.segmenter import INFERENCE
+from csa_ros.segmenter import LONG_SIDE
 from csa_ros.segmenter import Settings
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
@@ -26,7 +27,8 @@ from rcl_interfaces.msg import FloatingPointRange
 from rcl_interfaces.msg import IntegerRange
 from rcl_interfaces.msg import ParameterDescriptor
 
-MAX_PIXELS = 8192
+# The segmenter resizes no side of a frame beyond this.
+MAX_PIXELS = LONG_SIDE
 MAX_RATE = 1000.0
 _KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text'}
 
@@ -96,8 +98,7 @@ class Parameter:
         if kind is float and type(value) is int:
             value = float(value)
         if type(value) is not kind or (kind is float and not isfinite(value)):
-            raise ParameterError(f'{self.name} is {value!r}: it must be {_KINDS[kind]}, such as '
-                                 f'{self.default!r}')
+            raise ParameterError(f'{self.name} is {value!r}: it must be {_KINDS[kind]}')
         return value
 
     def _choices(self) -> str:
@@ -247,7 +248,8 @@ def read(values: Mapping[str, Any]) -> Config:
 
 def _read_prompts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, str) and not _are_strings(value):
-        raise PromptError(f'must be {" or ".join(TEMPLATES)}, or a list of strings, not {value!r}')
+        shown = value if isinstance(value, (bool, int, float)) else list(value)
+        raise PromptError(f'must be {" or ".join(TEMPLATES)}, or a list of strings, not {shown}')
     if isinstance(value, str):
         if value.lstrip().startswith('['):
             # A list with a number or a boolean in it arrives as its own source text.

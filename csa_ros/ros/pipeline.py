@@ -46,6 +46,14 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class Bookmark:
+    """Where the legends of a node are: the last version, and the instant after the last mask."""
+
+    version: int = 0
+    after_last_mask: int = 0
+
+
+@dataclass(frozen=True)
 class _Frame:
     image: Image
     arrival: float
@@ -56,11 +64,11 @@ class Pipeline:
     Segments images by the newest configuration.
 
     Making one encodes the vocabulary and runs a blank frame, so that the first real one is not
-    slow; errors of the segmenter pass through. `version` is that of the first legend.
+    slow; errors of the segmenter pass through. Legends go on from `bookmark`.
     """
 
-    def __init__(self, node: LifecycleNode, segmenter: Segmenter, config: Config, version: int,
-                 statistics: Statistics) -> None:
+    def __init__(self, node: LifecycleNode, segmenter: Segmenter, config: Config,
+                 bookmark: Bookmark, statistics: Statistics) -> None:
         self.segmenter = segmenter
         self.fault = ''
         self._node = node
@@ -68,10 +76,10 @@ class Pipeline:
         self._statistics = statistics
         self._lazy = config.lazy
         self._newest = self._snapshot = _snapshot(
-            config, version, segmenter.encode(config.vocabulary, config.prompts))
+            config, bookmark.version + 1, segmenter.encode(config.vocabulary, config.prompts))
         blank = np.zeros((*WARM_UP_SIZE, 3), np.uint8)
         segmenter.segment(blank, self._snapshot.words, self._snapshot.settings)
-        self._legend = LegendOutput(node)
+        self._legend = LegendOutput(node, bookmark.after_last_mask)
         self._masks = MaskOutputs(node)
         self._frames = LatestWorker('segment', self._process, self._report_frame_error)
         self._vocabularies = LatestWorker('encode', self._prepare, self._report_change_error)
@@ -113,16 +121,19 @@ class Pipeline:
         """Forget the waiting image; return whether the one in progress ended in time."""
         return self._frames.flush(timeout)
 
-    def close(self, timeout: float) -> bool:
-        """End the threads and free the model; return whether they ended in time."""
+    def close(self, timeout: float) -> Bookmark:
+        """End the threads and free the model; return where the next pipeline is to go on."""
         ended = [worker.stop(timeout) for worker in (self._vocabularies, self._frames)]
+        if not all(ended):
+            self._log.warning('work in progress goes on for a while after cleanup')
+        bookmark = Bookmark(self._newest.version, self._legend.after_last_mask)
         self._masks.destroy()
         self._legend.destroy()
         self.segmenter = self._snapshot = self._newest = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        return all(ended)
+        return bookmark
 
     def _process(self, frame: _Frame) -> None:
         snapshot = self._snapshot
