@@ -181,3 +181,4 @@ def test_signals_end_the_process_cleanly(graph, number):
         process.kill()
     assert process.returncode == 0
     assert 'Traceback' not in output
+    assert 'leaked' not in output
