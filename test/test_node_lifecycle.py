@@ -176,6 +176,9 @@ def test_signals_end_the_process_cleanly(graph, number):
         wait_for(lambda: 'segment' in graph.client.get_node_names() or process.poll(), 'a node')
         time.sleep(0.5)  # it spins a moment after it is on the graph
         process.send_signal(number)
+        # As launch does it: the terminal's Ctrl-C reaches the node first, then launch's own.
+        time.sleep(0.05)
+        process.send_signal(number)
         output, _ = process.communicate(timeout=TIMEOUT)
     finally:
         process.kill()

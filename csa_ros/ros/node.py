@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+import signal
 import traceback
 
 from csa_ros.model.backbone import ModelError
@@ -259,6 +260,9 @@ def main(args: list[str] | None = None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     finally:
+        # launch repeats the Ctrl-C that the terminal has sent: leave the clean-up its time.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         if node:
             node.destroy_node()
         rclpy.try_shutdown()
+        signal.signal(signal.SIGINT, handler)
