@@ -93,7 +93,7 @@ def test_executables_start_a_main_that_exists(path):
     assert path.read_text().startswith('#!/usr/bin/env python3\n')
     assert path.stat().st_mode & 0o111 == 0o111
     source, = (node for node in ast.parse(path.read_text()).body
-               if isinstance(node, ast.ImportFrom))
+               if isinstance(node, ast.ImportFrom) and node.module.startswith('csa_ros'))
     assert [alias.name for alias in source.names] == ['main']
     module = ast.parse(Path(importlib.util.find_spec(source.module).origin).read_text())
     assert 'main' in {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
