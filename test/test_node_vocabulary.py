@@ -8,6 +8,9 @@ from graph import WORDS
 import numpy as np
 import pytest
 from rcl_interfaces.msg import ParameterType
+from rclpy.qos import DurabilityPolicy
+from rclpy.qos import QoSProfile
+from rclpy.qos import ReliabilityPolicy
 
 
 def class_count(mask):
@@ -51,6 +54,22 @@ def test_late_joiner_gets_the_legend_in_force(graph, tmp_path):
     graph.listen_to_legend(late)
     wait_for(lambda: late)
     assert [names(legend) for legend in late] == [['car', 'bus', 'tree']]
+
+
+def test_label_info_says_the_same_where_vision_msgs_is_installed(graph, tmp_path):
+    messages = pytest.importorskip('vision_msgs.msg', reason='vision_msgs is not installed')
+    graph.start(tmp_path, unknown_threshold=0.25).flow()
+    infos = []
+    graph.client.create_subscription(
+        messages.LabelInfo, '/segment/label_info', infos.append, QoSProfile(
+            depth=1, reliability=ReliabilityPolicy.RELIABLE,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    info = wait_for(lambda: infos)[-1]
+    assert [(item.class_id, item.class_name) for item in info.class_map] == [
+        (index, name) for index, name in enumerate(WORDS)]
+    assert info.threshold == 0.25
+    stamp = wait_for(lambda: graph.legends)[-1]['stamp']
+    assert stamp_of(info) == (stamp['sec'], stamp['nanosec'])
 
 
 def test_masks_and_legends_agree_while_words_change_under_load(graph, tmp_path):
