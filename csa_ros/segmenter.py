@@ -138,14 +138,15 @@ class Segmenter:
         """
         Return settings with the model's values filled in.
 
-        By default `crop` is the model's native image size, `stride` half of `crop` and
-        `short_side` the backbone's: as in SCLIP (224, 112 and 336), except for the demo model.
+        By default `crop` is the model's native image size, `stride` the same share of `crop` as
+        for the native size, and `short_side` the backbone's: 224, 112 and 336 for ViT-B/16, as in
+        SCLIP.
         Raises ValueError if `crop` is not a multiple of the patch size, `stride` is larger than
         `crop` or `short_side` is less than a patch.
         """
         native, patch = self.backbone.image_size, self.backbone.patch_size
         crop = settings.crop or native
-        stride = settings.stride or max(crop // 2, 1)
+        stride = settings.stride or max(crop * self.backbone.stride // native, 1)
         short_side = settings.short_side or self.backbone.short_side
         if crop % patch:
             raise ValueError(f'crop is {crop} pixels: {self.name} needs a multiple of its patch '

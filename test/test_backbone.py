@@ -335,13 +335,13 @@ def test_demo_reads_its_config_and_preprocessing(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match='reinstall csa_ros'):
         load_backbone('demo', 'cpu')
     document = {'model_cfg': make_config(), 'preprocess_cfg': {'mean': MEAN, 'std': STD},
-                'short_side': 40}
+                'short_side': 40, 'stride': 24}
     (tmp_path / 'open_clip_config.json').write_text(json.dumps(document))
     weights = {name: value.half() for name, value in make_clip().state_dict().items()}
     save(tmp_path / 'model.safetensors', weights)
     backbone = load_backbone('demo', 'cpu')
     assert (backbone.name, backbone.mean, backbone.std) == ('demo', MEAN, STD)
-    assert backbone.short_side == 40
+    assert (backbone.short_side, backbone.stride) == (40, 24)
     torch.testing.assert_close(image_features(backbone), expected_features(), atol=0.05, rtol=0)
 
 

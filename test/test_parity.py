@@ -75,7 +75,7 @@ def load_tower(path):
     clip.visual.load_state_dict(weights)
     backbone = Backbone(clip.eval().requires_grad_(False), open_clip.SimpleTokenizer(),
                         (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), path.stem, path.stem,
-                        short_side=grid * patch * 3 // 2)
+                        short_side=grid * patch * 3 // 2, stride=grid * patch // 2)
     return backbone, arrays
 
 

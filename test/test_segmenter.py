@@ -187,6 +187,7 @@ def test_encoding_beside_segmenting(segmenter, words):
 def test_settings_come_from_the_model(segmenter):
     settings = segmenter.resolve(Settings())
     assert (settings.short_side, settings.crop, settings.stride) == (48, 32, 16)
+    assert segmenter.resolve(Settings(crop=40)).stride == 20
     assert segmenter.resolve(Settings(crop=40, stride=3)).stride == 3
     assert segmenter.resolve(settings) == settings
 

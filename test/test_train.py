@@ -60,5 +60,5 @@ def test_training_writes_weights_that_load_and_can_be_made_again(tmp_path, monke
     monkeypatch.setattr(backbone, 'DEMO_WEIGHTS', tmp_path / 'one')
     loaded = backbone.load_backbone('demo', 'cpu')
     assert loaded.image_size == train.MODEL['vision_cfg']['image_size']
-    assert loaded.short_side == train.SHORT_SIDE
+    assert (loaded.short_side, loaded.stride) == (train.SHORT_SIDE, train.STRIDE)
     assert json.loads((tmp_path / 'one' / 'open_clip_config.json').read_text())['model_cfg']

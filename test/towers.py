@@ -36,7 +36,7 @@ def make_clip(seed=0, config=CONFIG):
 def make_backbone(seed=0, identity=None, **text):
     clip = make_clip(seed, make_config(**text))
     return Backbone(clip, open_clip.SimpleTokenizer(context_length=clip.context_length), MEAN, STD,
-                    'tiny', identity or f'tiny-{seed}', short_side=48)
+                    'tiny', identity or f'tiny-{seed}', short_side=48, stride=16)
 
 
 def register(folder, name='Tiny', quick_gelu=False):

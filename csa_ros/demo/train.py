@@ -40,8 +40,8 @@ MODEL = {
 PREPROCESS = {'mean': [0.45, 0.45, 0.45], 'std': [0.25, 0.25, 0.25]}
 # How much the mean of the patches counts in the loss at the start, beside the class token's one.
 PATCH_SHARE = 0.5
-# A 320 x 240 frame resized to this is as fast as the demo needs and shows small things.
-SHORT_SIDE = 192
+# Best on scenes with seeds 200 to 223 among those with which two CPU cores keep up.
+SHORT_SIDE, STRIDE = 288, 48
 # Smallest and largest side, in pixels of a 320 x 240 scene, of the crops to learn from.
 CROP_SIDES = (18, 120)
 
@@ -159,7 +159,8 @@ def save(model, folder):
     partial_file = folder / 'model.safetensors.partial'
     save_file(state, partial_file)
     partial_file.replace(folder / 'model.safetensors')
-    config = {'model_cfg': MODEL, 'preprocess_cfg': PREPROCESS, 'short_side': SHORT_SIDE}
+    config = {'model_cfg': MODEL, 'preprocess_cfg': PREPROCESS, 'short_side': SHORT_SIDE,
+              'stride': STRIDE}
     (folder / 'open_clip_config.json').write_text(json.dumps(config, indent=2) + '\n')
 
 

@@ -52,7 +52,8 @@ class Backbone:
     `clip` is an `open_clip.CLIP` with a plain vision transformer, `tokenizer` its tokenizer,
     `mean` and `std` are per RGB channel for pixels in 0..1, `name` is the model as the user wrote
     it, and `identity` changes whenever the weights, the architecture or the precision do.
-    `short_side` is the size in pixels to which frames are resized for it.
+    Frames are best resized to `short_side` pixels and cut into windows of the native size every
+    `stride` pixels.
     """
 
     clip: open_clip.CLIP
@@ -62,6 +63,7 @@ class Backbone:
     name: str
     identity: str
     short_side: int
+    stride: int
 
     @property
     def patch_size(self) -> int:
@@ -96,7 +98,7 @@ class Source:
 
     `config` is open_clip's model config with the right activation; exactly one of `path` (a local
     file) and `pretrained` (open_clip's entry for a tag, with `hf_hub` and `url`) is set.
-    `short_side` is None for SCLIP's choice.
+    `short_side` and `stride` are None for SCLIP's choice.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Source:
     path: Path | None = None
     pretrained: dict | None = None
     short_side: int | None = None
+    stride: int | None = None
 
 
 def load_backbone(model: str, device: str = 'auto', precision: str = 'auto') -> Backbone:
@@ -135,8 +138,9 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto') -> 
         std=source.std,
         name=model,
         identity=_identity(path, source.config, dtype),
-        # One and a half native sizes, as in SCLIP (336 for 224).
+        # As in SCLIP, which has 336 and 112 for 224.
         short_side=source.short_side or clip.visual.image_size[0] * 3 // 2,
+        stride=source.stride or clip.visual.image_size[0] // 2,
     )
 
 
@@ -200,7 +204,7 @@ def _parse_demo() -> Source:
     preprocess = document['preprocess_cfg']
     return Source(DEMO, document['model_cfg'], tuple(preprocess['mean']),
                   tuple(preprocess['std']), path=DEMO_WEIGHTS / 'model.safetensors',
-                  short_side=document['short_side'])
+                  short_side=document['short_side'], stride=document['stride'])
 
 
 def _known_config(architecture: str) -> dict:

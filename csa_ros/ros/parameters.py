@@ -147,7 +147,8 @@ PARAMETERS = (
         constraints="a multiple of the model's patch size"),
     Parameter(
         'stride', 0,
-        'Pixels from one window to the next; 0 takes half of crop.',
+        'Pixels from one window to the next; 0 takes the share of crop that suits the model, as a '
+        'rule half.',
         bounds=(0, MAX_PIXELS),
         constraints='at most crop'),
     Parameter(
