@@ -51,12 +51,17 @@ def test_loss_rewards_true_pairs_and_ignores_undecided_ones():
 def test_training_writes_weights_that_load_and_can_be_made_again(tmp_path, monkeypatch, capsys):
     """A short training leaves a complete model; the same seed leaves the same one."""
     for name in ('one', 'two'):
-        train.train(Namespace(seed=1, scenes=2, rate=1e-3, steps=2, batch=4,
-                              output=tmp_path / name))
+        train.train(Namespace(seed=1, scenes=2, rate=1e-3, steps=2, batch=4, patch_share=0.5,
+                              start=None, output=tmp_path / name))
     one, two = (load_file(tmp_path / name / 'model.safetensors') for name in ('one', 'two'))
     assert all(torch.equal(one[key], two[key]) for key in one)
     untrained = train.build_model(1).state_dict()
     assert not torch.equal(one['visual.proj'].float(), untrained['visual.proj'])
+    # Going on from there without a step size leaves the weights as they are.
+    train.train(Namespace(seed=2, scenes=2, rate=0.0, steps=2, batch=4, patch_share=0.0,
+                          start=tmp_path / 'one', output=tmp_path / 'three'))
+    three = load_file(tmp_path / 'three' / 'model.safetensors')
+    assert all(torch.equal(one[key], three[key]) for key in one)
     monkeypatch.setattr(backbone, 'DEMO_WEIGHTS', tmp_path / 'one')
     loaded = backbone.load_backbone('demo', 'cpu')
     assert loaded.image_size == train.MODEL['vision_cfg']['image_size']

@@ -1,10 +1,13 @@
-"""
+r"""
 Trains the bundled demo model: a small CLIP that learns street words from captions of crops.
 
 Nothing but whole-crop captions supervises it, as CLIP is trained; its attention is the ordinary
-one. `python -m csa_ros.demo.train` makes the weights, `--evaluate` measures them. Those that are
-bundled were made with the defaults on one core of an AMD EPYC (OMP_NUM_THREADS=1), in 67 minutes
-with torch 2.15.
+one. `--evaluate` measures the bundled weights. They come from two runs with torch 2.15 on an AMD
+EPYC: 67 minutes on one core (OMP_NUM_THREADS=1), then 14 minutes on two.
+
+    python -m csa_ros.demo.train
+    python -m csa_ros.demo.train --start csa_ros/demo/weights --steps 1500 --rate 5e-4 \
+        --patch-share 0 --seed 1
 """
 
 import argparse
@@ -24,6 +27,7 @@ from csa_ros.vocabulary import Vocabulary
 import cv2
 import numpy as np
 import open_clip
+from safetensors.torch import load_file
 from safetensors.torch import save_file
 import torch
 import torch.nn.functional as F
@@ -40,8 +44,6 @@ MODEL = {
     'text_cfg': {'context_length': 24, 'vocab_size': 49408, 'width': 128, 'heads': 4, 'layers': 2},
 }
 PREPROCESS = {'mean': [0.45, 0.45, 0.45], 'std': [0.25, 0.25, 0.25]}
-# How much the mean of the patches counts in the loss at the start, beside the class token's one.
-PATCH_SHARE = 0.5
 # Best on scenes with seeds 200 to 223 among those with which two CPU cores keep up.
 SHORT_SIDE, STRIDE = 288, 48
 # Smallest and largest side, in pixels of a 320 x 240 scene, of the crops to learn from.
@@ -167,10 +169,12 @@ def save(model, folder):
 
 
 def train(arguments):
-    """Train from scratch and leave the weights in the output folder every 250 steps."""
+    """Train, and leave the weights in the output folder every 250 steps."""
     random = np.random.default_rng(arguments.seed)
     frames = render_all(arguments.scenes)
     model = build_model(arguments.seed)
+    if arguments.start:
+        model.load_state_dict(load_file(arguments.start / 'model.safetensors'))
     tokenizer = open_clip.SimpleTokenizer(context_length=MODEL['text_cfg']['context_length'])
     optimizer = optimizer_for(model, arguments.rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -187,7 +191,7 @@ def train(arguments):
         loss = sigmoid_loss(model_logits(model, image, text), target)
         # The class token alone leaves the patches' features to chance in so small a tower; the
         # mean of the patches, which fades out of the loss, sets them on the way.
-        share = PATCH_SHARE * (1 - step / arguments.steps)
+        share = arguments.patch_share * (1 - step / arguments.steps)
         mean_patch = patches.mean(dim=1) @ model.visual.proj
         loss = loss + share * sigmoid_loss(model_logits(model, mean_patch, text), target)
         optimizer.zero_grad()
@@ -237,7 +241,11 @@ def main(args=None):
     parser.add_argument('--batch', type=int, default=128, help='crops in a step')
     parser.add_argument('--scenes', type=int, default=2400, help='scenes to crop from')
     parser.add_argument('--rate', type=float, default=1e-3, help='peak learning rate')
+    parser.add_argument('--patch-share', type=float, default=0.5,
+                        help='how much the mean of the patches counts in the loss at the start, '
+                             "beside the class token's one")
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--start', type=Path, help='folder of weights to go on from')
     parser.add_argument('--output', type=Path, default=WEIGHTS, help='folder for the weights')
     arguments = parser.parse_args(args)
     if arguments.evaluate:
