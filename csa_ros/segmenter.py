@@ -1,22 +1,36 @@
 """Images and a vocabulary to labels: the one way into the ROS-free core."""
 
+from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+import math
 from pathlib import Path
 
+from csa_ros import draw
+from csa_ros.gpu import GraphRunner
 from csa_ros.labels.decide import decide
+from csa_ros.labels.decide import Decision
+from csa_ros.labels.merge import FrameLogits
 from csa_ros.labels.merge import merge_map
+from csa_ros.labels.merge import MergeMap
 from csa_ros.labels.windows import cut
 from csa_ros.labels.windows import plan_whole
 from csa_ros.labels.windows import plan_windows
+from csa_ros.labels.windows import WindowPlan
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.dense import DenseEncoder
+from csa_ros.model.pixels import Normalization
+from csa_ros.model.pixels import resize
+from csa_ros.model.pixels import resize_on_device
+from csa_ros.model.pixels import taps
+from csa_ros.model.reuse import WindowMemory
 from csa_ros.model.text import templates
 from csa_ros.model.text import TextEncoder
+from csa_ros.vocabulary import UNKNOWN
 from csa_ros.vocabulary import Vocabulary
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,8 +38,10 @@ from torch import Tensor
 INFERENCE = ('slide', 'whole')
 # The authors' limit for panoramas: the long side is never resized beyond this.
 LONG_SIDE = 2048
-# Bounds the memory of the encoder; a 640 x 480 frame has 6 windows at the default settings.
-WINDOWS_PER_BATCH = 32
+# Bounds the memory of the encoder; four cameras of 1280 x 720 have 40 windows by default.
+WINDOWS_PER_BATCH = 64
+# Of padding, which must never win: far below any cosine, and finite, as it is merged with them.
+_NEVER = -1e4
 
 
 @dataclass(frozen=True)
@@ -37,8 +53,10 @@ class Settings:
     pass over the frame). The frame is first resized to `short_side` pixels. `logit_scale` is the
     sharpness of the softmax over all queries; pixels whose class is less probable than
     `unknown_threshold` become unknown; with class 0 as the background, a class that wins at most
-    the share `min_area` of the foreground loses its pixels to what is left. The last three are
-    SCLIP's `logit_scale`, `prob_thd` and `area_thd`.
+    the share `min_area` of the foreground loses its pixels to what is left. These three are
+    SCLIP's `logit_scale`, `prob_thd` and `area_thd`. With a memory of the camera's last frames,
+    a window whose patches have changed by at most `reuse_threshold` grey levels is not encoded
+    again (0: all are), save after `reuse_frames` frames; see `csa_ros.model.reuse`.
 
     Raises ValueError for values out of range; `Segmenter.resolve` checks against the model.
     """
@@ -50,6 +68,8 @@ class Settings:
     logit_scale: float = 40.0
     unknown_threshold: float = 0.0
     min_area: float = 0.0
+    reuse_threshold: float = 0.0
+    reuse_frames: int = 30
 
     def __post_init__(self) -> None:
         if self.inference not in INFERENCE:
@@ -64,6 +84,11 @@ class Settings:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f'{name} is {value}: it must be from 0 to 1')
+        if not 0 <= self.reuse_threshold <= 255:
+            raise ValueError(f'reuse_threshold is {self.reuse_threshold} grey levels: it must be '
+                             'from 0 to 255')
+        if self.reuse_frames < 1:
+            raise ValueError(f'reuse_frames is {self.reuse_frames}: it must be at least 1')
 
 
 @dataclass(frozen=True)
@@ -84,21 +109,34 @@ class Words:
 @dataclass(frozen=True)
 class Result:
     """
-    One segmented frame, both arrays (H, W) uint8 of the input's size.
+    One segmented frame, arrays of the input's height and width.
 
-    `labels` are class ids in the order of the vocabulary, 255 where unknown; `confidence` is the
-    probability of the winning class times 255.
+    `labels` (H, W) uint8 are class ids in the order of the vocabulary, 255 where unknown;
+    `confidence` (H, W) uint8 is the probability of the winning class times 255; `overlay`
+    (H, W, 3) uint8 is the frame under the class colours, None unless asked for.
     """
 
     labels: np.ndarray
     confidence: np.ndarray
+    overlay: np.ndarray | None = None
+
+
+class Pending:
+    """Frames that have been submitted; a GPU may still be at work on them."""
+
+    def __init__(self, wait: Callable[[], list[Result]]) -> None:
+        self._wait = wait
+
+    def result(self) -> list[Result]:
+        """Wait for the frames and return them, in the order in which they were submitted."""
+        return self._wait()
 
 
 class Segmenter:
     """
     Segments RGB images by words.
 
-    `load` is the usual way to make one. `encode` and `segment` may run in different threads.
+    `load` is the usual way to make one. `encode` may run in another thread than what segments.
     """
 
     def __init__(self, backbone: Backbone, attention: str = 'csa',
@@ -106,8 +144,10 @@ class Segmenter:
         self.backbone = backbone
         self._encoder = DenseEncoder(backbone, attention)
         self._text = TextEncoder(backbone, cache_dir)
-        self._mean = torch.tensor(backbone.mean, device=backbone.device).view(3, 1, 1)
-        self._std = torch.tensor(backbone.std, device=backbone.device).view(3, 1, 1)
+        self._normalize = Normalization(backbone.mean, backbone.std, backbone.device)
+        self._graphs = None
+        if backbone.device.type == 'cuda':
+            self._graphs = GraphRunner(self.compute, self._constants, backbone.device)
         self.settings = self.resolve(settings)
 
     @classmethod
@@ -173,55 +213,176 @@ class Segmenter:
         """
         features = self._text.encode(vocabulary.queries, prompts)
         query_class = torch.tensor(vocabulary.query_class, device=self.device)
+        if self.device.type == 'cuda':
+            # Frames run on a stream of their own, which does not wait for this one.
+            torch.cuda.current_stream(self.device).synchronize()
         return Words(vocabulary, features, query_class, templates(prompts))
 
     def segment(self, rgb: np.ndarray, words: Words | Vocabulary,
-                settings: Settings | None = None) -> Result:
+                settings: Settings | None = None, overlay_alpha: float | None = None,
+                memory: WindowMemory | None = None) -> Result:
         """
         Label every pixel of an image.
 
         `rgb` is (H, W, 3) uint8 of any size; `words` come from `encode`, or are a vocabulary,
-        which is then encoded with the default prompts. Raises ValueError for another kind of
-        array, or settings that do not fit the model.
+        which is then encoded with the default prompts. `overlay_alpha`, 0 to 1, asks for the
+        overlay, with class colours of that opacity. `memory` is that of the camera, for settings
+        with a `reuse_threshold`. Raises ValueError for another kind of array, or settings that do
+        not fit the model.
         """
         _check_image(rgb)
         settings = self.settings if settings is None else self.resolve(settings)
-        if isinstance(words, Vocabulary):
-            words = self.encode(words)
-        logits = self.logits(self._pixels(rgb, settings), words.features, rgb.shape[:2], settings)
-        decision = decide(logits, words.query_class, len(words.vocabulary), settings.logit_scale,
-                          settings.unknown_threshold, settings.min_area)
-        return Result(decision.labels.cpu().numpy(), decision.confidence.cpu().numpy())
+        if memory is None or not settings.reuse_threshold:
+            result, = self.submit([rgb], words, settings, overlay_alpha).result()
+            return result
+        features = self._remembered(rgb, settings, memory)
+        return self._finish([rgb], features, self._ready(words), settings, overlay_alpha)[0]
+
+    def submit(self, images: Sequence[np.ndarray], words: Words | Vocabulary,
+               settings: Settings | None = None, overlay_alpha: float | None = None) -> Pending:
+        """
+        Begin to label images of one size, of several cameras for instance, as one batch.
+
+        Arguments and errors are those of `segment`; the images may be overwritten as soon as this
+        returns. On a GPU the next images can be submitted before the result of these is asked
+        for: their copies and the host's work then go on beside the GPU's. On a CPU the work is
+        done when this returns.
+        """
+        _check_images(images)
+        settings = self.settings if settings is None else self.resolve(settings)
+        words = self._ready(words)
+        if self._graphs is None:
+            features = self.features(self.pixels(images, settings), settings)
+            results = self._finish(images, features, words, settings, overlay_alpha)
+            return Pending(lambda: results)
+        colors = None if overlay_alpha is None else words.vocabulary.colors
+        arrays = self._graphs.submit(
+            images, words.features, words.query_class, settings, colors, overlay_alpha)
+        return Pending(lambda: [Result(*frame) for frame in arrays.wait()])
 
     @torch.inference_mode()
-    def logits(self, pixels: Tensor, features: Tensor, output_size: tuple[int, int],
-               settings: Settings) -> Tensor:
+    def pixels(self, images: Sequence[np.ndarray], settings: Settings) -> Tensor:
         """
-        Return the cosine of every pixel with every query.
+        Return what the tower sees of images of one size.
 
-        `pixels` (1, 3, h, w) float32, normalised; `features` (Q, D); `settings` resolved. Returns
-        (Q, H, W) float32 for `output_size` (H, W).
+        `images` are (H, W, 3) uint8; `settings` resolved. Returns (B, 3, h, w) float32,
+        normalised, on the device.
         """
-        if settings.inference == 'whole':
-            # One window needs no merging: the authors' code interpolates its patches straight to
-            # the output size.
-            plan = plan_whole(*output_size)
-            windows = pixels
-        else:
-            plan = plan_windows(*pixels.shape[-2:], settings.crop, settings.stride)
-            windows = cut(pixels, plan)
-        window_logits = torch.cat([self._encoder(batch) @ features.T
-                                   for batch in windows.split(WINDOWS_PER_BATCH)])
-        grid = tuple(window_logits.shape[1:3])
-        return merge_map(plan, grid, tuple(output_size), self.device)(window_logits)
+        if self.device.type == 'cuda':
+            # The resized image is smaller, but resizing takes a CPU longer than the upload.
+            frames = torch.from_numpy(np.stack(images)).to(self.device)
+            return self._resized_on_device(frames, settings)
+        size = self._working_size(*images[0].shape[:2], settings)
+        return self._normalize(
+            torch.from_numpy(np.stack([resize(image, size) for image in images])))
 
-    def _pixels(self, rgb: np.ndarray, settings: Settings) -> Tensor:
-        height, width = self._working_size(*rgb.shape[:2], settings)
-        # OpenCV on uint8, as in the authors' pipeline: results in floating point differ.
-        resized = cv2.resize(
-            np.ascontiguousarray(rgb), (width, height), interpolation=cv2.INTER_LINEAR)
-        pixels = torch.from_numpy(resized).to(self.device).permute(2, 0, 1).float() / 255
-        return ((pixels - self._mean) / self._std)[None]
+    @torch.inference_mode()
+    def features(self, pixels: Tensor, settings: Settings) -> Tensor:
+        """
+        Run the tower over the windows of frames.
+
+        `pixels` (B, 3, h, w) from `pixels`; `settings` resolved. Returns (B * windows, gh, gw, D)
+        float32, a feature of length 1 for each patch: all windows of the first frame row by row,
+        then those of the next.
+        """
+        return self._encode_windows(cut(pixels, _plan(pixels.shape[-2:], settings)))
+
+    def logits(self, features: Tensor, text: Tensor, frame_size: tuple[int, int],
+               output_size: tuple[int, int], settings: Settings) -> FrameLogits:
+        """
+        Return the cosine of every pixel of one frame with every query.
+
+        `features` (windows, gh, gw, D) as from `features`, for pixels of `frame_size` (h, w);
+        `text` (Q, D); `settings` resolved. The result is (Q, H, W) for `output_size` (H, W), and
+        is computed when it is indexed.
+        """
+        merge = self._merge(features.shape[1:3], frame_size, output_size, settings)
+        return merge(features @ text.T)
+
+    @torch.inference_mode()
+    def decide(self, features: Tensor, words: Words, output_size: tuple[int, int],
+               settings: Settings) -> Decision:
+        """
+        Label frames by the features of their windows.
+
+        `features` (B * windows, gh, gw, D) as from `features`; `settings` resolved. Returns
+        labels and confidences (B, H, W) for `output_size` (H, W).
+        """
+        return self._decide(
+            features @ words.features.T, words.query_class, output_size, settings)
+
+    @torch.inference_mode()
+    def compute(self, frames: Tensor, text: Tensor, query_class: Tensor,
+                settings: Settings) -> Decision:
+        """
+        Do all of the work where the frames are; nothing here waits for the device.
+
+        `frames` (B, H, W, 3) uint8; `text` (Q, D) float32; `query_class` (Q,) int64, where a query
+        of the class UNKNOWN is padding, which never wins and changes nothing; `settings`
+        resolved. Returns labels and confidences (B, H, W).
+        """
+        features = self.features(self._resized_on_device(frames, settings), settings)
+        window_logits = (features @ text.T).masked_fill(query_class == UNKNOWN, _NEVER)
+        return self._decide(window_logits, query_class, frames.shape[1:3], settings)
+
+    def _ready(self, words: Words | Vocabulary) -> Words:
+        return self.encode(words) if isinstance(words, Vocabulary) else words
+
+    def _remembered(self, rgb: np.ndarray, settings: Settings, memory: WindowMemory) -> Tensor:
+        """Return the features of a frame's windows, encoding those that the memory lacks."""
+        # On the host, whatever the device: which windows are encoded is decided there.
+        frame = resize(rgb, self._working_size(*rgb.shape[:2], settings))
+        plan = _plan(frame.shape[:2], settings)
+        pixels = torch.from_numpy(frame).to(self.device)[None]
+        with torch.inference_mode():
+            windows = cut(self._normalize(pixels), plan)
+            return memory.features(
+                frame, plan, lambda indices: self._encode_windows(windows[indices]),
+                settings.reuse_threshold, settings.reuse_frames)
+
+    def _finish(self, images: Sequence[np.ndarray], features: Tensor, words: Words,
+                settings: Settings, overlay_alpha: float | None) -> list[Result]:
+        decision = self.decide(features, words, images[0].shape[:2], settings)
+        overlays = [None] * len(images)
+        labels, confidences = decision.labels.cpu().numpy(), decision.confidence.cpu().numpy()
+        if overlay_alpha is not None:
+            overlays = [draw.overlay(image, mask, words.vocabulary.colors, overlay_alpha)
+                        for image, mask in zip(images, labels)]
+        return [Result(*frame) for frame in zip(labels, confidences, overlays)]
+
+    def _resized_on_device(self, frames: Tensor, settings: Settings) -> Tensor:
+        size = self._working_size(*frames.shape[1:3], settings)
+        return self._normalize(resize_on_device(frames, size))
+
+    def _encode_windows(self, windows: Tensor) -> Tensor:
+        batches = windows.split(WINDOWS_PER_BATCH)
+        return torch.cat([self._encoder(batch) for batch in batches])
+
+    def _decide(self, window_logits: Tensor, query_class: Tensor, output_size: tuple[int, int],
+                settings: Settings) -> Decision:
+        frame_size = self._working_size(*output_size, settings)
+        merge = self._merge(window_logits.shape[1:3], frame_size, output_size, settings)
+        frames = [
+            decide(merge(logits), query_class, settings.logit_scale, settings.unknown_threshold,
+                   settings.min_area)
+            for logits in window_logits.split(math.prod(merge.tiles))]
+        return Decision(torch.stack([frame.labels for frame in frames]),
+                        torch.stack([frame.confidence for frame in frames]))
+
+    def _merge(self, grid: tuple[int, int], frame_size: tuple[int, int],
+               output_size: tuple[int, int], settings: Settings) -> MergeMap:
+        # One window needs no merging: the authors' code interpolates its patches straight to the
+        # output size.
+        plan = _plan(output_size if settings.inference == 'whole' else frame_size, settings)
+        return merge_map(plan, tuple(grid), tuple(output_size), self.device)
+
+    def _constants(self, output_size: tuple[int, int], settings: Settings) -> tuple:
+        """Return the tensors of a frame size that are computed once and kept in caches."""
+        frame_size = self._working_size(*output_size, settings)
+        plan = _plan(frame_size, settings)
+        grid = self._encoder.grid(plan.crop_height, plan.crop_width)
+        merge = self._merge(grid, frame_size, output_size, settings)
+        return self._encoder.positions(*grid), merge, taps(output_size, frame_size, self.device)
 
     def _working_size(self, height: int, width: int, settings: Settings) -> tuple[int, int]:
         scale = min(settings.short_side / min(height, width), LONG_SIDE / max(height, width))
@@ -236,6 +397,23 @@ class Segmenter:
             return max(round(side / patch), 1) * patch
 
         return fit(height), fit(width)
+
+
+def _plan(size: tuple[int, int], settings: Settings) -> WindowPlan:
+    """Return the windows of a resized frame (h, w)."""
+    if settings.inference == 'whole':
+        return plan_whole(*size)
+    return plan_windows(*size, settings.crop, settings.stride)
+
+
+def _check_images(images: Sequence[np.ndarray]) -> None:
+    if not len(images):
+        raise ValueError('no images: give at least one')
+    for image in images:
+        _check_image(image)
+        if image.shape != images[0].shape:
+            raise ValueError(f'images have the shapes {images[0].shape} and {image.shape}: those '
+                             'of a batch must be of one size')
 
 
 def _check_image(rgb: np.ndarray) -> None:

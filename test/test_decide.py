@@ -58,7 +58,7 @@ def assert_decides_plainly(scene, logit_scale, threshold, min_area):
     labels, winner = decide_plainly(
         logits, query_class, num_classes, logit_scale, threshold, min_area)
     assume((winner - threshold).abs().min() > 1e-5)
-    decision = decide(logits, query_class, num_classes, logit_scale, threshold, min_area)
+    decision = decide(logits, query_class, logit_scale, threshold, min_area)
     assert decision.labels.dtype == decision.confidence.dtype == torch.uint8
     assert torch.equal(decision.labels.long(), labels)
     assert (decision.confidence.double() - 255 * winner).abs().max() <= 0.5 + 1e-3
@@ -90,7 +90,7 @@ def share_equal(actual, expected):
     ('labels_plain', 0.0, 0.0), ('labels_threshold', 0.45, 0.0), ('labels_area', 0.1, 0.1)])
 def test_the_authors_labels(reference, array, threshold, min_area):
     labels = decide(
-        reference['slide_logits'], reference['query_class'], 4, 40.0, threshold, min_area).labels
+        reference['slide_logits'], reference['query_class'], 40.0, threshold, min_area).labels
     # Below the threshold the authors write class 0.
     assert share_equal(labels.where(labels != UNKNOWN, 0), reference[array]) >= 0.9999
 
@@ -104,7 +104,7 @@ def test_the_authors_thresholds_have_an_effect(reference):
 
 def test_the_authors_probabilities(reference):
     confidence = decide(
-        reference['slide_logits'], reference['query_class'], 4, 40.0).confidence
+        reference['slide_logits'], reference['query_class'], 40.0).confidence
     expected = (255 * reference['probabilities_plain'].amax(0)).round()
     assert share_equal(confidence, expected) >= 0.9999
     assert (confidence - expected).abs().max() <= 1
@@ -113,14 +113,14 @@ def test_the_authors_probabilities(reference):
 def test_the_order_of_queries_does_not_matter(reference):
     shuffled = torch.tensor([6, 2, 0, 4, 3, 1, 5])
     logits, query_class = reference['slide_logits'], reference['query_class']
-    expected = decide(logits, query_class, 4, 40.0, 0.45, 0.1)
-    actual = decide(logits[shuffled], query_class[shuffled], 4, 40.0, 0.45, 0.1)
+    expected = decide(logits, query_class, 40.0, 0.45, 0.1)
+    actual = decide(logits[shuffled], query_class[shuffled], 40.0, 0.45, 0.1)
     assert torch.equal(actual.labels, expected.labels)
     assert share_equal(actual.confidence, expected.confidence) >= 0.9999
 
 
 def test_the_first_of_equal_classes_wins():
-    labels = decide(torch.ones(3, 1, 1), torch.tensor([2, 1, 0]), 3, 40.0).labels
+    labels = decide(torch.ones(3, 1, 1), torch.tensor([2, 1, 0]), 40.0).labels
     assert labels.item() == 0
 
 
@@ -131,9 +131,9 @@ def test_a_class_of_exactly_the_least_area_is_dropped():
         [[5.0, 5.0, 5.0, 1.0, 0.0]],
         [[0.0, 0.0, 0.0, 5.0, 0.0]]])
     classes = torch.arange(3)
-    assert decide(logits, classes, 3, 1.0).labels.tolist() == [[1, 1, 1, 2, 0]]
-    assert decide(logits, classes, 3, 1.0, 0.0, 0.2).labels.tolist() == [[1, 1, 1, 2, 0]]
-    dropped = decide(logits, classes, 3, 1.0, 0.0, 0.25)
+    assert decide(logits, classes, 1.0).labels.tolist() == [[1, 1, 1, 2, 0]]
+    assert decide(logits, classes, 1.0, 0.0, 0.2).labels.tolist() == [[1, 1, 1, 2, 0]]
+    dropped = decide(logits, classes, 1.0, 0.0, 0.25)
     assert dropped.labels.tolist() == [[1, 1, 1, 1, 0]]
     left = logits[:, 0, 3].softmax(0)[1]
     assert dropped.confidence[0, 3].item() == round(255 * left.item())
@@ -141,34 +141,34 @@ def test_a_class_of_exactly_the_least_area_is_dropped():
 
 def test_the_background_is_never_dropped():
     logits = torch.tensor([[[9.0, 0.0]], [[0.0, 9.0]]])
-    labels = decide(logits, torch.tensor([0, 1]), 2, 1.0, 0.0, 1.0).labels
+    labels = decide(logits, torch.tensor([0, 1]), 1.0, 0.0, 1.0).labels
     assert labels.tolist() == [[0, 0]]
 
 
 def test_255_classes():
     logits = torch.eye(255)[:, None]
-    labels = decide(logits, torch.arange(255), 255, 40.0).labels
+    labels = decide(logits, torch.arange(255), 40.0).labels
     assert labels.tolist() == [list(range(255))]
 
 
 def test_logits_that_are_no_numbers_are_unknown():
     logits = torch.tensor([[[0.5, float('nan')]], [[0.1, 0.2]]])
-    decision = decide(logits, torch.tensor([0, 1]), 2, 40.0)
+    decision = decide(logits, torch.tensor([0, 1]), 40.0)
     assert decision.labels.tolist() == [[0, UNKNOWN]]
     assert decision.confidence.tolist() == [[255, 0]]
 
 
 def test_half_precision_logits_are_decided_in_float32(reference):
     logits = reference['slide_logits'].half()
-    actual = decide(logits, reference['query_class'], 4, 40.0)
-    expected = decide(logits.float(), reference['query_class'], 4, 40.0)
+    actual = decide(logits, reference['query_class'], 40.0)
+    expected = decide(logits.float(), reference['query_class'], 40.0)
     assert torch.equal(actual.labels, expected.labels)
     assert torch.equal(actual.confidence, expected.confidence)
 
 
 def test_the_logits_are_left_as_they_were(reference):
     logits = reference['slide_logits'].clone()
-    decide(logits, reference['query_class'], 4, 40.0, 0.45, 0.1)
+    decide(logits, reference['query_class'], 40.0, 0.45, 0.1)
     assert torch.equal(logits, reference['slide_logits'])
 
 
@@ -194,7 +194,7 @@ def test_memory_does_not_grow_with_the_classes():
     """No probabilities of classes x pixels: a band of 1 MiB, or a few bytes a pixel."""
     logits = torch.rand(100, 240, 320)
     with _LargestTensor(logits) as largest:
-        decide(logits, torch.arange(100), 100, 40.0, 0.1, 0.1)
+        decide(logits, torch.arange(100), 40.0, 0.1, 0.1)
     assert 0 < largest.size <= 2 ** 20
 
 
@@ -206,10 +206,4 @@ def test_memory_does_not_grow_with_the_classes():
 ])
 def test_shapes_that_do_not_fit_are_refused(logits, query_class):
     with pytest.raises(ValueError, match=r'expected \(Q, H, W\) and \(Q,\)'):
-        decide(logits, query_class, 3, 40.0)
-
-
-@pytest.mark.parametrize('num_classes', [0, 256])
-def test_class_counts_beyond_the_label_type_are_refused(num_classes):
-    with pytest.raises(ValueError, match=f'num_classes is {num_classes}; .* from 1 to 255'):
-        decide(torch.zeros(1, 2, 2), torch.tensor([0]), num_classes, 40.0)
+        decide(logits, query_class, 40.0)

@@ -54,7 +54,7 @@ def cases(draw):
 def test_the_map_is_the_loop(case, queries):
     plan, grid, output_size = case
     logits = random_logits(plan, grid, queries, torch.float64)
-    merged = MergeMap(plan, grid, output_size, 'cpu', torch.float64)(logits)
+    merged = MergeMap(plan, grid, output_size, 'cpu', torch.float64)(logits)[:, :]
     torch.testing.assert_close(
         merged, merge_by_loop(plan, logits, output_size), rtol=0, atol=1e-12)
 
@@ -71,10 +71,9 @@ def test_float32_labels_are_those_of_the_loop(size, crop, stride, patch, output_
     plan = plan_windows(*size, crop, stride)
     grid = (plan.crop_height // patch, plan.crop_width // patch)
     logits = random_logits(plan, grid, 7, torch.float32)
-    merged = MergeMap(plan, grid, output_size)(logits)
+    merged = MergeMap(plan, grid, output_size)(logits)[:, :]
     assert merged.dtype == torch.float32
     assert merged.shape == (7, *output_size)
-    assert merged.is_contiguous()
     # The loop in float32 is the coarser one: torch rounds each pixel's position in the frame.
     loop = merge_by_loop(plan, logits, output_size)
     exact = merge_by_loop(plan, logits.double(), output_size)
@@ -86,7 +85,7 @@ def test_float32_labels_are_those_of_the_loop(size, crop, stride, patch, output_
 def test_one_whole_window():
     plan = plan_whole(112, 176)
     logits = random_logits(plan, (7, 11), 4, torch.float64)
-    merged = MergeMap(plan, (7, 11), (90, 140), 'cpu', torch.float64)(logits)
+    merged = MergeMap(plan, (7, 11), (90, 140), 'cpu', torch.float64)(logits)[:, :]
     torch.testing.assert_close(
         merged, merge_by_loop(plan, logits, (90, 140)), rtol=0, atol=1e-12)
 
@@ -104,24 +103,44 @@ def test_any_window_offsets(data):
     tops, lefts = map(tuple, starts)
     plan = WindowPlan(tops[-1] + 12, lefts[-1] + 12, 12, 12, tops, lefts)
     logits = random_logits(plan, (3, 4), 2, torch.float64)
-    merged = MergeMap(plan, (3, 4), (31, 17), 'cpu', torch.float64)(logits)
+    merged = MergeMap(plan, (3, 4), (31, 17), 'cpu', torch.float64)(logits)[:, :]
     torch.testing.assert_close(
         merged, merge_by_loop(plan, logits, (31, 17)), rtol=0, atol=1e-12)
 
 
-def test_a_band_of_rows_from_the_two_halves():
+@settings(deadline=None)
+@given(cases(), st.data())
+def test_any_band_of_rows_is_that_of_the_frame(case, data):
+    plan, grid, output_size = case
+    logits = MergeMap(plan, grid, output_size)(random_logits(plan, grid, 3, torch.float32))
+    top = data.draw(st.integers(0, output_size[0] - 1))
+    # Beyond the end, as with a tensor.
+    bottom = data.draw(st.integers(top + 1, output_size[0] + 5))
+    assert logits.shape == (3, *output_size)
+    torch.testing.assert_close(logits[:, top:bottom], logits[:, :][:, top:bottom])
+
+
+def test_a_band_takes_few_rows_of_patches():
+    merge = MergeMap(plan_windows(1120, 1120, crop=224, stride=112), (14, 14), (1120, 1120))
+    assert len(merge.vertical[0]) == 9 * 14
+    reaches = [merge.reach(range(top, top + 16)) for top in range(0, 1120, 16)]
+    # Two overlapping windows, whose patches do not lie side by side.
+    assert max(reach.stop - reach.start for reach in reaches) <= 14
+    assert reaches[0] == slice(0, 2)
+
+
+def test_frame_logits_are_indexed_by_rows_alone():
     plan = plan_windows(60, 80, crop=32, stride=16)
-    merge = MergeMap(plan, (4, 4), (90, 120))
-    logits = random_logits(plan, (4, 4), 3, torch.float32)
-    band = merge.vertical[20:31] @ merge.widen(logits)
-    torch.testing.assert_close(band, merge(logits)[:, 20:31])
+    logits = MergeMap(plan, (4, 4), (90, 120))(random_logits(plan, (4, 4), 3, torch.float32))
+    with pytest.raises(IndexError, match='top:bottom'):
+        logits[:2, :]
 
 
 def test_half_precision_logits_are_merged_in_float32():
     plan = plan_windows(60, 80, crop=32, stride=16)
     merge = MergeMap(plan, (4, 4), (90, 120))
     logits = random_logits(plan, (4, 4), 3, torch.float32).half()
-    assert torch.equal(merge(logits), merge(logits.float()))
+    assert torch.equal(merge(logits)[:, :], merge(logits.float())[:, :])
 
 
 @pytest.mark.parametrize('shape', [(12, 4, 4, 3), (4, 3, 4, 4), (12, 4, 5, 3), (4, 4, 3)])

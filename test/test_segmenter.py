@@ -4,12 +4,15 @@ from concurrent.futures import ThreadPoolExecutor
 import subprocess
 import sys
 
+from csa_ros import draw
 from csa_ros import segmenter as segmenter_module
 from csa_ros.model.backbone import ModelError
 from csa_ros.model.dense import DenseEncoder
+from csa_ros.model.reuse import WindowMemory
 from csa_ros.model.text import PromptError
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Settings
+from csa_ros.vocabulary import UNKNOWN
 from csa_ros.vocabulary import Vocabulary
 import cv2
 from hypothesis import given
@@ -18,6 +21,8 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from towers import make_backbone
 from towers import MEAN
@@ -144,7 +149,7 @@ def test_windows_in_several_batches(segmenter, words, monkeypatch):
     rgb = picture(60, 120)
     expected = segmenter.segment(rgb, words)
     batches = []
-    segmenter.backbone.clip.visual.conv1.register_forward_pre_hook(
+    segmenter.backbone.clip.visual.ln_pre.register_forward_pre_hook(
         lambda module, inputs: batches.append(len(inputs[0])))
     monkeypatch.setattr(segmenter_module, 'WINDOWS_PER_BATCH', 4)
     result = segmenter.segment(rgb, words)
@@ -246,3 +251,81 @@ else:
     raise SystemExit('no AttributeError')
 """
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_a_batch_gives_what_its_images_give_alone(segmenter, words):
+    images = [picture(60, 80, seed) for seed in range(3)]
+    results = segmenter.submit(images, words, overlay_alpha=0.5).result()
+    for image, result in zip(images, results, strict=True):
+        alone = segmenter.segment(image, words, overlay_alpha=0.5)
+        assert (result.labels == alone.labels).mean() >= 0.9999
+        assert np.abs(result.confidence.astype(int) - alone.confidence).max() <= 1
+        assert np.array_equal(result.overlay, draw.overlay(
+            image, result.labels, VOCABULARY.colors, 0.5))
+    assert not np.array_equal(results[0].labels, results[1].labels)
+
+
+def test_the_overlay_is_made_only_when_asked_for(segmenter, words):
+    assert segmenter.segment(picture(60, 80), words).overlay is None
+
+
+@pytest.mark.parametrize('images, reason', [
+    ([], 'give at least one'),
+    ([picture(60, 80), picture(60, 81)], r'\(60, 80, 3\) and \(60, 81, 3\)'),
+    ([picture(60, 80), None], 'NoneType'),
+])
+def test_batches_that_are_none_are_refused(segmenter, words, images, reason):
+    with pytest.raises(ValueError, match=reason):
+        segmenter.submit(images, words)
+
+
+def test_what_a_device_computes_is_what_the_host_does(segmenter, words):
+    """The GPU's path, run on a CPU: resized on the device, words padded."""
+    images = [picture(97, 131, seed) for seed in range(2)]
+    text = F.pad(words.features, (0, 0, 2, 3))
+    query_class = F.pad(words.query_class, (2, 3), value=UNKNOWN)
+    settings = segmenter.resolve(Settings(unknown_threshold=0.2, min_area=0.1))
+    decision = segmenter.compute(
+        torch.from_numpy(np.stack(images)), text, query_class, settings)
+    results = segmenter.submit(images, words, settings).result()
+    assert len(np.unique(decision.labels)) > 1
+    labels = np.stack([result.labels for result in results])
+    confidence = np.stack([result.confidence for result in results]).astype(int)
+    assert (decision.labels.numpy() == labels).mean() >= 0.9999
+    assert np.abs(decision.confidence.numpy() - confidence).max() <= 1
+
+
+@pytest.mark.parametrize('inference', ['slide', 'whole'])
+def test_nothing_waits_for_the_device(segmenter, words, inference):
+    """Fake tensors have no values, so that whatever needs one on the host raises."""
+    settings = segmenter.resolve(Settings(inference, unknown_threshold=0.2, min_area=0.1))
+    real = torch.zeros(2, 60, 80, 3, dtype=torch.uint8)
+    segmenter.compute(real, words.features, words.query_class, settings)  # fills the caches
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        decision = segmenter.compute(
+            *map(mode.from_tensor, (real, words.features, words.query_class)), settings)
+        assert decision.labels.shape == decision.confidence.shape == (2, 60, 80)
+        with pytest.raises(DataDependentOutputException):
+            decision.labels.max().item()
+
+
+def test_a_memory_saves_encoding_what_has_not_changed(segmenter, words):
+    settings = segmenter.resolve(Settings(reuse_threshold=2.0, reuse_frames=10))
+    memory = WindowMemory()
+    rgb = picture(48, 64)
+    plain = segmenter.segment(rgb, words, settings)
+    first = segmenter.segment(rgb, words, settings, memory=memory)
+    encoded = memory.windows_encoded
+    again = segmenter.segment(np.maximum(rgb, 1) - 1, words, settings, memory=memory)
+    assert memory.windows_encoded - encoded < encoded == memory.windows_seen / 2
+    assert np.array_equal(first.labels, plain.labels)
+    assert (again.labels == plain.labels).mean() >= 0.99
+    changed = picture(48, 64, seed=1)
+    result = segmenter.segment(changed, words, settings, memory=memory)
+    assert np.array_equal(result.labels, segmenter.segment(changed, words, settings).labels)
+
+
+def test_a_memory_is_left_alone_without_a_threshold(segmenter, words):
+    memory = WindowMemory()
+    segmenter.segment(picture(48, 64), words, memory=memory)
+    assert memory.windows_seen == 0

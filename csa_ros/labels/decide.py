@@ -4,18 +4,20 @@ From logits to labels and confidences, by SCLIP's rule, without an array of prob
 SCLIP takes the softmax over all queries, the largest probability within each class, and the
 largest of those. Softmax keeps the order of logits, so the winning query's class is the label and
 its probability is 1 / sum(exp(scale * (logits - largest))): two reductions over the queries,
-done for a band of rows at a time.
+done for a band of rows at a time. The logits of a band may come from `FrameLogits`, which makes
+them when they are asked for, so that no array of queries x pixels exists either.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 import math
 
-from csa_ros.vocabulary import MAX_CLASSES, UNKNOWN
+from csa_ros.labels.merge import FrameLogits
+from csa_ros.vocabulary import UNKNOWN
 import torch
 from torch import Tensor
 
-# Logits a band holds at most: on a CPU, few enough to stay in a core's second-level cache.
+# Logits that a band holds at most: on a CPU, few enough to stay in a core's second-level cache.
 _BAND_LOGITS = {'cpu': 2 ** 18}
 _BAND_LOGITS_ELSEWHERE = 2 ** 25
 
@@ -34,9 +36,8 @@ class Decision:
 
 
 def decide(
-    logits: Tensor,
+    logits: Tensor | FrameLogits,
     query_class: Tensor,
-    num_classes: int,
     logit_scale: float,
     unknown_threshold: float = 0.0,
     min_area: float = 0.0,
@@ -45,9 +46,8 @@ def decide(
     Decide the class of every pixel; nothing here waits for the device.
 
     `logits` (Q, H, W) are the cosines of pixels and queries, of any float dtype and memory layout.
-    `query_class` (Q,) int64 is the class id of each query, in any order, on the same device; every
-    class from 0 to `num_classes` - 1 has a query, and the first of equal classes wins, whatever
-    the order of the queries. `num_classes` is at most 255; the id 255 means unknown.
+    `query_class` (Q,) int64 is the class id of each query, 0 to 254, in any order, on the same
+    device; the first of equal classes wins, whatever the order of the queries.
 
     `logit_scale`, above 0, is what cosines are multiplied by before the softmax. Pixels whose
     winner is less probable than `unknown_threshold` become UNKNOWN; where SCLIP's `prob_thd`
@@ -55,9 +55,9 @@ def decide(
     class that wins at most this share of all foreground pixels is dropped, and its pixels go to
     the most probable class that is left (at the probability it had); 0 switches the rule off.
 
-    Raises ValueError if shapes or `num_classes` do not fit.
+    Raises ValueError if the shapes do not fit.
     """
-    _check(logits, query_class, num_classes)
+    _check(logits, query_class)
     class_ids = query_class.float()[:, None, None]
     sharpness = logit_scale * math.log2(math.e)
     labels = torch.empty(logits.shape[1:], dtype=torch.uint8, device=logits.device)
@@ -67,7 +67,7 @@ def decide(
         labels[rows] = _winning_class(below, class_ids)
         probability[rows] = 1 / _exp2(below, sharpness).sum(0)
     if min_area > 0:
-        dropped = _too_small(labels, num_classes, min_area)[query_class][:, None, None]
+        dropped = _too_small(labels, min_area)[query_class][:, None, None]
         for rows, band in _bands(logits):
             largest = band.amax(0)
             band = band.masked_fill(dropped, -math.inf)
@@ -80,7 +80,7 @@ def decide(
     return Decision(labels, confidence)
 
 
-def _bands(logits: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def _bands(logits: Tensor | FrameLogits) -> Iterator[tuple[slice, Tensor]]:
     """Yield bands of rows, and their logits in float32."""
     queries, height, width = logits.shape
     budget = _BAND_LOGITS.get(logits.device.type, _BAND_LOGITS_ELSEWHERE)
@@ -108,23 +108,21 @@ def _exp2(exponents: Tensor, factor: float) -> Tensor:
     return exponents.mul_(factor).exp2_()
 
 
-def _too_small(labels: Tensor, num_classes: int, min_area: float) -> Tensor:
-    """Return which classes win at most `min_area` of the foreground: (num_classes,) bool."""
+def _too_small(labels: Tensor, min_area: float) -> Tensor:
+    """Return which class ids win at most `min_area` of the foreground: (256,) bool."""
     # Counted by scatter_add_ because bincount waits for a GPU.
     winners = labels.flatten().long()
     areas = torch.zeros(UNKNOWN + 1, dtype=torch.int64, device=labels.device)
     areas.scatter_add_(0, winners, torch.ones_like(winners))
-    areas = areas[:num_classes]
     small = areas <= min_area * areas[1:].sum()
     small[0] = False
     return small
 
 
-def _check(logits: Tensor, query_class: Tensor, num_classes: int):
+def _check(logits: Tensor | FrameLogits, query_class: Tensor):
     """Raise ValueError for shapes that do not fit."""
-    if logits.ndim != 3 or 0 in logits.shape or query_class.shape != logits.shape[:1]:
+    shape = tuple(logits.shape)
+    if len(shape) != 3 or 0 in shape or query_class.shape != shape[:1]:
         raise ValueError(
-            f'logits have the shape {tuple(logits.shape)} and query_class '
-            f'{tuple(query_class.shape)}; expected (Q, H, W) and (Q,), none of them 0')
-    if not 1 <= num_classes <= MAX_CLASSES:
-        raise ValueError(f'num_classes is {num_classes}; it must be from 1 to {MAX_CLASSES}')
+            f'logits have the shape {shape} and query_class {tuple(query_class.shape)}; '
+            'expected (Q, H, W) and (Q,), none of them 0')

@@ -8,7 +8,9 @@ pixel is the number of window rows times that of window columns over it), and so
 
     out[query] = vertical @ tiles[query] @ horizontal^T
 
-with `tiles` the patch grids of all windows laid side by side.
+with `tiles` the patch grids of all windows laid side by side. Both matrices are banded: a pixel
+depends on the few patches about it, in the one or two windows a side that cover it. So a band of
+rows of the frame comes from a few rows of patches, and the frame never has to exist as a whole.
 """
 
 from collections.abc import Sequence
@@ -25,8 +27,7 @@ class MergeMap:
     The map from window logits to frame logits for one frame size, plan and output size.
 
     `vertical` is (H, window rows * gh) and `horizontal` is (W, window columns * gw), each entry
-    the weight of one row or column of patches in one row or column of output pixels. Any band
-    of output rows needs only those rows of `vertical`, applied to what `widen` returns.
+    the weight of one row or column of patches in one row or column of output pixels.
     """
 
     def __init__(
@@ -51,28 +52,21 @@ class MergeMap:
                 'patch and 1 pixel a side; is the window smaller than a patch?')
         self.grid = tuple(grid)
         self.tiles = (len(plan.tops), len(plan.lefts))
-        self.vertical, self.horizontal = (
-            _axis_map(*axis).to(device, dtype) for axis in (
-                (plan.tops, plan.crop_height, plan.height, grid[0], output_size[0]),
-                (plan.lefts, plan.crop_width, plan.width, grid[1], output_size[1])))
+        vertical, horizontal = (_axis_map(*axis) for axis in (
+            (plan.tops, plan.crop_height, plan.height, grid[0], output_size[0]),
+            (plan.lefts, plan.crop_width, plan.width, grid[1], output_size[1])))
+        self.vertical = vertical.to(device, dtype)
+        self.horizontal = horizontal.to(device, dtype)
+        # Known here, so that nothing has to wait for a GPU later.
+        self._reach = [_span(row) for row in vertical]
 
-    def __call__(self, window_logits: Tensor) -> Tensor:
+    def __call__(self, window_logits: Tensor) -> 'FrameLogits':
         """
-        Merge the windows of one frame.
+        Merge the windows of one frame, as far as it pays to do it for all rows at once.
 
         `window_logits` is (windows, gh, gw, Q), windows counted row by row, of any float dtype
-        and on the map's device. Returns (Q, H, W), contiguous, in the map's dtype. Raises
-        ValueError if the windows or their grids are not those of the plan.
-        """
-        return torch.matmul(self.vertical, self.widen(window_logits))
-
-    def widen(self, window_logits: Tensor) -> Tensor:
-        """
-        Apply the horizontal half of the map, which leaves rows of patches of full width.
-
-        This half goes first because the result stays small (H is many times `window rows * gh`).
-
-        `window_logits` as for the call. Returns (Q, window rows * gh, W) in the map's dtype.
+        and on the map's device. The result is (Q, H, W) in the map's dtype. Raises ValueError if
+        the windows or their grids are not those of the plan.
         """
         rows, columns = self.tiles
         if window_logits.shape[:-1] != (rows * columns, *self.grid):
@@ -81,8 +75,40 @@ class MergeMap:
                 f'{rows} x {columns} windows of {self.grid[0]} x {self.grid[1]} patches: '
                 f'{(rows * columns, *self.grid)} and the queries last')
         tiles = window_logits.to(self.horizontal.dtype).unflatten(0, self.tiles)
-        tiles = tiles.permute(4, 0, 2, 1, 3).flatten(3, 4).flatten(1, 2)
-        return tiles @ self.horizontal.T
+        tiles = tiles.permute(0, 2, 4, 1, 3).flatten(3, 4).flatten(0, 1)
+        # The horizontal half goes first because its result stays small: H is many times the rows
+        # of patches.
+        return FrameLogits(self, tiles @ self.horizontal.T)
+
+    def reach(self, rows: range) -> slice:
+        """Return which rows of patches have a weight in these rows of pixels: a few of all."""
+        spans = [self._reach[row] for row in rows]
+        return slice(min(span[0] for span in spans), max(span[1] for span in spans))
+
+
+class FrameLogits:
+    """
+    The logits of a frame, (Q, H, W), which never are in memory as a whole.
+
+    `frame_logits[:, top:bottom]` computes those rows, (Q, rows, W); all of them are
+    `frame_logits[:, :]`. `widened` is (rows of patches, Q, W).
+    """
+
+    def __init__(self, merge: MergeMap, widened: Tensor) -> None:
+        self._map = merge
+        self._widened = widened
+        self.shape = (widened.shape[1], len(merge.vertical), widened.shape[2])
+        self.device = widened.device
+
+    def __getitem__(self, key: tuple[slice, slice]) -> Tensor:
+        every_query, rows = key
+        if every_query != slice(None):
+            raise IndexError(f'frame logits are indexed as [:, top:bottom], not by {key}')
+        queries, height, width = self.shape
+        weights = self._map.vertical[rows]
+        reach = self._map.reach(range(height)[rows])
+        band = weights[:, reach] @ self._widened[reach].flatten(1)
+        return band.unflatten(1, (queries, width)).transpose(0, 1)
 
 
 @lru_cache(maxsize=32)
@@ -117,3 +143,9 @@ def _axis_map(
     averaged = (placed / covering).flatten(0, 1)
     return functional.interpolate(
         averaged[None], size=output, mode='linear', align_corners=False)[0].T.contiguous()
+
+
+def _span(weights: Tensor) -> tuple[int, int]:
+    """Return the first and one past the last entry that is not 0."""
+    used = weights.nonzero()
+    return used[0].item(), used[-1].item() + 1

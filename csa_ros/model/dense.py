@@ -25,7 +25,7 @@ class DenseEncoder:
         self._tower = backbone.clip.visual
         self._run_blocks = ATTENTION[attention]
         # Cameras come in few sizes, so that a handful of grids covers a process.
-        self._positions = lru_cache(maxsize=16)(self._resample_positions)
+        self.positions = lru_cache(maxsize=16)(self._resample_positions)
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -36,10 +36,13 @@ class DenseEncoder:
         the backbone, on its device; H and W at least one patch. Returns (N, H // patch,
         W // patch, D) float32.
         """
-        patch_height, patch_width = self._tower.patch_size
-        grid = pixels.shape[-2] // patch_height, pixels.shape[-1] // patch_width
         patches = self.tokens(pixels)[:, 1:]
-        return F.normalize(patches, dim=-1).unflatten(1, grid)
+        return F.normalize(patches, dim=-1).unflatten(1, self.grid(*pixels.shape[-2:]))
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Return how many patches lie along a height and a width, in pixels; the rest is cut."""
+        patch_height, patch_width = self._tower.patch_size
+        return height // patch_height, width // patch_width
 
     @torch.inference_mode()
     def tokens(self, pixels: Tensor) -> Tensor:
@@ -49,13 +52,22 @@ class DenseEncoder:
         `pixels` as for a call. Returns (N, 1 + patches, D) float32, patches row by row.
         """
         tower = self._tower
-        x = tower.conv1(pixels.to(tower.conv1.weight.dtype))
-        grid = x.shape[-2:]
-        x = x.flatten(2).transpose(1, 2)
+        x = self._embed(pixels.to(tower.conv1.weight.dtype))
         class_token = tower.class_embedding.to(x.dtype).expand(len(x), 1, -1)
-        x = torch.cat([class_token, x], dim=1) + self._positions(*grid).to(x.dtype)
+        positions = self.positions(*self.grid(*pixels.shape[-2:]))
+        x = torch.cat([class_token, x], dim=1) + positions.to(x.dtype)
         x = self._run_blocks(tower.transformer.resblocks, tower.ln_pre(x))
         return (tower.ln_post(x) @ tower.proj).float()
+
+    def _embed(self, pixels: Tensor) -> Tensor:
+        # Its stride is its size, so that the convolution is one product of matrices. Left to
+        # cuDNN it would be rounded to TF32, torch's default for convolutions alone.
+        height, width = self._tower.patch_size
+        rows, columns = self.grid(*pixels.shape[-2:])
+        patches = pixels[..., :rows * height, :columns * width].unflatten(2, (rows, height))
+        patches = patches.unflatten(4, (columns, width)).permute(0, 2, 4, 1, 3, 5)
+        return F.linear(patches.flatten(3).flatten(1, 2), self._tower.conv1.weight.flatten(1),
+                        self._tower.conv1.bias)
 
     def _resample_positions(self, rows: int, columns: int) -> Tensor:
         """Return the position embeddings (1 + rows * columns, width) of a grid of patches."""

@@ -1,0 +1,193 @@
+"""
+Frames through a GPU: pinned buffers, copies beside the computing, one CUDA graph a shape.
+
+A tower is some hundred short kernels, which take Python longer to launch than a GPU to run. So
+for each shape of frames the whole computation, from grey levels to labels, is captured once and
+then replayed with one launch. The words are inputs of the graph: others need no new capture.
+
+Three streams take part. Uploads of the next frames and downloads of the last ones run beside the
+computing, which has priority over whatever else the process does on the GPU, as encoding words.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from collections.abc import Hashable
+from collections.abc import Sequence
+from typing import Any
+from typing import NamedTuple
+import warnings
+
+from csa_ros.labels.decide import Decision
+from csa_ros.vocabulary import UNKNOWN
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+# Queries are padded to a multiple of this, so that a few words more or less need no new capture.
+QUERY_BUCKET = 32
+# Graphs that are kept, each with a tower's activations; a camera or a batch of them needs one.
+MAX_GRAPHS = 8
+_WARM_UP_RUNS = 3
+
+Compute = Callable[[Tensor, Tensor, Tensor, Hashable], Decision]
+
+
+class Arrays:
+    """Results on their way to the host's memory."""
+
+    def __init__(self, tensors: Sequence[Tensor | None], done: torch.cuda.Event) -> None:
+        self._tensors = tensors
+        self._done = done
+
+    def wait(self) -> list[tuple[np.ndarray | None, ...]]:
+        """Return labels, confidence and overlay of each frame, once they are there."""
+        self._done.synchronize()
+        frames = len(self._tensors[0])
+        return list(zip(*([None] * frames if tensor is None else tensor.numpy()
+                          for tensor in self._tensors)))
+
+
+class _Graph(NamedTuple):
+    """A captured computation: what it reads, what it writes, and what must stay in memory."""
+
+    inputs: tuple[Tensor, ...]
+    replay: Callable[[], None]
+    outputs: Decision
+    constants: Any
+
+
+class GraphRunner:
+    """
+    Runs frames on one GPU.
+
+    `compute(frames, text, query_class, settings)` does the work, for `frames` (B, H, W, 3) uint8,
+    `text` (Q, D) float32 and `query_class` (Q,) int64 on the device, without waiting for it;
+    queries of the class UNKNOWN are padding. `constants((H, W), settings)` returns the tensors
+    that it takes from caches, which a graph knows by their addresses alone. Use from one thread.
+    """
+
+    def __init__(self, compute: Compute, constants: Callable[[tuple[int, int], Hashable], Any],
+                 device: torch.device) -> None:
+        self._compute = compute
+        self._constants = constants
+        self._device = device
+        self._stream = torch.cuda.Stream(device, priority=-1)
+        self._uploads = torch.cuda.Stream(device)
+        self._downloads = torch.cuda.Stream(device)
+        self._graphs: OrderedDict[Hashable, _Graph | None] = OrderedDict()
+
+    @torch.inference_mode()
+    def submit(self, images: Sequence[np.ndarray], text: Tensor, query_class: Tensor,
+               settings: Hashable, colors: np.ndarray | None = None,
+               alpha: float | None = None) -> Arrays:
+        """
+        Begin with images of one size, (H, W, 3) uint8; they may be overwritten afterwards.
+
+        With an `alpha`, overlays are made too, of the class colours (C, 3) uint8.
+        """
+        frames = self._upload(images)
+        with torch.cuda.stream(self._stream):
+            self._stream.wait_stream(self._uploads)
+            for tensor in (frames, text, query_class):
+                tensor.record_stream(self._stream)
+            missing = -len(text) % QUERY_BUCKET
+            labels, confidence = self._run(
+                frames, F.pad(text, (0, 0, 0, missing)),
+                F.pad(query_class, (0, missing), value=UNKNOWN), settings)
+            overlay = None if alpha is None else blend(frames, labels, colors, alpha)
+        return self._download((labels, confidence, overlay))
+
+    def _upload(self, images: Sequence[np.ndarray]) -> Tensor:
+        pinned = _pinned((len(images), *images[0].shape))
+        np.stack(images, out=pinned.numpy())
+        with torch.cuda.stream(self._uploads):
+            return pinned.to(self._device, non_blocking=True)
+
+    def _run(self, *inputs: Any) -> tuple[Tensor, Tensor]:
+        """Return labels and confidence, which the next run leaves alone."""
+        *tensors, settings = inputs
+        key = (*(tensor.shape for tensor in tensors), settings)
+        if key not in self._graphs:
+            self._graphs[key] = self._try_to_capture(tensors, settings)
+            if len(self._graphs) > MAX_GRAPHS:
+                self._graphs.popitem(last=False)
+        self._graphs.move_to_end(key)
+        graph = self._graphs[key]
+        if graph is None:
+            decision = self._compute(*inputs)
+            return decision.labels, decision.confidence
+        for static, tensor in zip(graph.inputs, tensors):
+            static.copy_(tensor)
+        graph.replay()
+        return graph.outputs.labels.clone(), graph.outputs.confidence.clone()
+
+    def _try_to_capture(self, tensors: Sequence[Tensor], settings: Hashable) -> _Graph | None:
+        try:
+            return self._capture(tensors, settings)
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            # Drivers and layers differ in what they let be captured; all of it runs uncaptured.
+            warnings.warn(f'no CUDA graph for frames {tuple(tensors[0].shape)}, which will take '
+                          f'longer: {error}', stacklevel=2)
+            return None
+
+    def _capture(self, tensors: Sequence[Tensor], settings: Hashable) -> _Graph:
+        inputs = tuple(tensor.clone() for tensor in tensors)
+
+        def run() -> Decision:
+            return self._compute(*inputs, settings)
+
+        # Fills the caches of constants, and lets libraries allocate and choose what they use.
+        for _ in range(_WARM_UP_RUNS):
+            run()
+        constants = self._constants(tuple(inputs[0].shape[1:3]), settings)
+        return _Graph(inputs, *_capture(run, self._stream), constants)
+
+    def _download(self, tensors: Sequence[Tensor | None]) -> Arrays:
+        self._downloads.wait_stream(self._stream)
+        with torch.cuda.stream(self._downloads):
+            arrays = [None if tensor is None else _to_host(tensor, self._downloads)
+                      for tensor in tensors]
+        # Blocking: a thread that waits would otherwise keep a core busy.
+        done = torch.cuda.Event(blocking=True)
+        done.record(self._downloads)
+        return Arrays(arrays, done)
+
+
+def blend(frames: Tensor, labels: Tensor, colors: np.ndarray, alpha: float) -> Tensor:
+    """
+    Do as `csa_ros.draw.overlay` for a batch, wherever it lies, to within one grey level.
+
+    `frames` (B, H, W, 3) uint8; `labels` (B, H, W) uint8; `colors` (C, 3) uint8; `alpha` 0 to 1.
+    Returns (B, H, W, 3) uint8.
+    """
+    # Of each label the share of the frame that is kept, and the colour that is added.
+    table = np.zeros((256, 4), np.float32)
+    table[:, 0] = 1
+    table[:len(colors), 0] = 1 - alpha
+    table[:len(colors), 1:] = alpha * colors.astype(np.float32)
+    paint = torch.from_numpy(table).to(labels.device, non_blocking=True)
+    paint = paint.index_select(0, labels.flatten().int()).unflatten(0, labels.shape)
+    return frames.float().mul_(paint[..., :1]).add_(paint[..., 1:]).round_().to(torch.uint8)
+
+
+def _capture(run: Callable[[], Decision], stream: torch.cuda.Stream
+             ) -> tuple[Callable[[], None], Decision]:
+    """Return a launch of all that `run` does, and the outputs that it writes to."""
+    graph = torch.cuda.CUDAGraph()
+    # Another thread may be encoding words meanwhile: what that allocates is no concern here.
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode='thread_local'):
+        outputs = run()
+    return graph.replay, outputs
+
+
+def _pinned(shape: Sequence[int]) -> Tensor:
+    """Return host memory that a GPU copies from and to by itself; torch keeps it for reuse."""
+    return torch.empty(tuple(shape), dtype=torch.uint8, pin_memory=True)
+
+
+def _to_host(tensor: Tensor, stream: torch.cuda.Stream) -> Tensor:
+    tensor.record_stream(stream)
+    return _pinned(tensor.shape).copy_(tensor, non_blocking=True)

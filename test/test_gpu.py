@@ -1,0 +1,239 @@
+"""The GPU's way of running frames: on a GPU, and with a CPU standing in for one."""
+
+from contextlib import contextmanager
+from contextlib import nullcontext
+
+from csa_ros import draw
+from csa_ros import gpu
+from csa_ros.labels.decide import Decision
+from csa_ros.segmenter import Segmenter
+from csa_ros.segmenter import Settings
+from csa_ros.vocabulary import UNKNOWN
+from csa_ros.vocabulary import Vocabulary
+import cv2
+import numpy as np
+import pytest
+import torch
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no CUDA GPU')
+VOCABULARY = Vocabulary.parse(['sky', 'road', 'car|bus|truck', 'tree', 'building'])
+
+
+def picture(height, width, seed=0):
+    noise = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.mark.parametrize('alpha', [0.0, 0.3, 0.5, 1.0])
+def test_overlays_are_blended_as_on_the_host(alpha):
+    frames = np.stack([picture(60, 80, seed) for seed in range(2)])
+    labels = np.random.default_rng(0).integers(0, 8, frames.shape[:3], dtype=np.uint8)
+    labels[labels == 7] = UNKNOWN
+    colors = draw.palette([f'word {i}' for i in range(5)])
+    expected = [draw.overlay(*arrays, colors, alpha) for arrays in zip(frames, labels)]
+    actual = gpu.blend(torch.from_numpy(frames), torch.from_numpy(labels), colors, alpha)
+    assert actual.dtype == torch.uint8
+    assert np.abs(actual.numpy().astype(int) - expected).max() <= 1
+    assert np.array_equal(actual.numpy()[labels >= 5], frames[labels >= 5])
+
+
+class Stream:
+    """All that a CPU needs of a stream: nothing."""
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def wait_stream(self, other):
+        pass
+
+
+class Event(Stream):
+    """What has been computed is there."""
+
+    def record(self, stream):
+        pass
+
+    def synchronize(self):
+        pass
+
+
+@pytest.fixture
+def cpu_as_gpu(monkeypatch):
+    """Let a CPU stand in for a GPU; return the shapes of frames that were captured."""
+    captured = []
+
+    def capture(run, stream):
+        outputs = run()
+        captured.append(tuple(outputs.labels.shape))
+
+        def replay():
+            for static, fresh in zip(vars(outputs).values(), vars(run()).values()):
+                static.copy_(fresh)
+        return replay, outputs
+
+    monkeypatch.setattr(torch.cuda, 'Stream', Stream)
+    monkeypatch.setattr(torch.cuda, 'Event', Event)
+    monkeypatch.setattr(torch.cuda, 'stream', lambda stream: nullcontext())
+    monkeypatch.setattr(torch.Tensor, 'record_stream', lambda tensor, stream: None)
+    monkeypatch.setattr(gpu, '_capture', capture)
+    monkeypatch.setattr(gpu, '_pinned', lambda shape: torch.empty(shape, dtype=torch.uint8))
+    return captured
+
+
+def compute(frames, text, query_class, settings):
+    """Stand in for a model: labels and confidence that show all of the inputs."""
+    words = len(query_class) - (query_class == UNKNOWN).sum()
+    brightest = (frames.float().mean(-1) * settings).to(torch.uint8)
+    return Decision(brightest, torch.full_like(brightest, 1) * words.to(torch.uint8))
+
+
+@pytest.fixture
+def runner(cpu_as_gpu):
+    return gpu.GraphRunner(compute, lambda size, settings: None, torch.device('cpu'))
+
+
+def words(count):
+    return torch.zeros(count, 4), torch.arange(count)
+
+
+def test_results_belong_to_their_frames(runner):
+    """Also when the next frames are submitted before the results are asked for."""
+    frames = [np.full((4, 6, 3), value, np.uint8) for value in range(1, 5)]
+    first = runner.submit(frames[:2], *words(3), 2)
+    second = runner.submit(frames[2:], *words(5), 2)
+    frames[0][:] = 99
+    assert [labels.mean() for labels, *_ in first.wait()] == [2, 4]
+    assert [labels.mean() for labels, *_ in second.wait()] == [6, 8]
+    assert {confidence.mean() for _, confidence, _ in first.wait()} == {3}
+    assert {confidence.mean() for _, confidence, _ in second.wait()} == {5}
+
+
+def test_a_shape_is_captured_once_whatever_the_words(runner, cpu_as_gpu):
+    small, large = np.zeros((4, 6, 3), np.uint8), np.zeros((8, 6, 3), np.uint8)
+    for count in (1, 20, gpu.QUERY_BUCKET):
+        runner.submit([small], *words(count), 1).wait()
+    assert cpu_as_gpu == [(1, 4, 6)]
+    runner.submit([large], *words(3), 1).wait()
+    runner.submit([small, small], *words(3), 1).wait()
+    runner.submit([small], *words(3), 2).wait()
+    runner.submit([small], *words(gpu.QUERY_BUCKET + 1), 1).wait()
+    assert cpu_as_gpu == [(1, 4, 6), (1, 8, 6), (2, 4, 6), (1, 4, 6), (1, 4, 6)]
+    runner.submit([small], *words(5), 1).wait()
+    assert len(cpu_as_gpu) == 5
+
+
+def test_graphs_that_are_not_used_are_given_up(runner, cpu_as_gpu):
+    def submit(height):
+        runner.submit([np.zeros((height, 6, 3), np.uint8)], *words(3), 1).wait()
+
+    for height in range(1, gpu.MAX_GRAPHS + 1):
+        submit(height)
+    submit(1)
+    submit(gpu.MAX_GRAPHS + 1)
+    assert len(cpu_as_gpu) == gpu.MAX_GRAPHS + 1
+    submit(1)
+    assert len(cpu_as_gpu) == gpu.MAX_GRAPHS + 1
+    submit(2)
+    assert cpu_as_gpu[-1] == (1, 2, 6)
+
+
+def test_what_cannot_be_captured_runs_all_the_same(runner, monkeypatch):
+    def refuse(run, stream):
+        raise RuntimeError('operation not permitted when stream is capturing')
+
+    monkeypatch.setattr(gpu, '_capture', refuse)
+    frame = np.full((4, 6, 3), 7, np.uint8)
+    with pytest.warns(UserWarning, match=r'\(1, 4, 6, 3\).*not permitted') as warnings:
+        for _ in range(2):
+            (labels, _, _), = runner.submit([frame], *words(3), 1).wait()
+    assert labels.mean() == 7
+    assert len(warnings) == 1
+
+
+def test_running_out_of_memory_is_no_reason_to_go_on(runner, monkeypatch):
+    def refuse(run, stream):
+        raise torch.cuda.OutOfMemoryError('out of memory')
+
+    monkeypatch.setattr(gpu, '_capture', refuse)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        runner.submit([np.zeros((4, 6, 3), np.uint8)], *words(3), 1)
+
+
+def test_the_segmenter_through_the_runner(cpu_as_gpu, tmp_path):
+    """The same labels as without it, with words of every padding, and overlays."""
+    segmenter = Segmenter.load('demo', device='cpu', cache_dir=tmp_path)
+    images = [picture(120, 160, seed) for seed in range(2)]
+    encoded = segmenter.encode(VOCABULARY, 'simple')
+    settings = segmenter.resolve(Settings(short_side=96, unknown_threshold=0.3))
+    expected = segmenter.submit(images, encoded, settings, 0.4).result()
+    segmenter._graphs = gpu.GraphRunner(
+        segmenter.compute, segmenter._constants, segmenter.device)
+    actual = segmenter.submit(images, encoded, settings, 0.4).result()
+    assert cpu_as_gpu == [(2, 120, 160)]
+    for one, other in zip(actual, expected, strict=True):
+        assert (one.labels == other.labels).mean() >= 0.9999
+        assert np.abs(one.confidence.astype(int) - other.confidence).max() <= 1
+        assert (np.abs(one.overlay.astype(int) - other.overlay) <= 1).mean() >= 0.999
+    alone = segmenter.segment(images[0], encoded, settings)
+    assert (alone.labels == expected[0].labels).mean() >= 0.9999 and alone.overlay is None
+
+
+@contextmanager
+def no_waiting():
+    """Raise where the host waits for the GPU."""
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+
+
+@pytest.fixture(scope='module')
+def segmenters(tmp_path_factory):
+    cache = tmp_path_factory.mktemp('cache')
+    return {precision: Segmenter.load('demo', device, precision, cache_dir=cache)
+            for device, precision in (('cpu', 'fp32'), ('cuda', 'fp16'), ('cuda', 'bf16'))
+            } | {'cuda': Segmenter.load('demo', 'cuda', 'fp32', cache_dir=cache)}
+
+
+@needs_gpu
+@pytest.mark.parametrize('name, share', [('cuda', 0.9999), ('fp16', 0.995), ('bf16', 0.95)])
+def test_a_gpu_gives_the_labels_of_a_cpu(segmenters, name, share):
+    from csa_ros.demo.scenes import Scene
+    images = [Scene(seed).render(0.0)[0] for seed in range(2)]
+    expected = segmenters['fp32'].submit(
+        images, segmenters['fp32'].encode(VOCABULARY), overlay_alpha=0.5).result()
+    encoded = segmenters[name].encode(VOCABULARY)
+    for _ in range(2):  # captured, then replayed
+        actual = segmenters[name].submit(images, encoded, overlay_alpha=0.5).result()
+        for one, other in zip(actual, expected, strict=True):
+            assert (one.labels == other.labels).mean() >= share
+            assert (np.abs(one.overlay.astype(int) - other.overlay).max(-1) <= 1).mean() >= share
+
+
+@needs_gpu
+def test_frames_that_overlap_on_a_gpu_keep_their_results(segmenters):
+    segmenter = segmenters['fp16']
+    encoded = segmenter.encode(VOCABULARY)
+    images = [picture(480, 640, seed) for seed in range(6)]
+    expected = [segmenter.segment(image, encoded).labels for image in images]
+    pending = [segmenter.submit([image], encoded) for image in images]
+    for labels, one in zip(expected, pending):
+        assert np.array_equal(one.result()[0].labels, labels)
+
+
+@needs_gpu
+def test_submitting_does_not_wait_for_a_gpu(segmenters):
+    segmenter = segmenters['fp16']
+    encoded, image = segmenter.encode(VOCABULARY), picture(480, 640)
+    segmenter.segment(image, encoded, overlay_alpha=0.5)
+    with no_waiting():
+        pending = segmenter.submit([image], encoded, overlay_alpha=0.5)
+    assert pending.result()[0].labels.shape == (480, 640)
+
+
+@needs_gpu
+def test_no_graph_had_to_be_given_up(segmenters, recwarn):
+    segmenter = segmenters['fp16']
+    segmenter.segment(picture(200, 300), segmenter.encode(VOCABULARY))
+    assert not [warning for warning in recwarn if 'CUDA graph' in str(warning.message)]
