@@ -116,27 +116,24 @@ def overlay(rgb: np.ndarray, labels: np.ndarray, colors: np.ndarray, alpha: floa
 
 
 def draw_key(rgb: np.ndarray, names: Sequence[str], colors: np.ndarray,
-             labels: np.ndarray | None = None) -> np.ndarray:
+             labels: np.ndarray | None = None) -> None:
     """
-    Draw a colour key in the upper left corner of a copy of a picture.
+    Draw a colour key in the upper left corner of a picture.
 
-    rgb is (H, W, 3) uint8; names has C entries and colors is (C, 3) uint8 RGB. With labels, (H, W)
+    rgb is (H, W, 3) uint8 and is drawn on; names has C entries and colors is (C, 3) uint8 RGB. With labels, (H, W)
     uint8, only the classes in it are listed, largest area first, in steps of a factor of two so
     that a video's key holds still. The text is sized by the picture and shrinks and wraps into
     columns before '+N more' stands for the rest; a picture too small for one row stays as it is.
     OpenCV draws ASCII alone: accents are dropped, and a name in another script is shown as #id.
-    Returns a new (H, W, 3) uint8 array.
     """
     ids = range(len(names)) if labels is None else _ids_by_area(labels, len(names))
     rows = tuple((_ascii(names[i], i), tuple(int(value) for value in colors[i])) for i in ids)
-    picture = rgb.copy()
     panel = _panel(rows, *rgb.shape[:2]) if rows else None
     if panel is not None:
         margin, image, opacity = panel
         height, width = opacity.shape
-        area = picture[margin:margin + height, margin:margin + width]
+        area = rgb[margin:margin + height, margin:margin + width]
         area[:] = cv2.blendLinear(np.ascontiguousarray(area), image, 1 - opacity, opacity)
-    return picture
 
 
 def _hashed_color(key: str) -> tuple[int, int, int]:

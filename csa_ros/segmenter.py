@@ -232,11 +232,14 @@ class Segmenter:
         """
         _check_image(rgb)
         settings = self.settings if settings is None else self.resolve(settings)
-        if memory is None or not settings.reuse_threshold:
-            result, = self.submit([rgb], words, settings, overlay_alpha).result()
-            return result
-        features = self._remembered(rgb, settings, memory)
-        return self._finish([rgb], features, self._ready(words), settings, overlay_alpha)[0]
+        if memory is not None and settings.reuse_threshold:
+            features = self._remembered(rgb, settings, memory)
+            words = self._ready(words)
+            return self._finish([rgb], features, words, settings, overlay_alpha)[0]
+        if memory is not None:
+            # It does not see this frame, and could not tell the age of what it holds.
+            memory.clear()
+        return self.submit([rgb], words, settings, overlay_alpha).result()[0]
 
     def submit(self, images: Sequence[np.ndarray], words: Words | Vocabulary,
                settings: Settings | None = None, overlay_alpha: float | None = None) -> Pending:
@@ -333,12 +336,15 @@ class Segmenter:
         # On the host, whatever the device: which windows are encoded is decided there.
         frame = resize(rgb, self._working_size(*rgb.shape[:2], settings))
         plan = _plan(frame.shape[:2], settings)
-        pixels = torch.from_numpy(frame).to(self.device)[None]
+
+        def encode(indices: list[int]) -> Tensor:
+            windows = cut(self._normalize(torch.from_numpy(frame).to(self.device)[None]), plan)
+            # Not `windows[indices]`, which would upload the indices and wait for that.
+            return self._encode_windows(torch.stack([windows[index] for index in indices]))
+
         with torch.inference_mode():
-            windows = cut(self._normalize(pixels), plan)
             return memory.features(
-                frame, plan, lambda indices: self._encode_windows(windows[indices]),
-                settings.reuse_threshold, settings.reuse_frames)
+                frame, plan, encode, settings.reuse_threshold, settings.reuse_frames)
 
     def _finish(self, images: Sequence[np.ndarray], features: Tensor, words: Words,
                 settings: Settings, overlay_alpha: float | None) -> list[Result]:

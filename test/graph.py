@@ -2,6 +2,7 @@
 
 import array
 from contextlib import ExitStack
+from dataclasses import replace
 import gc
 import itertools
 import json
@@ -10,7 +11,6 @@ import threading
 import time
 
 from csa_ros.ros.node import SegmentNode
-from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
@@ -81,14 +81,14 @@ class ProbeSegmenter(Segmenter):
             raise RuntimeError('out of memory')
         return super().encode(vocabulary, prompts)
 
-    def segment(self, rgb, words, settings=None):
+    def segment(self, rgb, words, settings=None, **kwargs):
         assert self.may_segment.wait(TIMEOUT)
         self.frames += 1
         if self.error:
             raise self.error
-        result = super().segment(rgb, words, settings)
+        result = super().segment(rgb, words, settings, **kwargs)
         labels = np.full_like(result.labels, len(words.vocabulary) - 1)
-        return Result(labels, result.confidence)
+        return replace(result, labels=labels)
 
 
 def make_image(width=64, height=48, stamp=(1, 0), encoding='rgb8', channels=3):

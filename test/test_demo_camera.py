@@ -2,6 +2,7 @@
 
 from csa_ros.demo.camera import camera_info
 from csa_ros.demo.camera import DemoCamera
+from csa_ros.demo.camera import image_message
 from csa_ros.demo.camera import LATCHED
 from csa_ros.demo.camera import STREAM
 from csa_ros.demo.scenes import CLASSES
@@ -25,13 +26,19 @@ TOPICS = {'image': (Image, STREAM), 'true_labels': (Image, STREAM),
 
 
 @pytest.fixture
-def camera():
+def parameters():
+    """Return what a test sets beside the size and the drive."""
+    return {}
+
+
+@pytest.fixture
+def camera(parameters):
     """Return what a camera of small pictures published, by topic, and a function to spin it."""
     context = Context()
     rclpy.init(context=context, domain_id=101)
+    parameters = {'seed': 5, 'rate': 20.0, 'width': 96, 'height': 64, 'stay': 0.2, **parameters}
     node = DemoCamera(context=context, parameter_overrides=[
-        Parameter(name, value=value) for name, value in (
-            ('seed', 5), ('rate', 20.0), ('width', 96), ('height', 64), ('stay', 0.2))])
+        Parameter(name, value=value) for name, value in parameters.items()])
     client = rclpy.create_node('client', context=context)
     received = {topic: [] for topic in TOPICS}
     for topic, (kind, qos) in TOPICS.items():
@@ -83,3 +90,45 @@ def test_camera_info_projects_as_the_renderer_does():
         np.reshape(info.k, (3, 3)),
         [[frame.focal, 0, 48], [0, frame.focal, frame.center[1]], [0, 0, 1]])
     np.testing.assert_allclose(np.reshape(info.p, (3, 4))[:, :3], np.reshape(info.k, (3, 3)))
+
+
+@pytest.mark.parametrize('parameters', [{'loop': 2}])
+def test_loop_repeats_its_frames(camera):
+    """The first moments come again and again, with new stamps and their own truth."""
+    received, spin = camera
+    wait_for(lambda: spin() or min(
+        len(received[topic]) for topic in ('image', 'true_labels')) >= 5)
+    moments = [Scene(5).render(step / 20, (96, 64)) for step in range(2)]
+    truths = {stamp_of(message): message for message in received['true_labels']}
+    shown = [image for image in received['image'] if stamp_of(image) in truths]
+    assert len({stamp_of(image) for image in shown}) == len(shown) >= 3
+    for image in shown:
+        moment, = (moment for moment in moments if np.array_equal(to_rgb(image), moment.rgb))
+        assert bytes(truths[stamp_of(image)].data) == moment.labels.tobytes()
+
+
+@pytest.mark.parametrize('encoding, tolerance', [('rgb8', 0), ('bgr8', 0), ('nv12', 8)])
+def test_encodings_show_the_same_picture(encoding, tolerance):
+    """What is published is read as what was rendered; NV12 has less colour, here smooth."""
+    ramp = np.linspace(60, 200, 96 * 64).reshape(64, 96)
+    rgb = np.dstack([ramp, 0.5 * ramp + 60, 255 - ramp]).astype(np.uint8)
+    message = image_message(rgb, encoding)
+    assert message.encoding == encoding
+    difference = np.abs(to_rgb(message).astype(int) - rgb)
+    assert difference.max() <= tolerance
+
+
+@pytest.mark.parametrize('parameters, reason', [
+    ({'encoding': 'yuyv'}, 'use rgb8 or bgr8 or nv12'),
+    ({'encoding': 'nv12', 'width': 97}, 'even'),
+])
+def test_encodings_that_cannot_be_are_refused(parameters, reason):
+    """The error says what to use."""
+    context = Context()
+    rclpy.init(context=context, domain_id=101)
+    try:
+        with pytest.raises(ValueError, match=reason):
+            DemoCamera(context=context, parameter_overrides=[
+                Parameter(name, value=value) for name, value in parameters.items()])
+    finally:
+        rclpy.shutdown(context=context)

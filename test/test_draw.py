@@ -17,6 +17,12 @@ COLORS = draw.palette(NAMES)
 ZEBRA = (74, 21, 245)
 
 
+def with_key(rgb, *arguments):
+    picture = rgb.copy()
+    draw.draw_key(picture, *arguments)
+    return picture
+
+
 def picture(height, width):
     return RNG.integers(0, 256, (height, width, 3), np.uint8)
 
@@ -116,7 +122,7 @@ def test_overlay_refuses_what_does_not_fit():
 def test_key_shows_every_color_and_text_in_the_upper_left(size):
     rgb = np.full((*size, 3), 128, np.uint8)
     before = rgb.copy()
-    keyed = draw.draw_key(rgb, NAMES, COLORS)
+    keyed = with_key(rgb, NAMES, COLORS)
     assert np.array_equal(rgb, before)
     assert all(has_color(keyed, name) for name in NAMES)
     assert keyed.max() >= 240, 'there is no text'
@@ -129,11 +135,11 @@ def test_key_lists_only_classes_that_are_there():
     labels = np.full((240, 320), 2, np.uint8)
     labels[0, 0] = 1
     labels[1] = 255
-    keyed = draw.draw_key(np.zeros((240, 320, 3), np.uint8), NAMES, COLORS, labels)
+    keyed = with_key(np.zeros((240, 320, 3), np.uint8), NAMES, COLORS, labels)
     assert [has_color(keyed, name) for name in NAMES] == [False, True, True, False]
     nothing = np.full((240, 320), 255, np.uint8)
     rgb = picture(240, 320)
-    assert np.array_equal(draw.draw_key(rgb, NAMES, COLORS, nothing), rgb)
+    assert np.array_equal(with_key(rgb, NAMES, COLORS, nothing), rgb)
 
 
 def test_key_lists_the_largest_area_first_and_holds_still():
@@ -143,29 +149,29 @@ def test_key_lists_the_largest_area_first_and_holds_still():
     rgb = np.zeros((240, 320, 3), np.uint8)
     labels = np.zeros((240, 320), np.uint8)
     labels[:200] = 3
-    keyed = draw.draw_key(rgb, NAMES, COLORS, labels)
+    keyed = with_key(rgb, NAMES, COLORS, labels)
     assert top_of(keyed, 'traffic light') < top_of(keyed, 'sky')
     wiggles = []
     for boundary in (150, 151, 152):
         labels = np.zeros((240, 320), np.uint8)
         labels[:boundary] = 3
-        wiggles.append(draw.draw_key(rgb, NAMES, COLORS, labels))
+        wiggles.append(with_key(rgb, NAMES, COLORS, labels))
     assert np.array_equal(wiggles[0], wiggles[1])
     assert np.array_equal(wiggles[1], wiggles[2])
 
 
 def test_key_follows_a_change_of_colors():
     rgb = np.zeros((240, 320, 3), np.uint8)
-    draw.draw_key(rgb, NAMES, COLORS)
-    keyed = draw.draw_key(rgb, NAMES, COLORS[::-1])
+    with_key(rgb, NAMES, COLORS)
+    keyed = with_key(rgb, NAMES, COLORS[::-1])
     assert (keyed == COLORS[3]).all(axis=2).any()
-    assert not np.array_equal(keyed, draw.draw_key(rgb, NAMES, COLORS))
+    assert not np.array_equal(keyed, with_key(rgb, NAMES, COLORS))
 
 
 def test_key_that_does_not_fit_says_how_many_more():
     names = [f'thing {i}' for i in range(255)]
     colors = draw.palette(names)
-    keyed = draw.draw_key(np.zeros((240, 320, 3), np.uint8), names, colors)
+    keyed = with_key(np.zeros((240, 320, 3), np.uint8), names, colors)
     shown = [has_color(keyed, name) for name in names]
     assert 10 < sum(shown) < 255
     assert shown == sorted(shown, reverse=True), 'the first ones are shown'
@@ -191,7 +197,7 @@ def test_names_are_spelled_in_ascii(name, text):
 def test_key_never_fails_or_leaves_the_picture(height, width, count, length):
     names = [f'{i} {"w" * length}' for i in range(count)]
     rgb = np.zeros((height, width, 3), np.uint8)
-    keyed = draw.draw_key(rgb, names, draw.palette(names))
+    keyed = with_key(rgb, names, draw.palette(names))
     assert keyed.shape == rgb.shape
     # The last column and row belong to the panel's padding at most: no text or swatch is cut.
     assert keyed[-1].max() <= 18

@@ -2,7 +2,10 @@
 
 import array
 
+from csa_ros import draw
 from csa_ros.vocabulary import Vocabulary
+from graph import ACTIVATE
+from graph import DEACTIVATE
 from graph import make_image
 from graph import stamp_of
 from graph import wait_for
@@ -161,6 +164,41 @@ def test_lazy_node_rests_until_somebody_listens(graph, tmp_path):
     assert graph.segmenter.frames == warm_up
     graph.listen('labels', graph.labels)
     graph.stream(lambda: graph.labels)
+
+
+def test_overlay_is_composed_only_while_somebody_listens(graph, tmp_path, monkeypatch):
+    composed = []
+    blend = draw.overlay
+    monkeypatch.setattr(draw, 'overlay', lambda *args: composed.append(1) or blend(*args))
+    graph.start(tmp_path).flow()
+    assert not composed
+    overlays = []
+    graph.listen('overlay', overlays)
+    graph.stream(lambda: overlays)
+    assert composed
+
+
+def test_unchanged_images_are_not_encoded_again_while_reuse_is_on(graph, tmp_path):
+    graph.start(tmp_path, reuse_threshold=1.0, reuse_frames=1000)
+    memory = graph.node._pipeline._memory
+    graph.stream(lambda: len(graph.labels) > 2)
+    graph.settle()
+    assert memory.windows_encoded < memory.windows_seen
+    assert graph.set_each(reuse_threshold=0.0) == ['']
+    wait_for(lambda: not graph.node._pipeline._snapshot.settings.reuse_threshold)
+    seen = memory.windows_seen
+    graph.flow()
+    assert memory.windows_seen == seen
+
+
+def test_pause_forgets_what_was_seen(graph, tmp_path):
+    graph.start(tmp_path, reuse_threshold=255.0, reuse_frames=1000).flow()
+    memory = graph.node._pipeline._memory
+    for transition in DEACTIVATE, ACTIVATE:
+        assert graph.change_state(transition)
+    encoded = memory.windows_encoded
+    graph.flow()
+    assert memory.windows_encoded > encoded
 
 
 def test_busy_node_works_without_listeners(graph, tmp_path):

@@ -215,6 +215,9 @@ REFUSALS = [
     ('device', {'type': STRING, 'string_value': 'cuda'}, 'cleanup'),
     ('precision', {'type': STRING, 'string_value': 'bf16'}, 'cleanup'),
     ('attention', {'type': STRING, 'string_value': 'vanilla'}, 'cleanup'),
+    ('threads', {'type': ParameterType.PARAMETER_INTEGER, 'integer_value': 1}, 'cleanup'),
+    ('reuse_threshold', {'type': ParameterType.PARAMETER_DOUBLE, 'double_value': -0.5}, '-0.5'),
+    ('reuse_frames', {'type': ParameterType.PARAMETER_INTEGER, 'integer_value': 0}, '1000'),
     ('vocabluary', {'type': STRING, 'string_value': 'road'}, 'declared'),
 ]
 

@@ -27,7 +27,7 @@ def test_defaults_are_the_contract():
     assert config.prompts == TEMPLATES['imagenet80']
     assert vars(config.model) == {
         'model': 'ViT-B-16-quickgelu/openai', 'device': 'auto', 'precision': 'auto',
-        'attention': 'csa'}
+        'attention': 'csa', 'threads': 0}
     assert (config.overlay_alpha, config.overlay_legend, config.max_rate, config.lazy) == (
         0.5, True, 0.0, True)
 
@@ -56,6 +56,19 @@ def test_zero_pixels_are_the_models_own():
     assert (settings.short_side, settings.crop, settings.stride) == (None, 64, None)
 
 
+def test_reuse_goes_into_the_settings():
+    settings = read_with(reuse_threshold=2, reuse_frames=10).settings
+    assert (settings.reuse_threshold, settings.reuse_frames) == (2.0, 10)
+
+
+def test_threads_are_no_argument_of_load():
+    config = read_with(threads=3)
+    assert config.model.threads == 3
+    assert config.model.to_load == {
+        'model': 'ViT-B-16-quickgelu/openai', 'device': 'auto', 'precision': 'auto',
+        'attention': 'csa'}
+
+
 @pytest.mark.parametrize('value, expected', [
     ('simple', TEMPLATES['simple']),
     (['simple'], TEMPLATES['simple']),
@@ -71,6 +84,8 @@ def test_forms_of_prompts(value, expected):
     ('vocabulary', []), ('vocabulary', ''), ('vocabulary', True), ('vocabulary', [b'a']),
     ('logit_scale', 0.0), ('logit_scale', float('inf')), ('logit_scale', True),
     ('overlay_alpha', 1.01), ('max_rate', -1.0), ('crop', 10**6), ('crop', True),
+    ('threads', -1), ('threads', 257), ('threads', 1.0), ('reuse_threshold', -1.0),
+    ('reuse_threshold', 255.5), ('reuse_frames', 0), ('reuse_frames', 1001),
     ('attention', 'cs'), ('precision', 'fp8'), ('lazy', 'yes'),
     *[(name, None) for name in NAMES],
 ])

@@ -325,7 +325,13 @@ def test_a_memory_saves_encoding_what_has_not_changed(segmenter, words):
     assert np.array_equal(result.labels, segmenter.segment(changed, words, settings).labels)
 
 
-def test_a_memory_is_left_alone_without_a_threshold(segmenter, words):
-    memory = WindowMemory()
-    segmenter.segment(picture(48, 64), words, memory=memory)
-    assert memory.windows_seen == 0
+def test_a_memory_without_a_threshold_forgets(segmenter, words):
+    """Else it would take what it holds for one frame old when the threshold comes back."""
+    settings = segmenter.resolve(Settings(reuse_threshold=2.0))
+    memory, rgb = WindowMemory(), picture(48, 64)
+    segmenter.segment(rgb, words, settings, memory=memory)
+    seen = memory.windows_seen
+    segmenter.segment(rgb, words, memory=memory)
+    assert memory.windows_seen == memory.windows_encoded == seen
+    segmenter.segment(rgb, words, settings, memory=memory)
+    assert memory.windows_encoded == 2 * seen

@@ -1,5 +1,7 @@
 """The newest item is worked on; older ones are dropped, and nothing stops the thread."""
 
+import os
+import sys
 import threading
 
 from csa_ros.ros.worker import LatestWorker
@@ -110,3 +112,21 @@ def test_stop_drops_what_waits(probe):
     probe.worker.offer('never')
     assert probe.worker.stop(TIMEOUT)
     assert probe.handled == ['first']
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='threads have no levels of their own')
+def test_level_is_that_of_the_thread_alone():
+    levels = []
+    done = threading.Event()
+
+    def handle(_):
+        levels.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        done.set()
+
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    worker = LatestWorker('nice', handle, levels.append, nice=19)
+    worker.offer('item')
+    assert done.wait(TIMEOUT)
+    assert worker.stop(TIMEOUT)
+    assert levels == [19]
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before

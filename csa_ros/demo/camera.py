@@ -1,9 +1,13 @@
 """A camera that drives through rendered streets: images, camera info and true labels."""
 
+import itertools
+
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Frame
 from csa_ros.demo.scenes import Scene
 from csa_ros.ros.images import to_message
+import cv2
+import numpy as np
 from rcl_interfaces.msg import FloatingPointRange
 from rcl_interfaces.msg import IntegerRange
 from rcl_interfaces.msg import ParameterDescriptor
@@ -36,32 +40,71 @@ def camera_info(frame: Frame, header: Header) -> CameraInfo:
         p=[focal, 0.0, x, 0.0, 0.0, focal, y, 0.0, 0.0, 0.0, 1.0, 0.0])
 
 
+def nv12(rgb: np.ndarray) -> np.ndarray:
+    """
+    Return a picture, (H, W, 3) uint8 with even H and W, as NV12: (3 H / 2, W) uint8.
+
+    The luma rows are followed by rows of U and V in turn, one pair for each 2 x 2 pixels; ITU-R
+    BT.601 in the limited range.
+    """
+    height, width = rgb.shape[:2]
+    planes = cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420)
+    chroma = planes[height:].reshape(2, -1).T
+    return np.vstack([planes[:height], chroma.reshape(height // 2, width)])
+
+
+# How a picture is laid out in a message of each encoding, and the samples of a pixel in a row.
+ENCODINGS = {
+    'rgb8': (lambda rgb: rgb, 3),
+    'bgr8': (lambda rgb: cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), 3),
+    'nv12': (nv12, 1),
+}
+
+
+def image_message(rgb: np.ndarray, encoding: str) -> Image:
+    """Return a picture, (H, W, 3) uint8, as a message in one of ENCODINGS."""
+    lay_out, samples = ENCODINGS[encoding]
+    height, width = rgb.shape[:2]
+    message = Image(height=height, width=width, encoding=encoding, step=samples * width)
+    message.data.frombytes(np.ascontiguousarray(lay_out(rgb)))
+    return message
+
+
 class DemoCamera(Node):
     """
     Publishes a drive through one street after another.
 
-    `image` (rgb8), `camera_info`, and `true_labels` (mono8, ids as in `true_classes`, a latched
-    comma-separated String) have the same stamp and frame id.
+    `image` (rgb8 or another of ENCODINGS), `camera_info`, and `true_labels` (mono8, ids as in
+    `true_classes`, a latched comma-separated String) have the same stamp and frame id. Raises
+    ValueError for an encoding that is unknown or does not fit the size.
     """
 
     def __init__(self, **kwargs) -> None:
         super().__init__('demo_camera', **kwargs)
         self._seed = self._declare('seed', 0, (0, 2**31 - 1), 'Seed of the first street.')
-        rate = self._declare('rate', 10.0, (0.1, 60.0), 'Frames per second.')
+        self._rate = self._declare('rate', 10.0, (0.1, 60.0), 'Frames per second.')
         self._size = (self._declare('width', 320, (64, 4096), 'Image width in pixels.'),
                       self._declare('height', 240, (64, 4096), 'Image height in pixels.'))
         self._stay = self._declare('stay', 8.0, (0.1, 86400.0), 'Seconds spent in each street.')
+        loop = self._declare(
+            'loop', 0, (0, 1000), 'Frames that are rendered at the start and then repeated, so '
+            'that rendering takes no time from what is measured; 0 renders every frame.')
+        self._encoding = self.declare_parameter('encoding', 'rgb8', ParameterDescriptor(
+            description='Encoding of the image.', read_only=True,
+            additional_constraints=' or '.join(ENCODINGS))).value
+        self._check_encoding()
         self._images = self.create_publisher(Image, 'image', STREAM)
         self._infos = self.create_publisher(CameraInfo, 'camera_info', STREAM)
         self._truths = self.create_publisher(Image, 'true_labels', STREAM)
         self._classes = self.create_publisher(String, 'true_classes', LATCHED)
         self._classes.publish(String(data=', '.join(CLASSES)))
-        self._scene = Scene(self._seed)
-        self._time, self._step = 0.0, 1 / rate
-        self.create_timer(self._step, self._publish)
+        self._moments = self._drive()
+        if loop:
+            self._moments = itertools.cycle(list(itertools.islice(self._moments, loop)))
+        self.create_timer(1 / self._rate, self._publish)
         self.get_logger().info(
-            f'Driving through rendered streets: {self._size[0]}x{self._size[1]} at {rate:g} Hz on '
-            f'{self.resolve_topic_name("image")}, truth on '
+            f'Driving through rendered streets: {self._size[0]}x{self._size[1]} at '
+            f'{self._rate:g} Hz on {self.resolve_topic_name("image")}, truth on '
             f'{self.resolve_topic_name("true_labels")}')
 
     def _declare(self, name, default, bounds, description):
@@ -73,16 +116,30 @@ class DemoCamera(Node):
             descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
         return self.declare_parameter(name, default, descriptor).value
 
+    def _check_encoding(self) -> None:
+        if self._encoding not in ENCODINGS:
+            raise ValueError(f'encoding is {self._encoding!r}: use {" or ".join(ENCODINGS)}')
+        if self._encoding == 'nv12' and any(side % 2 for side in self._size):
+            width, height = self._size
+            raise ValueError(f'an nv12 image cannot have {width} x {height} pixels: make width '
+                             'and height even')
+
+    def _drive(self):
+        """Yield the messages of one moment after another, without headers, for ever."""
+        for seed in itertools.count(self._seed):
+            scene, time = Scene(seed), 0.0
+            while time < self._stay:
+                frame = scene.render(time, self._size)
+                yield (image_message(frame.rgb, self._encoding), camera_info(frame, Header()),
+                       to_message(frame.labels, 'mono8', Header()))
+                time += 1 / self._rate
+
     def _publish(self) -> None:
-        frame = self._scene.render(self._time, self._size)
+        moment = next(self._moments)
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=FRAME_ID)
-        self._images.publish(to_message(frame.rgb, 'rgb8', header))
-        self._infos.publish(camera_info(frame, header))
-        self._truths.publish(to_message(frame.labels, 'mono8', header))
-        self._time += self._step
-        if self._time >= self._stay:
-            self._seed, self._time = self._seed + 1, 0.0
-            self._scene = Scene(self._seed)
+        for publisher, message in zip((self._images, self._infos, self._truths), moment):
+            message.header = header
+            publisher.publish(message)
 
 
 def main(args=None) -> None:

@@ -21,8 +21,10 @@ TEMPLATES = {
     'imagenet80': tuple(fill('{}') for fill in open_clip.OPENAI_IMAGENET_TEMPLATES),
     'simple': ('a photo of a {}.',),
 }
-# Enough to keep a GPU busy, little enough for the memory of a small one.
-PROMPTS_PER_BATCH = 320
+# Queries are encoded, and kept, as many at a time as make this many prompts.
+PROMPTS_PER_CHUNK = 320
+# Enough to keep a GPU busy, little enough for a CPU's cache and for prompts of like length.
+PROMPTS_PER_BATCH = 80
 # About 8 MB at 512 floats each; no vocabulary comes near it.
 MEMORY_ENTRIES = 4096
 
@@ -89,9 +91,9 @@ class TextEncoder:
         features = {query: self._recall(ensemble, query) for query in queries}
         missing = [query for query, feature in features.items() if feature is None]
         self.check(missing, ensemble)
-        batch = max(PROMPTS_PER_BATCH // len(ensemble), 1)
-        for start in range(0, len(missing), batch):
-            chunk = missing[start:start + batch]
+        chunk_size = max(PROMPTS_PER_CHUNK // len(ensemble), 1)
+        for start in range(0, len(missing), chunk_size):
+            chunk = missing[start:start + chunk_size]
             for query, feature in zip(chunk, self._encode_queries(ensemble, chunk)):
                 self._remember(ensemble, query, feature)
                 self._disk.write(self._key(ensemble, query), feature.cpu().numpy())
@@ -143,20 +145,31 @@ class TextEncoder:
     @torch.inference_mode()
     def _encode_queries(self, ensemble: tuple[str, ...], queries: Sequence[str]) -> Tensor:
         prompts = [template.replace('{}', query) for query in queries for template in ensemble]
-        tokens = self._backbone.tokenizer(prompts).to(self._backbone.device)
-        features = F.normalize(_encode_tokens(self._backbone.clip, tokens).float(), dim=-1)
+        tokens = self._backbone.tokenizer(prompts)
+        # Sorted by length, so that a batch is cut to what most of its prompts need: 1.5 times
+        # faster with CLIP's templates, of 6 to 13 tokens.
+        order = _lengths(tokens).argsort()
+        features = torch.cat([_encode_tokens(self._backbone.clip, batch)
+                              for batch in tokens[order].split(PROMPTS_PER_BATCH)])
+        features = F.normalize(features[order.argsort().to(features.device)].float(), dim=-1)
         means = features.unflatten(0, (len(queries), len(ensemble))).mean(dim=1)
         return F.normalize(means, dim=-1)
 
 
+def _lengths(tokens: Tensor) -> Tensor:
+    """Count the tokens of each prompt up to its end token, which has the highest id."""
+    return tokens.argmax(dim=-1) + 1
+
+
 def _encode_tokens(clip: open_clip.CLIP, tokens: Tensor) -> Tensor:
-    """Do as `clip.encode_text`, leaving out what cannot change the result."""
+    """Do as `clip.encode_text`, leaving out what cannot change the result; tokens on the host."""
+    device = clip.positional_embedding.device
     if clip.attn_mask is None or clip.text_pool_type != 'argmax':
-        return clip.encode_text(tokens)
+        return clip.encode_text(tokens.to(device))
     # In a causal tower nothing after the end token can reach it, and prompts are far shorter than
-    # the context: cutting is exact and several times faster. The end token has the highest id.
-    length = int(tokens.argmax(dim=-1).max()) + 1
-    tokens = tokens[:, :length]
+    # the context: cutting is exact and several times faster.
+    length = int(_lengths(tokens).max())
+    tokens = tokens[:, :length].to(device)
     dtype = clip.transformer.get_cast_dtype()
     x = clip.token_embedding(tokens).to(dtype) + clip.positional_embedding[:length].to(dtype)
     x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])

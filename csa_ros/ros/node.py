@@ -17,6 +17,7 @@ from csa_ros.ros.parameters import ParameterError
 from csa_ros.ros.pipeline import Bookmark
 from csa_ros.ros.pipeline import Pipeline
 from csa_ros.segmenter import Segmenter
+from csa_ros.threads import set_threads
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
@@ -83,10 +84,12 @@ class SegmentNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up the model; stay unconfigured, with the reason logged, if that fails."""
         config = self._config = parameters.read(self._values())
-        self.get_logger().info(f'loading {config.model.model} ...')
         self._statistics = Statistics()
+        # Before the pipeline starts its threads: those that use PyTorch already keep their number.
+        threads = set_threads(config.model.threads)
+        self.get_logger().info(f'loading {config.model.model}, CPU threads: {threads} ...')
         try:
-            segmenter = self._load(**vars(config.model), settings=config.settings)
+            segmenter = self._load(**config.model.to_load, settings=config.settings)
             self._pipeline = Pipeline(
                 self, segmenter, config, self._bookmark, self._statistics)
         except Exception as error:

@@ -8,7 +8,6 @@ from csa_ros import draw
 from csa_ros.ros.images import to_message
 from csa_ros.segmenter import Result
 from csa_ros.vocabulary import Vocabulary
-import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy
 from rclpy.qos import HistoryPolicy
@@ -71,22 +70,25 @@ class MaskOutputs(_Outputs):
         """Return whether anybody listens."""
         return any(publisher.get_subscription_count() for publisher in self._all)
 
-    def publish(self, header: Header, rgb: np.ndarray, result: Result, vocabulary: Vocabulary,
-                overlay_alpha: float, overlay_legend: bool) -> None:
-        """
-        Publish a frame under the header of its image; draw only what somebody looks at.
+    def overlay_wanted(self) -> bool:
+        """Return whether anybody listens to the overlay."""
+        return self._overlay.get_subscription_count() > 0
 
-        `rgb` is (H, W, 3) uint8 and is not written to; `result` has arrays of the same H and W.
+    def publish(self, header: Header, result: Result, vocabulary: Vocabulary,
+                overlay_legend: bool) -> None:
+        """
+        Publish a frame under the header of its image, and its overlay if the result has one.
+
+        The key is drawn on that overlay.
         """
         self._labels.publish(to_message(result.labels, 'mono8', header))
         if self._confidence.get_subscription_count():
             self._confidence.publish(to_message(result.confidence, 'mono8', header))
-        if self._overlay.get_subscription_count():
-            picture = draw.overlay(rgb, result.labels, vocabulary.colors, overlay_alpha)
+        if result.overlay is not None:
             if overlay_legend:
-                picture = draw.draw_key(
-                    picture, vocabulary.names, vocabulary.colors, result.labels)
-            self._overlay.publish(to_message(picture, 'rgb8', header))
+                draw.draw_key(
+                    result.overlay, vocabulary.names, vocabulary.colors, result.labels)
+            self._overlay.publish(to_message(result.overlay, 'rgb8', header))
 
 
 class LegendOutput(_Outputs):

@@ -30,6 +30,8 @@ from rcl_interfaces.msg import ParameterDescriptor
 # The segmenter resizes no side of a frame beyond this.
 MAX_PIXELS = LONG_SIDE
 MAX_RATE = 1000.0
+MAX_THREADS = 256
+MAX_REUSE_FRAMES = 1000
 _KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text'}
 
 
@@ -133,6 +135,11 @@ PARAMETERS = (
         loaded=True,
         choices=tuple(ATTENTION)),
     Parameter(
+        'threads', 0,
+        'Threads that compute on a CPU; 0 takes as many as the process may use.',
+        bounds=(0, MAX_THREADS),
+        loaded=True),
+    Parameter(
         'inference', 'slide',
         'Segment overlapping windows (slide) or the frame in one pass (whole).',
         choices=INFERENCE),
@@ -170,6 +177,15 @@ PARAMETERS = (
         'A class that fills no more than this share of the foreground loses its pixels.',
         bounds=(0.0, 1.0)),
     Parameter(
+        'reuse_threshold', 0.0,
+        "Reuse a window's result while no patch of it has changed by more than this many grey "
+        'levels on average; 0 encodes every window.',
+        bounds=(0.0, 255.0)),
+    Parameter(
+        'reuse_frames', 30,
+        'Frames after which a window is encoded again even if it has not changed.',
+        bounds=(1, MAX_REUSE_FRAMES)),
+    Parameter(
         'overlay_alpha', 0.5,
         'Opacity of the class colours in the overlay.',
         bounds=(0.0, 1.0)),
@@ -195,12 +211,18 @@ LOADED = tuple(parameter.name for parameter in PARAMETERS if parameter.loaded)
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What is loaded at configuration and stays until cleanup."""
+    """What is loaded at configuration and stays until cleanup, and with how many threads."""
 
     model: str
     device: str
     precision: str
     attention: str
+    threads: int
+
+    @property
+    def to_load(self) -> dict[str, str]:
+        """Return what `Segmenter.load` takes of it."""
+        return {name: value for name, value in vars(self).items() if name != 'threads'}
 
 
 @dataclass(frozen=True)
@@ -269,4 +291,5 @@ def _read_settings(checked: Mapping[str, Any]) -> Settings:
         crop=checked['crop'] or None,
         stride=checked['stride'] or None,
         **{name: checked[name] for name in (
-            'inference', 'logit_scale', 'unknown_threshold', 'min_area')})
+            'inference', 'logit_scale', 'unknown_threshold', 'min_area', 'reuse_threshold',
+            'reuse_frames')})

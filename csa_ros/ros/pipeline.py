@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import gc
 import time
 
+from csa_ros.model.reuse import WindowMemory
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.images import ImageError
 from csa_ros.ros.images import to_rgb
@@ -28,6 +29,9 @@ from sensor_msgs.msg import Image
 import torch
 
 LOG_PERIOD = 5.0
+# Frames keep most of the CPU while words are encoded, and words still get a share: ROS has other
+# nodes on the machine, beside which a higher level would wait without end.
+ENCODE_NICE = 10
 WARM_UP_SIZE = (480, 640)
 # An age beyond this is two clocks that disagree, not a late frame.
 MAX_AGE = 60.0
@@ -79,10 +83,12 @@ class Pipeline:
             config, bookmark.version + 1, segmenter.encode(config.vocabulary, config.prompts))
         blank = np.zeros((*WARM_UP_SIZE, 3), np.uint8)
         segmenter.segment(blank, self._snapshot.words, self._snapshot.settings)
+        self._memory = WindowMemory()
         self._legend = LegendOutput(node, bookmark.after_last_mask)
         self._masks = MaskOutputs(node)
         self._frames = LatestWorker('segment', self._process, self._report_frame_error)
-        self._vocabularies = LatestWorker('encode', self._prepare, self._report_change_error)
+        self._vocabularies = LatestWorker(
+            'encode', self._prepare, self._report_change_error, nice=ENCODE_NICE)
         self._frames.set_min_period(_period(config))
 
     @property
@@ -118,8 +124,10 @@ class Pipeline:
         self._vocabularies.offer(config)
 
     def pause(self, timeout: float) -> bool:
-        """Forget the waiting image; return whether the one in progress ended in time."""
-        return self._frames.flush(timeout)
+        """Forget what was seen; return whether the frame in progress ended in time."""
+        ended = self._frames.flush(timeout)
+        self._frames.call(self._memory.clear)
+        return ended
 
     def close(self, timeout: float) -> Bookmark:
         """End the threads and free the model; return where the next pipeline is to go on."""
@@ -129,7 +137,7 @@ class Pipeline:
         bookmark = Bookmark(self._newest.version, self._legend.after_last_mask)
         self._masks.destroy()
         self._legend.destroy()
-        self.segmenter = self._snapshot = self._newest = None
+        self.segmenter = self._snapshot = self._newest = self._memory = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -138,11 +146,13 @@ class Pipeline:
     def _process(self, frame: _Frame) -> None:
         snapshot = self._snapshot
         rgb = to_rgb(frame.image)
-        result = self.segmenter.segment(rgb, snapshot.words, snapshot.settings)
+        result = self.segmenter.segment(
+            rgb, snapshot.words, snapshot.settings, memory=self._memory,
+            overlay_alpha=snapshot.overlay_alpha if self._masks.overlay_wanted() else None)
         header = frame.image.header
         self._legend.cover(header.stamp)
-        self._masks.publish(header, rgb, result, snapshot.words.vocabulary,
-                            snapshot.overlay_alpha, snapshot.overlay_legend)
+        self._masks.publish(
+            header, result, snapshot.words.vocabulary, snapshot.overlay_legend)
         self._statistics.published(time.monotonic() - frame.arrival, self._age(frame))
 
     def _age(self, frame: _Frame) -> float | None:
