@@ -32,6 +32,7 @@ setup(
         'torch>=2.0',
         'tqdm',
     ],
+    extras_require={'bench': ['matplotlib', 'psutil']},
     author='The csa_ros authors',
     maintainer='The csa_ros authors',
     maintainer_email='csa_ros@example.org',

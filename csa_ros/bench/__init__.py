@@ -1,0 +1,1 @@
+"""What it costs: each module measures one part, `csa_ros.tools.bench` runs them all."""

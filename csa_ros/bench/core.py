@@ -1,0 +1,316 @@
+"""
+Frames to labels without ROS: the exact path and the faster options against the plain one.
+
+The plain path is `csa_ros.bench.plain`. Everything is timed in one run, in turn.
+"""
+
+import argparse
+from collections.abc import Sequence
+import time
+
+from csa_ros.bench import agreement
+from csa_ros.bench import inputs
+from csa_ros.bench.frames import Bench
+from csa_ros.bench.frames import Count
+from csa_ros.bench.frames import make_paths
+from csa_ros.bench.frames import STAGES
+from csa_ros.bench.frames import threads
+from csa_ros.bench.targets import in_mib
+from csa_ros.bench.targets import in_ms
+from csa_ros.bench.targets import percent
+from csa_ros.bench.targets import Target
+from csa_ros.bench.timing import alternate
+from csa_ros.bench.timing import expect
+from csa_ros.bench.timing import table
+from csa_ros.demo.scenes import CLASSES
+from csa_ros.segmenter import Segmenter
+from csa_ros.segmenter import Settings
+from csa_ros.segmenter import Words
+from csa_ros.vocabulary import Vocabulary
+import torch
+from tqdm import tqdm
+
+TITLE = 'Frames to labels'
+# The first is what the others are compared with.
+PRECISIONS = {'cpu': 'fp32,bf16', 'cuda': 'fp32,fp16,bf16'}
+ROUNDS = {'cpu': 5, 'cuda': 200}
+CAMERAS, CAMERA_SIZE, CAMERA_RATE = 4, (1280, 720), 30
+SUSTAINED_SECONDS = 10.0
+# What was asked of the node: docs/performance.md says how it fared.
+TARGET_SIZE, TARGET_CLASSES, DECISION_CLASSES = (640, 480), 20, (60, 171)
+EQUAL, HALF_EQUAL = 0.9999, 0.995
+DECISION_RATIO, MEMORY_RATIO = 5, 10
+FRAME_MS, TAIL_RATIO, FRAME_RATIO = 4, 1.5, 15
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this section."""
+    parser.add_argument('--model', default=inputs.DEFAULT_MODEL, help=inputs.MODEL_HELP)
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--precision', help='comma-separated, the one to compare with first '
+                        f"(default: {PRECISIONS['cpu']} on a CPU, {PRECISIONS['cuda']} on a GPU)")
+    parser.add_argument('--sizes', type=inputs.parse_sizes, default='640x480,1280x720',
+                        help='of frames, WIDTHxHEIGHT,... (default: %(default)s)')
+    parser.add_argument('--classes', type=inputs.parse_classes, default='8,20,21:56,60,171',
+                        help='class counts; 21:56 is 21 classes with 56 queries (default: '
+                        '%(default)s)')
+    parser.add_argument('--rounds', type=int, help='how often each is timed (default: '
+                        f"{ROUNDS['cpu']} on a CPU, {ROUNDS['cuda']} on a GPU)")
+
+
+def measure(options: argparse.Namespace, progress: tqdm) -> dict:
+    """Time, weigh and compare all paths; the result is for JSON."""
+    # The smallest model there is, to learn which device the options mean.
+    device = Segmenter.load('demo', options.device).device
+    precisions = (options.precision or PRECISIONS[device.type]).split(',')
+    rounds = ROUNDS[device.type] if options.rounds is None else options.rounds
+    result = {'model': options.model, 'device': device.type, 'precision': precisions[0],
+              'threads': torch.get_num_threads(), 'frames': [], 'one_core': [], 'cameras': None}
+    with inputs.loadable(options.model) as name, inputs.text_cache() as cache:
+        segmenters = {precision: Segmenter.load(name, str(device), precision, cache_dir=cache)
+                      for precision in precisions}
+        paths = [path for precision, segmenter in segmenters.items()
+                 for path in make_paths(segmenter, precision)]
+        counts = [Count(*count) for count in options.classes]
+        for size in options.sizes:
+            bench = Bench(paths, size, counts, spread=inputs.is_random(options.model))
+            result['frames'] += bench.rows(rounds, progress)
+            if device.type == 'cpu':
+                with threads(1):
+                    result['one_core'] += bench.decision_rows(rounds, progress)
+        if device.type == 'cuda':
+            fastest = segmenters.get('fp16', segmenters[precisions[0]])
+            result['cameras'] = measure_cameras(fastest, CAMERA_SIZE, rounds, progress)
+    result['agreement'] = measure_agreement(precisions, str(device), progress)
+    return result
+
+
+def measure_cameras(segmenter: Segmenter, size: tuple[int, int], rounds: int,
+                    progress: tqdm | None = None, seconds: float = SUSTAINED_SECONDS) -> dict:
+    """
+    Segment frames of several cameras as batches: one batch alone, and batch after batch.
+
+    `size` is (width, height). Returns `batch`, the Timing of one batch from host to host, and
+    `rate`, frames per second and camera sustained for `seconds`, each batch submitted before the
+    last one's result is taken.
+    """
+    images = [inputs.street(seed, size).rgb for seed in range(CAMERAS)]
+    words = inputs.encode(segmenter, TARGET_CLASSES)
+    timing = alternate({'batch': lambda: segmenter.submit(images, words).result()}, rounds,
+                       progress)['batch']
+    expect(progress, 1)
+    batches, pending = 0, segmenter.submit(images, words)
+    start = time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < seconds:
+        following = segmenter.submit(images, words)
+        pending.result()
+        pending, batches = following, batches + 1
+    pending.result()
+    if progress is not None:
+        progress.update()
+    return {'cameras': CAMERAS, 'width': size[0], 'height': size[1], 'batch': timing.to_dict(),
+            'rate': batches / elapsed, 'seconds': seconds}
+
+
+def measure_agreement(precisions: Sequence[str], device: str, progress: tqdm | None = None
+                      ) -> list[dict]:
+    """
+    Compare labels and features of the demo model at every precision, and in one pass.
+
+    Returns a row an option: `path`, `precision`, `equal` and `iou` as from `agreement.compare`,
+    and `feature_error`, the largest difference of a component of a feature of length 1 (None where
+    the windows are others). The first row is the reference: windows, at the first precision.
+    """
+    options, features = {}, {}
+    first = precisions[0]
+    rgb = inputs.street(agreement.STREETS[0], agreement.STREET_SIZE).rgb
+    with inputs.text_cache() as cache:
+        for precision in precisions:
+            segmenter = Segmenter.load('demo', device, precision, cache_dir=cache)
+            words = segmenter.encode(Vocabulary.parse(CLASSES))
+            slide, whole = (segmenter.resolve(Settings(name)) for name in ('slide', 'whole'))
+            options['exact', precision] = _labeller(segmenter, words, slide)
+            options['whole', precision] = _labeller(segmenter, words, whole)
+            features[precision] = segmenter.features(segmenter.pixels([rgb], slide), slide)
+    expect(progress, len(agreement.STREETS))
+    scores = agreement.compare(options['exact', first], options, agreement.STREETS,
+                               agreement.STREET_SIZE, progress)
+    return [{'path': path, 'precision': precision, **scores[path, precision],
+             'feature_error': None if path == 'whole' else
+             float((features[precision] - features[first]).abs().max())}
+            for path, precision in options]
+
+
+def _labeller(segmenter: Segmenter, words: Words, settings: Settings) -> agreement.Label:
+    return lambda rgb: segmenter.segment(rgb, words, settings).labels
+
+
+def describe(result: dict) -> str:
+    """Return the tables of a result as markdown."""
+    sizes = dict.fromkeys((row['width'], row['height']) for row in result['frames'])
+    parts = [_introduction(result)]
+    for width, height in sizes:
+        rows = [row for row in result['frames']
+                if (row['width'], row['height']) == (width, height)]
+        parts += [f"### {width} x {height}, {rows[0]['windows']} windows", _frame_table(rows)]
+    if result['one_core']:
+        parts += ['### Merge and decision alone, on one core', _decision_table(result['one_core'])]
+    if result['cameras']:
+        parts += [_cameras_line(result['cameras'])]
+    parts += ['### Agreement on the demo model', _AGREEMENT, _agreement_table(result['agreement'])]
+    return '\n\n'.join(parts)
+
+
+_AGREEMENT = (
+    'Ten rendered streets, with the words of what is in them. Equal is the share of '
+    'pixels labelled as in the first row; mIoU is against the truth; error is the largest '
+    'difference of a component of a patch feature of length 1.')
+
+
+def _introduction(result: dict) -> str:
+    where = (f"{result['threads']} threads of a CPU" if result['device'] == 'cpu'
+             else 'a GPU, pixels in host memory to labels in host memory')
+    return (
+        f"Model `{result['model']}`, {where}. Times are medians in ms. `plain` has the structure "
+        "of the SCLIP authors' code, `exact` is what the node does, `whole` is one pass over the "
+        'frame instead of windows (`inference: whole`). Ratios are to `plain` at the same '
+        'precision: of the total, and of all but the encoder (rest). Equal is the share of labels '
+        f"that are those of `plain` in {result['precision']}{_random_note(result)}. Memory is the "
+        'peak of the encoder, and of merge and decision.')
+
+
+def _random_note(result: dict) -> str:
+    if not inputs.is_random(result['model']):
+        return ''
+    # Random features hardly differ from patch to patch, so that any change of them moves labels.
+    return (' (with random weights that means something for `exact` at that precision alone: for '
+            'the others see the demo model below)')
+
+
+def _frame_table(rows: list[dict]) -> str:
+    header = ['classes', 'path', 'upload', 'encode', 'decide', 'download', 'total', 'p95', 'p99',
+              'ratio', 'rest', 'equal', 'encoder MiB', 'decide MiB']
+    return table(header, [[
+        _count_name(row), f"{row['path']} {row['precision']}",
+        *(in_ms(row[stage]) for stage in STAGES),
+        *(in_ms(row['total'][key]) for key in ('median_ms', 'p95_ms', 'p99_ms')),
+        f"{row['ratio']:.1f}", f"{row['rest_ratio']:.1f}", percent(row['equal']),
+        in_mib(row['encode_memory']), in_mib(row['decide_memory'])] for row in rows])
+
+
+def _decision_table(rows: list[dict]) -> str:
+    header = ['frame', 'classes', 'path', 'median', 'p95', 'ratio', 'equal', 'MiB']
+    return table(header, [[
+        f"{row['width']} x {row['height']}", _count_name(row), row['path'],
+        in_ms(row['decide']['median_ms']), in_ms(row['decide']['p95_ms']),
+        f"{_plain_of(row, rows)['decide']['median_ms'] / row['decide']['median_ms']:.1f}",
+        percent(row['equal']), in_mib(row['decide_memory'])] for row in rows])
+
+
+def _agreement_table(rows: list[dict]) -> str:
+    return table(['option', 'equal', 'mIoU', 'error'], [[
+        f"{row['path']} {row['precision']}", percent(row['equal']), f"{row['iou']:.3f}",
+        '' if row['feature_error'] is None else f"{row['feature_error']:.1e}"] for row in rows])
+
+
+def _cameras_line(cameras: dict) -> str:
+    batch = cameras['batch']
+    return (f"{cameras['cameras']} cameras of {cameras['width']} x {cameras['height']}, "
+            f"{TARGET_CLASSES} classes, as one batch: {in_ms(batch['median_ms'])} ms "
+            f"(p99 {in_ms(batch['p99_ms'])}); sustained for {cameras['seconds']:.0f} s: "
+            f"{cameras['rate']:.1f} frames per second and camera.")
+
+
+def targets(result: dict) -> list[Target]:
+    """Return what was asked of this section, and how it fared."""
+    return [_labels_target(result), *_decision_targets(result), *_gpu_targets(result)]
+
+
+def _labels_target(result: dict) -> Target:
+    worst = min(row['equal'] for row in result['frames']
+                if (row['path'], row['precision']) == ('exact', 'fp32'))
+    return Target(f'exact path: at least {EQUAL:.2%} of the labels of the plain one (fp32)',
+                  f'{percent(worst)} at the worst', worst >= EQUAL)
+
+
+def _decision_targets(result: dict) -> list[Target]:
+    width, height = TARGET_SIZE
+    targets = []
+    for classes in DECISION_CLASSES:
+        aim = (f'one CPU core, {width} x {height}, {classes} classes: merge and decision at least '
+               f'{DECISION_RATIO} times faster than plain, in less than 1 / {MEMORY_RATIO} of its '
+               'memory, equal labels')
+        rows = {row['path']: row for row in _only(result['one_core'], classes)}
+        targets.append(_decision_target(aim, rows) if rows else Target(aim))
+    return targets
+
+
+def _decision_target(aim: str, rows: dict[str, dict]) -> Target:
+    plain, exact = rows['plain'], rows['exact']
+    faster = plain['decide']['median_ms'] / exact['decide']['median_ms']
+    measured = f"{faster:.1f} times faster, {percent(exact['equal'])} equal"
+    met = faster >= DECISION_RATIO and exact['equal'] >= EQUAL
+    if plain['decide_memory'] is None:
+        return Target(aim, f'{measured}; this kernel does not tell the memory',
+                      None if met else False)
+    smaller = plain['decide_memory'] / max(exact['decide_memory'], 1)
+    return Target(aim, f'{measured}, 1 / {smaller:.0f} of the memory',
+                  met and smaller > MEMORY_RATIO)
+
+
+def _gpu_targets(result: dict) -> list[Target]:
+    width, height = TARGET_SIZE
+    speed = (f'H100 or H200, {width} x {height}, {TARGET_CLASSES} classes, host to host: at most '
+             f'{FRAME_MS} ms, p99 under {TAIL_RATIO} times the median')
+    ratio = f'the same at least {FRAME_RATIO} times faster than plain'
+    cameras = (f'{CAMERAS} cameras of {CAMERA_SIZE[0]} x {CAMERA_SIZE[1]} at {CAMERA_RATE} Hz '
+               'sustained')
+    half = f'fp16 labels equal to those of fp32 on at least {HALF_EQUAL:.1%} of pixels (demo)'
+    if result['device'] == 'cpu':
+        return [Target(aim) for aim in (speed, ratio, cameras, half)]
+    return [*_speed_targets(speed, ratio, result), _camera_target(cameras, result['cameras']),
+            _half_target(half, result['agreement'])]
+
+
+def _speed_targets(speed: str, ratio: str, result: dict) -> list[Target]:
+    rows = [row for row in _only(result['frames'], TARGET_CLASSES) if row['path'] == 'exact']
+    if not rows:
+        return [Target(speed), Target(ratio)]
+    best = min(rows, key=lambda row: row['total']['median_ms'])
+    total = best['total']
+    return [
+        Target(speed, f"{total['median_ms']:.2f} ms, p99 {total['p99_ms']:.2f} ms "
+               f"({best['precision']})", total['median_ms'] <= FRAME_MS
+               and total['p99_ms'] < TAIL_RATIO * total['median_ms']),
+        Target(ratio, f"{best['ratio']:.1f} times (both {best['precision']})",
+               best['ratio'] >= FRAME_RATIO)]
+
+
+def _camera_target(aim: str, cameras: dict) -> Target:
+    return Target(aim, f"{cameras['rate']:.1f} Hz", cameras['rate'] >= CAMERA_RATE)
+
+
+def _half_target(aim: str, rows: list[dict]) -> Target:
+    for row in rows:
+        if (row['path'], row['precision']) == ('exact', 'fp16'):
+            return Target(aim, f"{percent(row['equal'])}, features within "
+                          f"{row['feature_error']:.1e}", row['equal'] >= HALF_EQUAL)
+    return Target(aim)
+
+
+def _only(rows: list[dict], classes: int) -> list[dict]:
+    """Return the rows at the target's frame size with so many classes, one query each."""
+    return [row for row in rows if (row['width'], row['height']) == TARGET_SIZE
+            and row['classes'] == row['queries'] == classes]
+
+
+def _plain_of(row: dict, rows: list[dict]) -> dict:
+    keys = ('width', 'height', 'classes', 'queries', 'precision')
+    return next(other for other in rows if other['path'] == 'plain'
+                and all(other[key] == row[key] for key in keys))
+
+
+def _count_name(row: dict) -> str:
+    if row['classes'] == row['queries']:
+        return str(row['classes'])
+    return f"{row['classes']} ({row['queries']} queries)"

@@ -1,0 +1,98 @@
+"""Measures what segmentation costs on this machine, and makes the page that shows it."""
+
+import argparse
+from collections.abc import Sequence
+import json
+from pathlib import Path
+import shlex
+import sys
+from types import ModuleType
+
+from csa_ros.bench import page
+from csa_ros.bench import sections
+from csa_ros.bench.page import PageError
+from csa_ros.bench.plot import PlotError
+from csa_ros.bench.timing import machine
+from csa_ros.model.backbone import ModelError
+from csa_ros.threads import set_threads
+from tqdm import tqdm
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the bench, or make the page; return the exit status."""
+    modules, missing = sections.load()
+    parser = make_parser(modules)
+    args = sys.argv[1:] if args is None else list(args)
+    options = parser.parse_args(args)
+    if options.page:
+        return _write_page(options.page, options.names, modules)
+    unknown = [name for name in options.names if name not in sections.SECTIONS]
+    if unknown:
+        parser.error(f"unknown section {unknown[0]!r}: choose from {', '.join(sections.SECTIONS)}")
+    absent = [name for name in options.names if name in missing]
+    if absent:
+        parser.error(f'section {absent[0]!r} cannot run here: {missing[absent[0]]}')
+    for name, reason in missing.items():
+        if not options.names:
+            print(f'bench: {name} is left out: {reason}', file=sys.stderr)
+    chosen = {name: module for name, module in modules.items()
+              if name in (options.names or modules)}
+    set_threads(options.threads)
+    return _run(chosen, options, shlex.join(['bench', *args]))
+
+
+def make_parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
+    """Return the parser of the command line, with the options of all sections."""
+    parser = argparse.ArgumentParser(
+        prog='bench', description=__doc__,
+        epilog='The page: bench --page docs/performance.md FILE.json [FILE.json ...]')
+    parser.add_argument('names', nargs='*', metavar='SECTION',
+                        help=f"{', '.join(sections.SECTIONS)}; all if none is named")
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to FILE')
+    parser.add_argument('--page', type=Path, metavar='FILE',
+                        help='measure nothing: make a page, and its plots beside it, of the JSON '
+                        'files that are named instead of sections')
+    parser.add_argument('--threads', type=int, default=0,
+                        help='threads on a CPU; 0 takes as many as can run at once')
+    for name, module in modules.items():
+        module.add_arguments(parser.add_argument_group(f'section {name}', module.TITLE))
+    return parser
+
+
+def _run(modules: dict[str, ModuleType], options: argparse.Namespace, command: str) -> int:
+    document = {'machine': machine(), 'command': command, 'sections': {}}
+    status = 0
+    for name, module in modules.items():
+        print(f'\n## {module.TITLE}\n', flush=True)
+        try:
+            # Without a terminal (disable=None) a bar would fill a log.
+            with tqdm(total=0, desc=name, leave=False, unit='step', disable=None) as progress:
+                result = module.measure(options, progress)
+        # What the machine lacks for one section is no reason to lose the others.
+        except (ModelError, OSError, RuntimeError, ValueError) as error:
+            print(f'bench: {name}: {error}', file=sys.stderr)
+            status = 1
+            continue
+        document['sections'][name] = result
+        if options.json:
+            options.json.write_text(json.dumps(document, indent=1) + '\n')
+        print(page.section_text(module, result), flush=True)
+    return status
+
+
+def _write_page(path: Path, files: Sequence[str], modules: dict[str, ModuleType]) -> int:
+    if not files:
+        print('bench: --page needs at least one JSON file, made with --json', file=sys.stderr)
+        return 2
+    try:
+        documents = [json.loads(Path(file).read_text()) for file in files]
+        page.write(path, documents, modules)
+    except (OSError, ValueError, PageError, PlotError) as error:
+        print(f'bench: {error}', file=sys.stderr)
+        return 1
+    print(f'{path} is made of {", ".join(files)}')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
