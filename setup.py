@@ -29,7 +29,7 @@ setup(
         'open_clip_torch>=3.0',
         'opencv-python-headless>=4.5.4',
         'safetensors',
-        'torch>=2.0',
+        'torch>=2.1',
         'tqdm',
     ],
     extras_require={'bench': ['matplotlib', 'psutil']},

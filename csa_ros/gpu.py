@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from typing import NamedTuple
 import warnings
@@ -163,14 +164,21 @@ def blend(frames: Tensor, labels: Tensor, colors: np.ndarray, alpha: float) -> T
     `frames` (B, H, W, 3) uint8; `labels` (B, H, W) uint8; `colors` (C, 3) uint8; `alpha` 0 to 1.
     Returns (B, H, W, 3) uint8.
     """
-    # Of each label the share of the frame that is kept, and the colour that is added.
-    table = np.zeros((256, 4), np.float32)
-    table[:, 0] = 1
-    table[:len(colors), 0] = 1 - alpha
-    table[:len(colors), 1:] = alpha * colors.astype(np.float32)
-    paint = torch.from_numpy(table).to(labels.device, non_blocking=True)
+    paint = _paint_table(colors.tobytes(), alpha, labels.device)
     paint = paint.index_select(0, labels.flatten().int()).unflatten(0, labels.shape)
     return frames.float().mul_(paint[..., :1]).add_(paint[..., 1:]).round_().to(torch.uint8)
+
+
+# Uploading from memory that is not pinned waits for the GPU: done once a vocabulary.
+@lru_cache(maxsize=8)
+def _paint_table(colors: bytes, alpha: float, device: torch.device) -> Tensor:
+    """Return for each label the share of the frame that is kept, and the colour that is added."""
+    table = np.zeros((256, 4), np.float32)
+    table[:, 0] = 1
+    added = alpha * np.frombuffer(colors, np.uint8).reshape(-1, 3).astype(np.float32)
+    table[:len(added), 0] = 1 - alpha
+    table[:len(added), 1:] = added
+    return torch.from_numpy(table).to(device)
 
 
 def _capture(run: Callable[[], Decision], stream: torch.cuda.Stream
