@@ -1,5 +1,5 @@
 """
-How many threads are worth having, and telling PyTorch and OpenCV.
+How many threads are worth having, and which of them go first.
 
 Left alone, a library may start a thread for each core of the machine. Where the process may use
 fewer of them (in a container with a share of the CPU, under `taskset`), its threads wait for one
@@ -11,10 +11,15 @@ import math
 import os
 from pathlib import Path
 from pathlib import PurePosixPath
+import sys
+import threading
 
 import cv2
 import torch
 
+# While words are encoded at this level, frames are hardly slower, and words take twice as long; at
+# 19 they would wait for ever beside the other nodes of a busy machine (`bench text`).
+BACKGROUND_NICE = 10
 # The physical cores, or what OMP_NUM_THREADS says; asked before anybody sets another number.
 _TORCH_DEFAULT = torch.get_num_threads()
 
@@ -44,6 +49,20 @@ def set_threads(count: int) -> int:
     torch.set_num_threads(count)
     cv2.setNumThreads(count)
     return count
+
+
+def give_way() -> None:
+    """
+    Let the other threads of the process go first, from now on.
+
+    On Linux each thread has a nice level of its own, which the threads that it starts inherit, as
+    those of a parallel region; elsewhere nothing happens.
+    """
+    if sys.platform == 'linux':
+        thread = threading.get_native_id()
+        # A process that itself was started with a higher level may not go below that again.
+        level = max(os.getpriority(os.PRIO_PROCESS, thread), BACKGROUND_NICE)
+        os.setpriority(os.PRIO_PROCESS, thread, level)
 
 
 def _quotas(root: Path) -> Iterator[float]:

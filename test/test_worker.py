@@ -5,6 +5,7 @@ import sys
 import threading
 
 from csa_ros.ros.worker import LatestWorker
+from csa_ros.threads import BACKGROUND_NICE
 import pytest
 
 TIMEOUT = 10.0
@@ -115,7 +116,7 @@ def test_stop_drops_what_waits(probe):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='threads have no levels of their own')
-def test_level_is_that_of_the_thread_alone():
+def test_a_background_worker_steps_back_alone():
     levels = []
     done = threading.Event()
 
@@ -124,9 +125,9 @@ def test_level_is_that_of_the_thread_alone():
         done.set()
 
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    worker = LatestWorker('nice', handle, levels.append, nice=19)
+    worker = LatestWorker('background', handle, levels.append, background=True)
     worker.offer('item')
     assert done.wait(TIMEOUT)
     assert worker.stop(TIMEOUT)
-    assert levels == [19]
+    assert levels == [max(before, BACKGROUND_NICE)]
     assert os.getpriority(os.PRIO_PROCESS, 0) == before

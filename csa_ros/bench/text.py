@@ -15,6 +15,7 @@ from csa_ros.model.backbone import Backbone
 from csa_ros.model.text import templates
 from csa_ros.model.text import TextEncoder
 from csa_ros.segmenter import Segmenter
+from csa_ros.threads import give_way
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -98,6 +99,7 @@ def encoding(backbone: Backbone) -> Iterator[None]:
     stop = threading.Event()
 
     def encode_words() -> None:
+        give_way()  # as the node does
         while not stop.is_set():
             encode_new(backbone, ['word'])
 

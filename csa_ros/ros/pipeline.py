@@ -29,9 +29,6 @@ from sensor_msgs.msg import Image
 import torch
 
 LOG_PERIOD = 5.0
-# Frames keep most of the CPU while words are encoded, and words still get a share: ROS has other
-# nodes on the machine, beside which a higher level would wait without end.
-ENCODE_NICE = 10
 WARM_UP_SIZE = (480, 640)
 # An age beyond this is two clocks that disagree, not a late frame.
 MAX_AGE = 60.0
@@ -88,7 +85,7 @@ class Pipeline:
         self._masks = MaskOutputs(node)
         self._frames = LatestWorker('segment', self._process, self._report_frame_error)
         self._vocabularies = LatestWorker(
-            'encode', self._prepare, self._report_change_error, nice=ENCODE_NICE)
+            'encode', self._prepare, self._report_change_error, background=True)
         self._frames.set_min_period(_period(config))
 
     @property

@@ -2,12 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable
-import os
-import sys
 import threading
 import time
 from typing import Generic
 from typing import TypeVar
+
+from csa_ros.threads import give_way
 
 Item = TypeVar('Item')
 _NOTHING = object()
@@ -20,16 +20,15 @@ class LatestWorker(Generic[Item]):
     Work that takes longer than items take to arrive thus never builds up a queue, and what it
     works on is never older than one item. `call` runs functions in the same thread, between items,
     so that whatever `handle` uses can be changed there without a lock. `on_error` gets every
-    exception that either raises; the thread goes on. `nice`, 0 to 19, makes room for other
-    threads, on Linux: there every thread has a level of its own, which the threads that it
-    starts inherit.
+    exception that either raises; the thread goes on. A `background` worker lets the other threads
+    of the process go first.
     """
 
     def __init__(self, name: str, handle: Callable[[Item], None],
-                 on_error: Callable[[Exception], None], nice: int = 0) -> None:
+                 on_error: Callable[[Exception], None], background: bool = False) -> None:
         self._handle = handle
         self._on_error = on_error
-        self._nice = nice
+        self._background = background
         self._changed = threading.Condition()
         self._item = _NOTHING
         self._calls = deque()
@@ -75,8 +74,8 @@ class LatestWorker(Generic[Item]):
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        if self._nice and sys.platform == 'linux':
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), self._nice)
+        if self._background:
+            give_way()
         while (job := self._next_job()) is not None:
             try:
                 job()
