@@ -5,7 +5,10 @@ from contextlib import nullcontext
 
 from csa_ros import draw
 from csa_ros import gpu
+from csa_ros import segmenter as segmenter_module
 from csa_ros.labels.decide import Decision
+from csa_ros.labels.merge import MergeMap
+from csa_ros.model import pixels
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Settings
 from csa_ros.vocabulary import UNKNOWN
@@ -14,6 +17,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import _disable_current_modes
+from towers import make_backbone
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no CUDA GPU')
 VOCABULARY = Vocabulary.parse(['sky', 'road', 'car|bus|truck', 'tree', 'building'])
@@ -176,6 +182,46 @@ def test_the_segmenter_through_the_runner(cpu_as_gpu, tmp_path):
         assert (np.abs(one.overlay.astype(int) - other.overlay) <= 1).mean() >= 0.999
     alone = segmenter.segment(images[0], encoded, settings)
     assert (alone.labels == expected[0].labels).mean() >= 0.9999 and alone.overlay is None
+
+
+def on_fake_gpu(module):
+    """Replace the tensors of a module, in place, by ones on a GPU that have no values."""
+    for part in module.modules():
+        for tensors in part._parameters, part._buffers:
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    tensors[name] = torch.empty(tensor.shape, dtype=tensor.dtype, device='cuda')
+    return module
+
+
+def merge_map_on_fake_gpu(plan, grid, output_size, device):
+    with _disable_current_modes():
+        merge = MergeMap(plan, grid, output_size)
+    merge.vertical = torch.empty(merge.vertical.shape, device=device)
+    merge.horizontal = torch.empty(merge.horizontal.shape, device=device)
+    return merge
+
+
+@pytest.mark.parametrize('inference', ['slide', 'whole'])
+def test_all_of_the_work_is_on_the_gpu(monkeypatch, inference):
+    """Mixing devices, or asking for a value on the host, raises with fake tensors as well."""
+    monkeypatch.setattr(segmenter_module, 'GraphRunner', lambda *arguments: None)
+    monkeypatch.setattr(segmenter_module, 'merge_map', merge_map_on_fake_gpu)
+    monkeypatch.setattr(pixels, 'taps', pixels.taps.__wrapped__)
+    backbone = make_backbone()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        on_fake_gpu(backbone.clip)
+        segmenter = Segmenter(backbone)
+        settings = segmenter.resolve(Settings(inference, unknown_threshold=0.2, min_area=0.1))
+        frames = torch.empty(2, 90, 120, 3, dtype=torch.uint8, device='cuda')
+        text = torch.empty(32, backbone.embed_dim, device='cuda')
+        query_class = torch.empty(32, dtype=torch.int64, device='cuda')
+        labels, confidence = vars(
+            segmenter.compute(frames, text, query_class, settings)).values()
+        picture = gpu.blend(frames, labels, VOCABULARY.colors, 0.51)
+    for tensor in labels, confidence, picture:
+        assert tensor.is_cuda and tensor.dtype == torch.uint8 and len(tensor) == 2
+    gpu._paint_table.cache_clear()
 
 
 @contextmanager
