@@ -73,6 +73,16 @@ def test_the_camera_moves_and_comes_round():
     assert len(np.unique(scene.render(86400.0).labels)) > 4
 
 
+def test_traffic_moves_past_a_camera_that_stands():
+    scene = Scene(0)
+    before, after = (scene.render(1.0, traffic_time=time).labels for time in (1.0, 1.8))
+    assert np.array_equal(before, scene.render(1.0).labels)
+    moved = before != after
+    assert moved.any()
+    traffic = [CLASSES.index(name) for name in ('car', 'bus', 'truck', 'person')]
+    assert (np.isin(before, traffic) | np.isin(after, traffic))[moved].all()
+
+
 def test_pinhole_model_is_in_pixels_of_the_frame():
     """Focal length and centre scale with the size."""
     small, large = Scene(2).render(0, (160, 120)), Scene(2).render(0, (320, 240))

@@ -124,33 +124,16 @@ def describe(result: dict) -> str:
                for row in result['check']])])
 
 
-class Street(Scene):
-    """A street on which the camera may stand while traffic moves, and the other way round."""
-
-    def view(self, driven: float, time: float) -> tuple[np.ndarray, np.ndarray]:
-        """
-        Render what a camera sees after so many seconds of driving, with traffic at a time.
-
-        Returns the picture (H, W, 3) and its true labels (H, W), uint8.
-        """
-        self._traffic_time = time
-        frame = self.render(driven, SIZE)
-        return frame.rgb, frame.labels
-
-    def _render_things(self, rgb, instances, camera, time):
-        super()._render_things(rgb, instances, camera, self._traffic_time)
-
-
 def video(case: str, seed: int, frames: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the pictures (H, W, 3) of a case with sensor noise, and their labels (H, W), uint8."""
     random = np.random.default_rng(seed)
-    street = Street(seed)
+    street = Scene(seed)
     _, stands = CASES[case]
     driven = 0
     for number in range(frames):
-        rgb, truth = street.view(driven / RATE, 0 if case == 'still' else number / RATE)
-        noisy = rgb + random.normal(0, NOISE, rgb.shape)
-        yield noisy.round().clip(0, 255).astype(np.uint8), truth
+        frame = street.render(driven / RATE, SIZE, 0 if case == 'still' else number / RATE)
+        noisy = frame.rgb + random.normal(0, NOISE, frame.rgb.shape)
+        yield noisy.round().clip(0, 255).astype(np.uint8), frame.labels
         if not stands or not stands[0] <= number / frames < stands[1]:
             driven += 1
 

@@ -207,12 +207,13 @@ class Scene:
             'height': random.uniform(4.5, 9), 'width': random.uniform(1.2, 2.4),
             'green': tuple(green), 'leaves': np.column_stack([leaves, shade]).tolist()})
 
-    def render(self, time: float, size: tuple[int, int] = (320, 240)) -> Frame:
+    def render(self, time: float, size: tuple[int, int] = (320, 240),
+               traffic_time: float | None = None) -> Frame:
         """
         Render the street as the camera sees it.
 
-        `time` are seconds since the drive began: the camera and the traffic move with it. `size`
-        is (width, height) in pixels.
+        `time` are seconds since the drive began: the camera and the traffic move with it, the
+        traffic with `traffic_time` where that is given. `size` is (width, height) in pixels.
         """
         width, height = (side * SUPERSAMPLING for side in size)
         camera = dict(self._camera)
@@ -220,7 +221,8 @@ class Scene:
         camera['focal'] *= width * 0.8
         camera['horizon'] = height * (camera['horizon'] + 0.004 * np.sin(2.1 * time))
         rgb, instances = self._render_ground(width, height, camera)
-        self._render_things(rgb, instances, camera, time)
+        self._render_things(
+            rgb, instances, camera, time if traffic_time is None else traffic_time)
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         # The top-left sample of each cell: INTER_NEAREST of an exact integer factor.
         instances = np.ascontiguousarray(instances[::SUPERSAMPLING, ::SUPERSAMPLING])
