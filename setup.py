@@ -32,7 +32,10 @@ setup(
         'torch>=2.1',
         'tqdm',
     ],
-    extras_require={'bench': ['matplotlib', 'psutil']},
+    extras_require={
+        'bench': ['matplotlib', 'psutil'],
+        'int8': ['onnx', 'onnxruntime', 'onnxscript', 'torch>=2.6'],
+    },
     author='The csa_ros authors',
     maintainer='The csa_ros authors',
     maintainer_email='csa_ros@example.org',

@@ -120,11 +120,12 @@ def draw_key(rgb: np.ndarray, names: Sequence[str], colors: np.ndarray,
     """
     Draw a colour key in the upper left corner of a picture.
 
-    rgb is (H, W, 3) uint8 and is drawn on; names has C entries and colors is (C, 3) uint8 RGB. With labels, (H, W)
-    uint8, only the classes in it are listed, largest area first, in steps of a factor of two so
-    that a video's key holds still. The text is sized by the picture and shrinks and wraps into
-    columns before '+N more' stands for the rest; a picture too small for one row stays as it is.
-    OpenCV draws ASCII alone: accents are dropped, and a name in another script is shown as #id.
+    rgb is (H, W, 3) uint8 and is drawn on; names has C entries and colors is (C, 3) uint8 RGB.
+    With labels, (H, W) uint8, only the classes in it are listed, largest area first, in steps of a
+    factor of two so that a video's key holds still. The text is sized by the picture and shrinks
+    and wraps into columns before '+N more' stands for the rest; a picture too small for one row
+    stays as it is. OpenCV draws ASCII alone: accents are dropped, and a name in another script is
+    shown as #id.
     """
     ids = range(len(names)) if labels is None else _ids_by_area(labels, len(names))
     rows = tuple((_ascii(names[i], i), tuple(int(value) for value in colors[i])) for i in ids)

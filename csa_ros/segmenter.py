@@ -22,6 +22,7 @@ from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.dense import DenseEncoder
+from csa_ros.model.int8 import Int8Encoder
 from csa_ros.model.pixels import Normalization
 from csa_ros.model.pixels import resize
 from csa_ros.model.pixels import resize_on_device
@@ -142,7 +143,8 @@ class Segmenter:
     def __init__(self, backbone: Backbone, attention: str = 'csa',
                  settings: Settings = Settings(), cache_dir: Path | None = None) -> None:
         self.backbone = backbone
-        self._encoder = DenseEncoder(backbone, attention)
+        self.encoder = (Int8Encoder(backbone, attention, cache_dir) if backbone.quantized
+                        else DenseEncoder(backbone, attention))
         self._text = TextEncoder(backbone, cache_dir)
         self._normalize = Normalization(backbone.mean, backbone.std, backbone.device)
         self._graphs = None
@@ -159,8 +161,9 @@ class Segmenter:
 
         `model`, `device` and `precision` as for `csa_ros.model.backbone.load_backbone`,
         `attention` a key of `csa_ros.model.attention.ATTENTION`; `settings` are used when
-        `segment` is given none; `cache_dir` holds text features (None: the user's cache). Raises
-        `csa_ros.model.backbone.ModelError`, and ValueError for settings that do not fit the model.
+        `segment` is given none; `cache_dir` holds text features and, for `int8`, the exported
+        tower (None: the user's cache). Raises `csa_ros.model.backbone.ModelError`, and ValueError
+        for settings that do not fit the model.
         """
         return cls(load_backbone(model, device, precision), attention, settings, cache_dir)
 
@@ -362,7 +365,7 @@ class Segmenter:
 
     def _encode_windows(self, windows: Tensor) -> Tensor:
         batches = windows.split(WINDOWS_PER_BATCH)
-        return torch.cat([self._encoder(batch) for batch in batches])
+        return torch.cat([self.encoder(batch) for batch in batches])
 
     def _decide(self, window_logits: Tensor, query_class: Tensor, output_size: tuple[int, int],
                 settings: Settings) -> Decision:
@@ -386,9 +389,9 @@ class Segmenter:
         """Return the tensors of a frame size that are computed once and kept in caches."""
         frame_size = self._working_size(*output_size, settings)
         plan = _plan(frame_size, settings)
-        grid = self._encoder.grid(plan.crop_height, plan.crop_width)
+        grid = self.encoder.grid(plan.crop_height, plan.crop_width)
         merge = self._merge(grid, frame_size, output_size, settings)
-        return self._encoder.positions(*grid), merge, taps(output_size, frame_size, self.device)
+        return self.encoder.positions(*grid), merge, taps(output_size, frame_size, self.device)
 
     def _working_size(self, height: int, width: int, settings: Settings) -> tuple[int, int]:
         scale = min(settings.short_side / min(height, width), LONG_SIDE / max(height, width))

@@ -81,14 +81,25 @@ def test_a_run_measures_every_path_at_every_size_and_class_count(figures):
     rows = document['sections']['core']['frames']
     cases = {(row['width'], row['classes'], row['queries'], row['path'], row['precision'])
              for row in rows}
-    assert len(rows) == len(cases) == 2 * 3 * 3 * 2
+    precisions = core.default_precisions('cpu')
+    assert precisions[:2] == ['fp32', 'bf16']
+    assert len(rows) == len(cases) == 2 * 3 * 3 * len(precisions)
     assert (80, 4, 6, 'whole', 'bf16') in cases
     for row in rows:
         if (row['path'], row['precision']) == ('exact', 'fp32'):
             assert row['equal'] >= 0.9999
+        assert (row['encode_memory'] is None) == (row['precision'] == 'int8')
         if row['path'] == 'plain':
             assert row['ratio'] == row['rest_ratio'] == 1
         assert row['total']['median_ms'] == pytest.approx(sum(row[s] for s in STAGES))
+
+
+def test_int8_is_measured_where_it_can_be_had(monkeypatch):
+    monkeypatch.setattr(core, 'int8_missing', lambda: '')
+    assert core.default_precisions('cpu') == ['fp32', 'bf16', 'int8']
+    monkeypatch.setattr(core, 'int8_missing', lambda: 'onnx cannot be imported')
+    assert core.default_precisions('cpu') == ['fp32', 'bf16']
+    assert 'int8' not in core.default_precisions('cuda')
 
 
 def test_missing_and_broken_runtimes_are_named(figures):

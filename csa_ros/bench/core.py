@@ -23,6 +23,7 @@ from csa_ros.bench.timing import alternate
 from csa_ros.bench.timing import expect
 from csa_ros.bench.timing import table
 from csa_ros.demo.scenes import CLASSES
+from csa_ros.model.backbone import int8_missing
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Settings
 from csa_ros.segmenter import Words
@@ -31,8 +32,8 @@ import torch
 from tqdm import tqdm
 
 TITLE = 'Frames to labels'
-# The first is what the others are compared with.
-PRECISIONS = {'cpu': 'fp32,bf16', 'cuda': 'fp32,fp16,bf16'}
+# The first is what the others are compared with; int8 is left out where it cannot be had.
+PRECISIONS = {'cpu': 'fp32,bf16,int8', 'cuda': 'fp32,fp16,bf16'}
 ROUNDS = {'cpu': 5, 'cuda': 200}
 CAMERAS, CAMERA_SIZE, CAMERA_RATE = 4, (1280, 720), 30
 SUSTAINED_SECONDS = 10.0
@@ -62,7 +63,8 @@ def measure(options: argparse.Namespace, progress: tqdm) -> dict:
     """Time, weigh and compare all paths; the result is for JSON."""
     # The smallest model there is, to learn which device the options mean.
     device = Segmenter.load('demo', options.device).device
-    precisions = (options.precision or PRECISIONS[device.type]).split(',')
+    precisions = (options.precision.split(',') if options.precision
+                  else default_precisions(device.type))
     rounds = ROUNDS[device.type] if options.rounds is None else options.rounds
     result = {'model': options.model, 'device': device.type, 'precision': precisions[0],
               'threads': torch.get_num_threads(), 'frames': [], 'one_core': [], 'cameras': None}
@@ -83,6 +85,12 @@ def measure(options: argparse.Namespace, progress: tqdm) -> dict:
             result['cameras'] = measure_cameras(fastest, CAMERA_SIZE, rounds, progress)
     result['agreement'] = measure_agreement(precisions, str(device), progress)
     return result
+
+
+def default_precisions(device: str) -> list[str]:
+    """Return the precisions that are measured on a `cpu` or on `cuda` unless others are named."""
+    precisions = PRECISIONS[device].split(',')
+    return [precision for precision in precisions if precision != 'int8' or not int8_missing()]
 
 
 def measure_cameras(segmenter: Segmenter, size: tuple[int, int], rounds: int,
@@ -176,7 +184,8 @@ def _introduction(result: dict) -> str:
         'frame instead of windows (`inference: whole`). Ratios are to `plain` at the same '
         'precision: of the total, and of all but the encoder (rest). Equal is the share of labels '
         f"that are those of `plain` in {result['precision']}{_random_note(result)}. Memory is the "
-        'peak of the encoder, and of merge and decision.')
+        'peak of the encoder (? where its runtime keeps it from frame to frame), and of merge and '
+        'decision.')
 
 
 def _random_note(result: dict) -> str:

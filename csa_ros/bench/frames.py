@@ -100,7 +100,8 @@ class Bench:
         memory: on a CPU the sum of the stages, on a GPU what `segment` takes, which may run them
         as one. `ratio` is the plain path's median over this one's, at the same precision and class
         count, and `rest_ratio` that of all but the encoder. `equal` is the share of labels that
-        are those of the plain path at the first precision.
+        are those of the plain path at the first precision. `encode_memory` is None for a runtime
+        that keeps its memory from frame to frame, so that the process does not grow.
         """
         calls = self._calls(STAGES)
         if self._paths[0].segmenter.device.type == 'cuda':
@@ -110,7 +111,8 @@ class Bench:
         rows = [{**self._row(path, count),
                  'total': self._total(path, count, timings).to_dict(),
                  **{stage: timings[_key(path, stage, count)].median_ms for stage in STAGES},
-                 'encode_memory': memory[_key(path, 'encode', count)],
+                 'encode_memory': (None if path.segmenter.backbone.quantized else
+                                   memory[_key(path, 'encode', count)]),
                  'decide_memory': memory[_key(path, 'decide', count)]}
                 for count in self._counts for path in self._paths]
         _add_ratios(rows)

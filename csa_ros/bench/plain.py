@@ -10,7 +10,6 @@ two is one of structure.
 """
 
 from csa_ros.labels.decide import Decision
-from csa_ros.model.dense import DenseEncoder
 from csa_ros.segmenter import LONG_SIDE
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
@@ -31,9 +30,9 @@ class PlainPath:
     `settings` are resolved ones wherever they are asked for.
     """
 
-    def __init__(self, segmenter: Segmenter, attention: str = 'csa') -> None:
+    def __init__(self, segmenter: Segmenter) -> None:
         self._backbone = segmenter.backbone
-        self._encoder = DenseEncoder(segmenter.backbone, attention)
+        self._encoder = segmenter.encoder
 
     def segment(self, rgb: np.ndarray, words: Words, settings: Settings) -> Result:
         """Label every pixel of an image, (H, W, 3) uint8."""

@@ -1,8 +1,8 @@
 """
 Which runtime runs the image tower fastest on this CPU, and what reduced precision does to labels.
 
-The tower alone is measured, on all windows of one frame at once. PyTorch as it is comes first;
-what is not installed is listed as missing.
+The tower alone is measured, on all windows of one frame. PyTorch as it is comes first; what is
+not installed is listed as missing. `ONNX Runtime, int8 weights` is what `precision: int8` runs.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from csa_ros.labels.windows import cut
 from csa_ros.labels.windows import plan_windows
 from csa_ros.model.attention import ATTENTION
 from csa_ros.model.backbone import Backbone
+from csa_ros.model.int8 import Int8Encoder
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
 from csa_ros.vocabulary import Vocabulary
@@ -50,10 +51,11 @@ class Tower(nn.Module):
     `csa_ros.model.dense.DenseEncoder` does for that size.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, visual: nn.Module) -> None:
         super().__init__()
-        self._visual = backbone.clip.visual
-        self._grid = tuple(backbone.clip.visual.grid_size)
+        self._visual = visual
+        self._grid = tuple(visual.grid_size)
+        self.eval().requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the features of every patch."""
@@ -98,7 +100,6 @@ def build(backbone: Backbone, windows: Tensor, folder: Path, progress: tqdm | No
     `folder` may be filled with files, which must stay. Returns the encoders by name, the
     reference EAGER first, and for each of the others what is missing.
     """
-    tower = Tower(backbone).eval().requires_grad_(False)
     encoders, missing = {}, {}
     expect(progress, len(BUILDERS))
     for name, builder in BUILDERS.items():
@@ -106,7 +107,7 @@ def build(backbone: Backbone, windows: Tensor, folder: Path, progress: tqdm | No
             with warnings.catch_warnings():
                 # About how they are written, for their own authors.
                 warnings.simplefilter('ignore')
-                encode = builder(tower, windows, folder)
+                encode = builder(backbone, windows, folder)
                 encode(windows)
             encoders[name] = encode
         except ModuleNotFoundError as error:
@@ -162,11 +163,13 @@ def _measure_speed(encoders: dict[str, Encode], windows: Tensor, rounds: int, pr
                          for name, timing in timings.items()}}
 
 
-def _eager(tower: Tower, windows: Tensor, folder: Path) -> Encode:
-    return torch.inference_mode()(tower)
+def _eager(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
+    return torch.inference_mode()(Tower(backbone.clip.visual))
 
 
-def _one_by_one(tower: Tower, windows: Tensor, folder: Path) -> Encode:
+def _one_by_one(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
+    tower = Tower(backbone.clip.visual)
+
     @torch.inference_mode()
     def encode(windows: Tensor) -> Tensor:
         return torch.cat([tower(window) for window in windows.split(1)])
@@ -174,12 +177,12 @@ def _one_by_one(tower: Tower, windows: Tensor, folder: Path) -> Encode:
     return encode
 
 
-def _compiled(tower: Tower, windows: Tensor, folder: Path) -> Encode:
-    return torch.inference_mode()(torch.compile(tower))
+def _compiled(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
+    return torch.inference_mode()(torch.compile(Tower(backbone.clip.visual)))
 
 
-def _bf16(tower: Tower, windows: Tensor, folder: Path) -> Encode:
-    low = copy.deepcopy(tower).to(torch.bfloat16)
+def _bf16(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
+    low = Tower(copy.deepcopy(backbone.clip.visual).to(torch.bfloat16))
 
     @torch.inference_mode()
     def encode(windows: Tensor) -> Tensor:
@@ -188,54 +191,33 @@ def _bf16(tower: Tower, windows: Tensor, folder: Path) -> Encode:
     return encode
 
 
-def _torch_int8(tower: Tower, windows: Tensor, folder: Path) -> Encode:
+def _torch_int8(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
     from torch.ao.quantization import quantize_dynamic
     return torch.inference_mode()(quantize_dynamic(
-        copy.deepcopy(tower), {nn.Linear}, dtype=torch.qint8))
+        Tower(copy.deepcopy(backbone.clip.visual)), {nn.Linear}, dtype=torch.qint8))
 
 
-def _onnx_file(tower: Tower, windows: Tensor, folder: Path) -> Path:
+def _onnx_runtime(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
+    import onnxruntime
     path = folder / 'tower.onnx'
-    if not path.exists():
-        # In one file: the quantiser does not find weights beside it.
-        torch.onnx.export(tower, (windows,), path, dynamo=True, verbose=False,
-                          external_data=False)
-    return path
-
-
-def _onnx_runtime(tower: Tower, windows: Tensor, folder: Path) -> Encode:
-    import onnxruntime
+    torch.onnx.export(Tower(backbone.clip.visual), (windows,), path, dynamo=True, verbose=False)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    return _session(onnxruntime, _onnx_file(tower, windows, folder), options)
-
-
-def _onnx_int8(tower: Tower, windows: Tensor, folder: Path) -> Encode:
-    import onnxruntime
-    from onnxruntime.quantization import quantize_dynamic
-    from onnxruntime.quantization import QuantType
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-    prepared, path = folder / 'prepared.onnx', folder / 'int8.onnx'
-    quant_pre_process(_onnx_file(tower, windows, folder), prepared, skip_symbolic_shape=True)
-    quantize_dynamic(prepared, path, per_channel=True, weight_type=QuantType.QInt8,
-                     op_types_to_quantize=['MatMul', 'Gemm'])
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    return _session(onnxruntime, path, options)
-
-
-def _session(onnxruntime, path: Path, options) -> Encode:
     session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
     name = session.get_inputs()[0].name
     return lambda windows: torch.from_numpy(session.run(None, {name: windows.numpy()})[0])
 
 
-def _openvino(precision: str) -> Callable[[Tower, Tensor, Path], Encode]:
-    def build_openvino(tower: Tower, windows: Tensor, folder: Path) -> Encode:
+def _onnx_int8(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
+    return Int8Encoder(backbone, 'csa', folder)
+
+
+def _openvino(precision: str) -> Callable[[Backbone, Tensor, Path], Encode]:
+    def build_openvino(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
         import openvino
         with torch.no_grad():
             model = openvino.convert_model(
-                tower, example_input=windows, input=[tuple(windows.shape)])
+                Tower(backbone.clip.visual), example_input=windows, input=[tuple(windows.shape)])
         compiled = openvino.Core().compile_model(model, 'CPU', {
             'INFERENCE_PRECISION_HINT': precision, 'PERFORMANCE_HINT': 'LATENCY',
             'INFERENCE_NUM_THREADS': torch.get_num_threads()})
@@ -245,7 +227,7 @@ def _openvino(precision: str) -> Callable[[Tower, Tensor, Path], Encode]:
     return build_openvino
 
 
-BUILDERS: dict[str, Callable[[Tower, Tensor, Path], Encode]] = {
+BUILDERS: dict[str, Callable[[Backbone, Tensor, Path], Encode]] = {
     EAGER: _eager,
     'PyTorch, one window a time': _one_by_one,
     'torch.compile': _compiled,

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 import difflib
 import hashlib
+import importlib
 import json
 import os
 from pathlib import Path
@@ -32,7 +33,12 @@ DEMO = 'demo'
 DEMO_WEIGHTS = Path(__file__).parent.parent / 'demo' / 'weights'
 # Where open_clip keeps weights that it fetches from a plain URL.
 URL_CACHE = '~/.cache/clip'
-PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
+# Types of the weights; `int8` quantises those of the image tower later: `csa_ros.model.int8`.
+PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16,
+              'int8': torch.float32}
+# What `int8` wants besides, and the first PyTorch whose exporter it can use.
+INT8_PACKAGES = ('onnx', 'onnxruntime', 'onnxscript')
+INT8_TORCH = '2.6'
 GRAMMAR = "'demo', 'ARCH/TAG' (such as 'ViT-B-16-quickgelu/openai') or 'ARCH:/path/to/weights'"
 # Parameters of the training loss, sizes that OpenAI's archives carry as tensors, and a mask that
 # is rebuilt: none of them changes a feature.
@@ -51,9 +57,10 @@ class Backbone:
 
     `clip` is an `open_clip.CLIP` with a plain vision transformer, `tokenizer` its tokenizer,
     `mean` and `std` are per RGB channel for pixels in 0..1, `name` is the model as the user wrote
-    it, and `identity` changes whenever the weights, the architecture or the precision do.
-    Frames are best resized to `short_side` pixels and cut into windows of the native size every
-    `stride` pixels.
+    it, and `identity` changes whenever the weights, the architecture or the type of the weights
+    do. Frames are best resized to `short_side` pixels and cut into windows of the native size
+    every `stride` pixels. `quantized` says that the image tower is to run in 8-bit integers, by
+    `csa_ros.model.int8.Int8Encoder`; the weights here are in float32 even so.
     """
 
     clip: open_clip.CLIP
@@ -64,6 +71,7 @@ class Backbone:
     identity: str
     short_side: int
     stride: int
+    quantized: bool = False
 
     @property
     def patch_size(self) -> int:
@@ -121,8 +129,10 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto') -> 
     with, as in `ViT-B-16-quickgelu`, because the file cannot).
 
     `device` is `auto` (a GPU if there is one), `cuda`, `cuda:N` or `cpu`. `precision` is `fp32`,
-    `fp16` (GPU only), `bf16` (slower than `fp32` on most CPUs) or `auto` (`fp16` on a GPU, `fp32`
-    on a CPU). Raises ModelError when any of it cannot be had.
+    `fp16` (GPU only), `bf16` (on CPUs with AVX512-BF16 twice as fast as `fp32`, on those without
+    such instructions slower), `int8` (CPU only, the image tower alone, with ONNX Runtime; three
+    times as fast with AVX512-VNNI) or `auto` (`fp16` on a GPU, `fp32` on a CPU). Raises ModelError
+    when any of it cannot be had.
     """
     torch_device = _choose_device(device)
     dtype = _choose_dtype(precision, torch_device)
@@ -141,6 +151,7 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto') -> 
         # As in SCLIP, which has 336 and 112 for 224.
         short_side=source.short_side or clip.visual.image_size[0] * 3 // 2,
         stride=source.stride or clip.visual.image_size[0] // 2,
+        quantized=precision == 'int8',
     )
 
 
@@ -275,7 +286,32 @@ def _choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     if precision == 'fp16' and device.type == 'cpu':
         raise ModelError("precision 'fp16' needs a GPU: CPUs have no fast float16 arithmetic. "
                          "Use 'fp32' or 'auto'")
+    if precision == 'int8':
+        _check_int8(device)
     return PRECISIONS[precision]
+
+
+def _check_int8(device: torch.device) -> None:
+    if device.type != 'cpu':
+        raise ModelError(f"precision 'int8' needs a CPU, and the model is to run on "
+                         f"{device.type}: use 'fp16' or 'auto' there, or device 'cpu'")
+    missing = int8_missing()
+    if missing:
+        raise ModelError(f"precision 'int8' runs the model in ONNX Runtime, and {missing}. Use "
+                         f"'bf16' or 'fp32', or install what is missing with \"pip install "
+                         f"{' '.join(INT8_PACKAGES)} 'torch>={INT8_TORCH}'\"")
+
+
+def int8_missing() -> str:
+    """Return what the precision `int8` wants and is not installed, or an empty string."""
+    if torch.__version__ < INT8_TORCH:
+        return f'PyTorch is {torch.__version__}, before {INT8_TORCH}'
+    for package in INT8_PACKAGES:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            return f'{package} cannot be imported ({error})'
+    return ''
 
 
 def _find_in_hub_cache(pretrained: dict) -> Path | None:

@@ -36,7 +36,11 @@ class DenseEncoder:
         the backbone, on its device; H and W at least one patch. Returns (N, H // patch,
         W // patch, D) float32.
         """
-        patches = self.tokens(pixels)[:, 1:]
+        return self.forward(pixels)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Do the same outside of inference mode, which exporters cannot trace."""
+        patches = self._project_tokens(pixels)[:, 1:]
         return F.normalize(patches, dim=-1).unflatten(1, self.grid(*pixels.shape[-2:]))
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
@@ -51,6 +55,9 @@ class DenseEncoder:
 
         `pixels` as for a call. Returns (N, 1 + patches, D) float32, patches row by row.
         """
+        return self._project_tokens(pixels)
+
+    def _project_tokens(self, pixels: Tensor) -> Tensor:
         tower = self._tower
         x = self._embed(pixels.to(tower.conv1.weight.dtype))
         class_token = tower.class_embedding.to(x.dtype).expand(len(x), 1, -1)

@@ -125,7 +125,8 @@ PARAMETERS = (
         constraints='auto, cpu, cuda or cuda:N'),
     Parameter(
         'precision', 'auto',
-        'Arithmetic of the model; auto is fp16 on a GPU and fp32 on a CPU.',
+        'Arithmetic of the model; auto is fp16 on a GPU and fp32 on a CPU, int8 is for a CPU with '
+        'ONNX Runtime.',
         loaded=True,
         choices=('auto', *PRECISIONS)),
     Parameter(

@@ -1,0 +1,153 @@
+"""
+The image tower in 8-bit integers, by ONNX Runtime, on a CPU.
+
+The linear layers of the blocks and the last projection multiply integers. Their weights are
+quantised when the tower is exported, each output channel by a scale of its own; their inputs while
+it runs, by the least and the greatest value in one window. All else is float32: the embedding of
+the patches, layer norms, activations, and the products of queries, keys and values.
+
+Weights take 7 of their 8 bits. On CPUs without VNNI two products of 8 bits are added in 16, where
+they may overflow (onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
+"""
+
+from functools import lru_cache
+import hashlib
+import inspect
+import json
+import os
+from pathlib import Path
+import tempfile
+import warnings
+
+from csa_ros.model import attention as attention_module
+from csa_ros.model import dense as dense_module
+from csa_ros.model.backbone import Backbone
+from csa_ros.model.backbone import ModelError
+from csa_ros.model.dense import DenseEncoder
+from csa_ros.model.text import default_cache_dir
+import torch
+from torch import nn
+from torch import Tensor
+
+# Each holds the weights of the tower, a quarter of their size in float32.
+SESSIONS = 4
+# Of a file in the format of ONNX, which is one message of Protocol Buffers.
+MAX_BYTES = 2 * 1024**3
+
+
+class Int8Encoder:
+    """
+    Does as `csa_ros.model.dense.DenseEncoder`, in 8-bit integers.
+
+    Exporting a tower takes several seconds, and is done for every size of window: the result is
+    kept in `cache_dir` (None: `csa_ros.model.text.default_cache_dir()`), shared by all processes.
+    A folder that cannot be written is no error. Raises ModelError for an unknown attention, and
+    for a tower too large for the format of ONNX.
+    """
+
+    def __init__(self, backbone: Backbone, attention: str = 'csa',
+                 cache_dir: Path | None = None) -> None:
+        # Of its own: what it remembers while it is traced is of no use outside.
+        self._dense = DenseEncoder(backbone, attention)
+        self._visual = backbone.clip.visual
+        self._recipe = (backbone.identity, attention)
+        self._folder = (cache_dir or default_cache_dir()) / 'onnx'
+        size = sum(weight.nbytes for weight in self._visual.parameters())
+        if size >= MAX_BYTES:
+            raise ModelError(f"precision 'int8': the image tower of {backbone.name} has "
+                             f'{size / 1024**3:.1f} GiB of weights, and ONNX takes less than '
+                             f"{MAX_BYTES / 1024**3:.0f}. Use 'bf16' or 'fp32'")
+        self._session = lru_cache(maxsize=SESSIONS)(self._make_session)
+        self.grid = self._dense.grid
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """
+        Return the features of every patch, each of length 1.
+
+        `pixels` (N, 3, H, W) float32 on the CPU, normalised; returns (N, H // patch, W // patch,
+        D) float32. Every window is quantised by its own range, so that its features do not depend
+        on those beside it.
+        """
+        session = self._session(*pixels.shape[-2:])
+        return torch.cat([torch.from_numpy(session.run(None, {'pixels': window.numpy()})[0])
+                          for window in pixels.split(1)])
+
+    def _make_session(self, height: int, width: int):
+        """Return an `onnxruntime.InferenceSession` for one window of a size in pixels."""
+        path = self._folder / f'{self._key(height, width)}.onnx'
+        # A file that another process is writing has another name. One that was damaged since, or
+        # is not there, fails to open in as many ways as there are.
+        try:
+            return _open(path)
+        except Exception:  # noqa: B902
+            pass
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._replace(path, height, width)
+            return _open(path)
+        except OSError as error:
+            warnings.warn(f'the exported image tower is not kept on disk: {error}', stacklevel=2)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / path.name
+            self._export(path, height, width)
+            return _open(path)
+
+    def _replace(self, path: Path, height: int, width: int) -> None:
+        handle, name = tempfile.mkstemp(dir=self._folder, suffix='.tmp')
+        try:
+            self._export(Path(name), height, width)
+            # Robots are switched off at any time: contents before name.
+            os.fsync(handle)
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+        finally:
+            os.close(handle)
+
+    def _export(self, path: Path, height: int, width: int) -> None:
+        from onnxruntime.quantization import quantize_dynamic
+        from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+        # Inference mode, in which frames are segmented, cannot be traced.
+        with torch.inference_mode(False), torch.no_grad():
+            # Positions that are there when it is traced are a constant.
+            self._dense.positions(*self.grid(height, width))
+            program = torch.onnx.export(
+                _Tower(self._dense, self._visual).eval(), (torch.zeros(1, 3, height, width),),
+                input_names=['pixels'], dynamo=True, verbose=False)
+        model = program.model_proto
+        # The exporter has folded constants and knows all shapes: without this mark the quantiser
+        # asks the user to see to that.
+        add_pre_process_metadata(model)
+        quantize_dynamic(model, path, op_types_to_quantize=['MatMul'], per_channel=True,
+                         weight_type=QuantType.QInt8, reduce_range=True)
+
+    def _key(self, height: int, width: int) -> str:
+        import onnxruntime
+        code = [inspect.getsource(module) for module in (attention_module, dense_module)]
+        code.append(inspect.getsource(Int8Encoder))
+        recipe = json.dumps([*self._recipe, height, width, onnxruntime.__version__, code])
+        return hashlib.sha256(recipe.encode()).hexdigest()
+
+
+class _Tower(nn.Module):
+    """An encoder as exporters take it: a module that has the weights as its own."""
+
+    def __init__(self, encoder: DenseEncoder, visual: nn.Module) -> None:
+        super().__init__()
+        self._encoder = encoder
+        self._visual = visual
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self._encoder.forward(pixels)
+
+
+def _open(path: Path):
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    # Its threads spin while they wait for the next layer, but not after the window: they would
+    # keep PyTorch's, which merge and decide, from the CPU.
+    options.add_session_config_entry('session.force_spinning_stop', '1')
+    return onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
