@@ -9,8 +9,8 @@ import warnings
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Scene
 from csa_ros.model import int8
-from csa_ros.model.backbone import INT8_PACKAGES
 from csa_ros.model.backbone import int8_missing
+from csa_ros.model.backbone import INT8_PACKAGES
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.backbone import ModelError
 from csa_ros.model.dense import DenseEncoder
