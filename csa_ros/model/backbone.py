@@ -130,8 +130,8 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto') -> 
 
     `device` is `auto` (a GPU if there is one), `cuda`, `cuda:N` or `cpu`. `precision` is `fp32`,
     `fp16` (GPU only), `bf16` (on CPUs with AVX512-BF16 twice as fast as `fp32`, on those without
-    such instructions slower), `int8` (CPU only, the image tower alone, with ONNX Runtime; three
-    times as fast with AVX512-VNNI) or `auto` (`fp16` on a GPU, `fp32` on a CPU). Raises ModelError
+    such instructions slower), `int8` (CPU only, the image tower alone, with ONNX Runtime; two
+    to three times as fast with AVX512-VNNI) or `auto` (`fp16` on a GPU, `fp32` on a CPU). Raises ModelError
     when any of it cannot be had.
     """
     torch_device = _choose_device(device)
