@@ -248,6 +248,9 @@ class Graph:
         client = self.client.create_client(kind, f'/segment/{name}')
         try:
             assert client.wait_for_service(TIMEOUT)
+            # Fast DDS gives up answering a client that it has not discovered after a moment, which
+            # is too short for a busy machine.
+            wait_for(lambda: self.node.count_clients(client.srv_name), 'a server that knows us')
             future = client.call_async(request)
             wait_for(future.done, f'an answer of {name}')
             return future.result()

@@ -24,8 +24,8 @@ import torch
 from torch.torch_version import TorchVersion
 from towers import make_backbone
 
-# Weights of a normal distribution in 7 bits are off by about 1.6 %, which nine layers in a row bring
-# to 5 %, or a cosine of 0.9988 with the exact feature. Twice that error is left as a margin.
+# Weights of a normal distribution in 7 bits are off by about 1.6 %, which nine layers in a row
+# bring to 5 %, or a cosine of 0.9988 with the exact feature. Twice that error is a margin.
 COSINE = 0.995
 
 

@@ -130,9 +130,9 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto') -> 
 
     `device` is `auto` (a GPU if there is one), `cuda`, `cuda:N` or `cpu`. `precision` is `fp32`,
     `fp16` (GPU only), `bf16` (on CPUs with AVX512-BF16 twice as fast as `fp32`, on those without
-    such instructions slower), `int8` (CPU only, the image tower alone, with ONNX Runtime; two
-    to three times as fast with AVX512-VNNI) or `auto` (`fp16` on a GPU, `fp32` on a CPU). Raises ModelError
-    when any of it cannot be had.
+    such instructions slower), `int8` (CPU only, the image tower alone, with ONNX Runtime; two to
+    three times as fast with AVX512-VNNI) or `auto` (`fp16` on a GPU, `fp32` on a CPU). Raises
+    ModelError when any of it cannot be had.
     """
     torch_device = _choose_device(device)
     dtype = _choose_dtype(precision, torch_device)
