@@ -75,6 +75,14 @@ PROGRESSIVE = file(PICTURE, 'JPEG', quality=95, progressive=True)
 # The thumbnail in a header is a whole JPEG of its own.
 THUMBNAIL = file(PICTURE, 'JPEG', quality=95, exif=b'Exif\0\0' + JPEG)
 
+
+def without_huffman_tables(data):
+    """Return a JPEG as cameras send it that speak MJPEG: with the tables that everybody knows."""
+    while (at := data.find(b'\xff\xc4')) >= 0:
+        data = data[:at] + data[at + 2 + int.from_bytes(data[at + 2:at + 4], 'big'):]
+    return data
+
+
 # file: its bytes, the RGB it means, and the largest error.
 FILES = {
     'png': (PNG, RGB, 0),
@@ -101,6 +109,7 @@ FILES = {
     'jpeg progressive': (PROGRESSIVE, RGB, 6),
     'jpeg with restarts':
         (encode('.jpg', BGR, cv2.IMWRITE_JPEG_RST_INTERVAL, 2), RGB, 6),
+    'jpeg of motion jpeg': (without_huffman_tables(JPEG), RGB, 6),
     'jpeg with an orientation': (file(PICTURE, 'JPEG', quality=95, exif=exif(6)), RGB, 6),
     'jpeg with a thumbnail': (THUMBNAIL, RGB, 6),
     'jpeg in a padded buffer': (JPEG + bytes(1000), RGB, 6),
@@ -178,6 +187,18 @@ def test_mosaics_are_interpolated(pattern, bits):
     assert_shows(to_rgb(message(data, f'bayer_{pattern}{bits}; png compressed ')), RGB, 4)
 
 
+@pytest.mark.parametrize('name, options', [
+    ('JPEG', {'progressive': True, 'quality': 1}),
+    ('JPEG', {'optimize': True, 'quality': 1}),
+    ('PNG', {'compress_level': 9}),
+], ids=['progressive', 'jpeg', 'png'])
+def test_a_picture_of_nothing_is_small_but_read(name, options):
+    picture = Image.new('1' if name == 'PNG' else 'L', (4096, 4096))
+    rgb = to_rgb(message(file(picture, name, **options)))
+    assert rgb.shape == (4096, 4096, 3)
+    assert rgb.max() <= 1
+
+
 def chunk(name, body):
     return (struct.pack('>I', len(body)) + name + body
             + struct.pack('>I', zlib.crc32(name + body)))
@@ -227,9 +248,12 @@ def test_absurd_sizes_are_refused_undecoded(no_decoding, data, said):
     (b'\0' * 12 + PNG, '16UC1; compressedDepth png', ['depth', 'compressedDepth', 'subscribe']),
     (PNG, '32FC1; compressedDepth', ['depth', 'subscribe']),
     (file(PICTURE.convert('CMYK'), 'JPEG'), 'jpeg', ['64 x 48', 'CMYK', 'RGB or grey']),
+    (jpeg_claiming(8192, 8192), 'jpeg', ['8192 x 8192', f'{len(JPEG)} bytes cannot hold']),
+    (png_claiming(8192, 8192), 'png', ['8192 x 8192', 'bytes cannot hold']),
     (jpeg_claiming(0, 48), 'jpeg', ['header of a JPEG', 'bytes']),
     (png_claiming(0, 48), 'png', ['header of a PNG', 'bytes']),
     (PNG[:8], 'png', ['header of a PNG', '8 bytes']),
+    (PNG[:33] + b'\x7f' + PNG[34:], 'png', ['PNG of 64 x 48', 'cut off']),
     (PNG[:-12], 'png', ['PNG of 64 x 48', 'cut off', f'after {len(PNG) - 12} bytes']),
     (JPEG[:-2], 'jpeg', ['JPEG of 64 x 48', 'cut off', f'after {len(JPEG) - 2} bytes']),
     (THUMBNAIL[:-2], 'jpeg', ['JPEG of 64 x 48', 'cut off']),
@@ -237,8 +261,9 @@ def test_absurd_sizes_are_refused_undecoded(no_decoding, data, said):
     (PNG[:4] + bytes(100), 'x' * 1000, ['x' * 60]),
 ], ids=[
     'empty', 'a byte', 'gif', 'tiff', 'bmp', 'webp', 'raw', 'compressedDepth png',
-    'compressedDepth', 'cmyk', 'jpeg of no size', 'png of no size', 'png of 8 bytes', 'cut png',
-    'cut jpeg', 'cut jpeg with a thumbnail', 'long format', 'long format, other data'])
+    'compressedDepth', 'cmyk', 'jpeg too large', 'png too large', 'jpeg of no size',
+    'png of no size', 'png of 8 bytes', 'png chunk too large', 'cut png', 'cut jpeg',
+    'cut jpeg with a thumbnail', 'long format', 'long format, other data'])
 def test_bad_files_are_refused_undecoded_with_reasons(no_decoding, data, declared, said):
     with pytest.raises(ImageError) as caught:
         to_rgb(message(data, declared))
@@ -249,9 +274,10 @@ def test_bad_files_are_refused_undecoded_with_reasons(no_decoding, data, declare
 
 @pytest.mark.parametrize('data, declared, said', [
     (png_claiming(64, 48), 'png', ['64 x 48', 'damaged']),
+    (JPEG.replace(b'\xff\xdb', b'\xff\xfe'), 'jpeg', ['64 x 48', 'damaged']),
     (encode('.png', GREY[..., 0]), 'bayer_rgbw8; png compressed ', ['bayer_rgbw8', 'rggb']),
     (encode('.png', GREY[:2, :, 0]), 'bayer_rggb8; png compressed ', ['64 x 2', '3 x 3']),
-], ids=['too little data', 'unknown pattern', 'small mosaic'])
+], ids=['png without its middle', 'jpeg without quantisation', 'unknown pattern', 'small mosaic'])
 def test_undecodable_files_are_refused_with_reasons(data, declared, said):
     with pytest.raises(ImageError) as caught:
         to_rgb(message(data, declared))
@@ -262,8 +288,7 @@ def test_undecodable_files_are_refused_with_reasons(data, declared, said):
 @pytest.mark.parametrize('data', [PNG, JPEG, PROGRESSIVE, THUMBNAIL], ids=[
     'png', 'jpeg', 'progressive', 'thumbnail'])
 def test_every_truncation_is_refused(data):
-    # Of the last chunk of a PNG, which is empty, only its name counts.
-    for length in range(len(data) - (4 if data is PNG else 0)):
+    for length in range(len(data)):
         with pytest.raises(ImageError):
             to_rgb(message(data[:length]))
 

@@ -143,8 +143,9 @@ D, F = 'd', 'f'
     ([(D, 9000), (F, 9000), (D, 0), (F, 0)], [None, (9000, 9000), None, (0, 0)]),
     ([(D, 9000), (F, 9000), (F, 0), (D, 0)], [None, (9000, 9000), None, (0, 0)]),
     ([(D, 9000), (F, 9001), (D, 0), (F, 0), (D, 33)], [None, None, None, (0, 0), None]),
-    # Depth of the run before is not taken for later than a frame of this one.
+    # Depth of the run before is neither later than a frame of this one nor near it.
     ([(D, 9000), (D, 470), (F, 500), (D, 501)], [None, None, None, (501, 500)]),
+    ([(D, 100), (D, 0), (F, 100), (F, 133)], [None, None, None, None]),
     # Clocks that nobody sets.
     ([(D, 0), (F, 0), (D, 0), (F, 0)], [None, (0, 0), None, (0, 0)]),
 ])

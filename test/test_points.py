@@ -240,6 +240,7 @@ def test_a_point_projects_to_its_pixel():
 
 
 @pytest.mark.parametrize('msg, size, said', [
+    (CameraInfo(), (480, 640), ['no calibration', 'K and P', 'calibrate']),
     (info(k=(0,) * 9), (480, 640), ['no calibration', 'K and P', 'calibrate']),
     (info(width=0, height=0), (480, 640), ['640 x 480', '0 x 0', 'camera_info']),
     (info(), (360, 640), ['640 x 360', '640 x 480', 'registered']),

@@ -11,6 +11,7 @@ allocated the picture, so that Pillow reads the header first, which decodes noth
 """
 
 import io
+import struct
 
 from csa_ros.ros.images import BAYER_CODES
 from csa_ros.ros.images import ImageError
@@ -21,12 +22,18 @@ from PIL.PngImagePlugin import PngImageFile
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-# 8192 x 8192. A raw image is at most as large as its data; some hundred bytes of PNG can claim
-# 2**62 pixels. All but a few scientific sensors stay below, and decoding the worst that passes
-# (16-bit colour with alpha) takes 1 GB for a moment.
+# 8192 x 8192. A raw image is at most as large as its data; a megabyte of PNG can hold 8 gigapixels.
+# All but a few scientific sensors stay below, and decoding the worst that passes (16-bit colour
+# with alpha) takes 1 GB for a moment.
 MAX_PIXELS = 2**26
 
-_FILES = ((b'\xff\xd8', JpegImageFile), (b'\x89PNG\r\n\x1a\n', PngImageFile))
+# Beginning, reader of the header, and the pixels that a byte holds at most: a JPEG spends a bit on
+# each block of 8 x 8 even if it is progressive, and 1032 bytes with 8 pixels each are what DEFLATE
+# packs into one.
+_FILES = (
+    (b'\xff\xd8', JpegImageFile, 8 * 64),
+    (b'\x89PNG\r\n\x1a\n', PngImageFile, 8 * 1032),
+)
 
 # Encodings whose red and blue image_transport puts back by what `format` says.
 _RED_BLUE_ENCODINGS = frozenset(
@@ -43,12 +50,12 @@ def to_rgb(msg: CompressedImage) -> np.ndarray:
     or what image_transport writes: `ENCODING; CODEC compressed TARGET`, where ENCODING is that of
     the raw image and TARGET, which may be empty, the one in which it was handed to the encoder.
 
-    Returns (H, W, 3) uint8 RGB, C-contiguous. Data which are damaged in the middle may give a
-    damaged picture: a JPEG has no checksum.
+    Returns (H, W, 3) uint8 RGB, C-contiguous. A JPEG has no checksum: damage in its middle may
+    pass as a damaged picture.
 
-    Raises ImageError if the data are empty, no JPEG or PNG, cut off or undecodable, a depth image,
-    in the colours of printing, or a picture of more than MAX_PIXELS. All but undecodable data are
-    told by their ends, before anything is decoded.
+    Raises ImageError if the data are empty, no JPEG or PNG, cut off or damaged, a depth image, in
+    the colours of printing, or a picture of more than MAX_PIXELS or than the data can hold. All
+    but damage is told before anything is decoded.
     """
     data = bytes(msg.data)
     if not data:
@@ -89,7 +96,7 @@ def to_message(rgb: np.ndarray, header: Header, quality: int) -> CompressedImage
 
 def _check_header(data: bytes, declared: str) -> tuple[int, int]:
     """Return (height, width) of a complete file that may be decoded."""
-    for magic, file_type in _FILES:
+    for magic, file_type, pixels_per_byte in _FILES:
         if data.startswith(magic):
             break
     else:
@@ -108,6 +115,10 @@ def _check_header(data: bytes, declared: str) -> tuple[int, int]:
         raise ImageError(
             f'{name} says {width} x {height} pixels in {len(data)} bytes; more than {MAX_PIXELS} '
             'are not decoded, to bound the memory; let the camera publish smaller images')
+    if width * height > len(data) * pixels_per_byte:
+        raise ImageError(
+            f'{name} says {width} x {height} pixels, which {len(data)} bytes cannot hold; check '
+            'the encoder and the connection of the camera that publishes it')
     if file.mode == 'CMYK':
         raise ImageError(
             f'{name} of {width} x {height} pixels is in CMYK, the colours of printing; let the '
@@ -121,15 +132,22 @@ def _check_header(data: bytes, declared: str) -> tuple[int, int]:
 
 def _is_complete(data: bytes) -> bool:
     """
-    Tell whether a file has its end, for which older versions of OpenCV put grey.
+    Tell whether a file has its end; what is missing, older versions of OpenCV make grey.
 
     Within the scan of a JPEG, 0xff stands before 0x00 or a restart marker, so that an end-of-image
     marker behind the start of the last scan is one. (The thumbnail in a header has both, too.)
-    Cameras pad their buffers behind it. A PNG ends with the chunk IEND.
+    Cameras pad their buffers behind it. A PNG ends with the chunk IEND; that a chunk claims more
+    than there is, is told on the way there, before OpenCV gives it the memory.
     """
     if data.startswith(b'\xff\xd8'):
         return data.rfind(b'\xff\xd9') > data.rfind(b'\xff\xda')
-    return data.rfind(b'IEND') >= 0
+    at = 8
+    while at + 12 <= len(data):
+        length, name = struct.unpack_from('>I4s', data, at)
+        if name == b'IEND':
+            return True
+        at += 12 + length
+    return False
 
 
 def _decode(data: bytes, size: tuple[int, int]) -> np.ndarray:

@@ -1,7 +1,5 @@
 """Labelled point clouds from depth images that are registered to the camera."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 import math
 import sys
@@ -48,7 +46,7 @@ class Intrinsics:
     width: int
 
     @classmethod
-    def of(cls, info: CameraInfo, size: tuple[int, int]) -> Intrinsics:
+    def of(cls, info: CameraInfo, size: tuple[int, int]) -> 'Intrinsics':
         """
         Return those of a camera for a depth image of `size` (height, width).
 
@@ -59,6 +57,7 @@ class Intrinsics:
 
         Raises ImageError if the camera is not calibrated or of another aspect.
         """
+        fx, fy, cx, cy = _projection(info)
         height, width = size
         binning_x, binning_y = max(info.binning_x, 1), max(info.binning_y, 1)
         roi = info.roi
@@ -68,7 +67,6 @@ class Intrinsics:
         _check_aspect(
             'depth image', size, 'camera_info', (camera_height, camera_width),
             'use the camera_info of the camera that the depth is registered to')
-        fx, fy, cx, cy = _projection(info)
         scale_x, scale_y = width / camera_width, height / camera_height
         return cls(
             fx=fx / binning_x * scale_x,
@@ -96,10 +94,10 @@ def to_cloud(header: Header, depth: np.ndarray, intrinsics: Intrinsics, rgb: np.
     `header` is that of the image: points are in the optical frame of the camera (REP 103: x right,
     y down, z forward).
 
-    Fields are x, y, z (float32, metres), rgb (packed into a float32), label (uint32) and
-    confidence (float32, 0 to 1). With `organized` the cloud is (H, W) with NaN for x, y and z
-    where nothing was measured; otherwise these points are left out. `is_dense` says that there is
-    no NaN. Raises ImageError if the sizes contradict each other.
+    Fields are x, y, z (float32, metres), rgb (packed into a float32), label (uint32, 255 where it
+    is unknown) and confidence (float32, 0 to 1). With `organized` the cloud is (H, W) with NaN for
+    x, y and z where nothing was measured; otherwise these points are left out. `is_dense` says
+    that there is no NaN. Raises ImageError if the sizes contradict each other.
     """
     if depth.shape != (intrinsics.height, intrinsics.width):
         raise ImageError(
