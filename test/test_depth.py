@@ -233,6 +233,7 @@ def test_only_the_latest_depth_images_are_kept():
     ([(F, 100)], ['no depth image has arrived', 'remap']),
     ([(D, 100), (F, 1123)], ['1.023 s earlier', '0.050 s', 'depth_slop']),
     ([(D, 1123), (F, 100)], ['1.023 s later', '0.050 s', 'depth_slop']),
+    ([(D, 1000), (D, 2000), (D, 3000), (F, 9000)], ['6.000 s earlier']),
     ([(D, 1000), (D, 2000), (D, 3000), (F, 100)], ['0.900 s older', 'oldest of the 3']),
 ])
 def test_why_no_depth_was_found(events, said):

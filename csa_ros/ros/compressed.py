@@ -22,9 +22,9 @@ from PIL.PngImagePlugin import PngImageFile
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-# 8192 x 8192. A raw image is at most as large as its data; a megabyte of PNG can hold 8 gigapixels.
-# All but a few scientific sensors stay below, and decoding the worst that passes (16-bit colour
-# with alpha) takes 1 GB for a moment.
+# 8192 x 8192. A raw image is at most as large as its data, but a megabyte of PNG can hold 8
+# gigapixels. All but a few scientific sensors stay below, and decoding the worst that passes
+# (16-bit colour with alpha) takes 1 GB for a moment.
 MAX_PIXELS = 2**26
 
 # Beginning, reader of the header, and the pixels that a byte holds at most: a JPEG spends a bit on
