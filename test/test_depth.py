@@ -87,6 +87,10 @@ def test_any_message_gives_depth_or_an_image_error(encoding, height, width, step
     assert np.all(np.isnan(depth) | (np.isfinite(depth) & (depth > 0)))
 
 
+# A depth image, a segmented frame, and a frame that goes into the model.
+D, F, E = 'depth', 'frame', 'expected'
+
+
 def stamp(milliseconds):
     sec, rest = divmod(milliseconds, 1000)
     return Time(sec=sec, nanosec=rest * 10**6)
@@ -99,18 +103,19 @@ def depth_at(milliseconds):
 
 
 def play(matcher, *events):
-    """Play ('d' or 'f', ms) events; return for each None or the (depth ms, frame ms) it gave."""
+    """Play (D, F or E, ms) events; return for each None or the (depth ms, frame ms) it gave."""
     given_back = []
     for kind, at in events:
-        pair = matcher.add_depth(depth_at(at)) if kind == 'd' else matcher.add_frame(stamp(at), at)
+        pair = {
+            D: lambda: matcher.add_depth(depth_at(at)),
+            F: lambda: matcher.add_frame(stamp(at), at),
+            E: lambda: matcher.expect_frame(stamp(at)),
+        }[kind]()
         if pair:
             time = pair[0].header.stamp
             pair = (time.sec * 1000 + time.nanosec // 10**6, pair[1])
         given_back.append(pair)
     return given_back
-
-
-D, F = 'd', 'f'
 
 
 @pytest.mark.parametrize('events, pairs', [
@@ -212,6 +217,7 @@ def test_nothing_grows():
     for at in [*range(0, 3300, 33), *range(0, 3300, 33)]:
         msg, frame = Depth(), Frame()
         msg.header.stamp = stamp(at)
+        matcher.expect_frame(stamp(at))
         taken += [weakref.ref(msg), weakref.ref(frame)]
         matcher.add_depth(msg)
         matcher.add_frame(stamp(at + 500), frame)  # ahead of all depth, so that it waits
@@ -224,6 +230,23 @@ def test_only_the_latest_depth_images_are_kept():
     matcher = DepthMatcher(slop=0.05, depth_frames=3)
     events = [(D, at) for at in (0, 100, 200, 300)]
     assert play(matcher, *events, (F, 0), (F, 100)) == [None] * 5 + [(100, 100)]
+
+
+@pytest.mark.parametrize('events, pair', [
+    # Its depth is here when the model starts, comes later, or lies on both sides.
+    ([(D, 100), (E, 100)], (100, 100)),
+    ([(E, 100), (D, 100)], (100, 100)),
+    ([(D, 70), (E, 100), (D, 110)], (110, 100)),
+    ([(D, 90), (E, 100), (D, 140)], (90, 100)),
+    # It is that of the frame which is expected now.
+    ([(D, 100), (E, 100), (E, 200), (D, 200)], None),
+    # The next run of a bag.
+    ([(D, 9000), (E, 9000), (D, 0), (E, 100), (D, 100)], (100, 100)),
+])
+def test_a_model_may_take_longer_than_the_depth_that_is_kept(events, pair):
+    matcher = DepthMatcher(slop=0.05, depth_frames=3)
+    play(matcher, *events, *[(D, at) for at in range(1000, 9000, 33)])
+    assert play(matcher, (F, 100)) == [pair]
 
 
 @pytest.mark.parametrize('events, said', [

@@ -41,11 +41,12 @@ class DepthMatcher:
     Finds the depth image of each segmented frame by their stamps.
 
     A frame gets the depth image whose stamp is nearest to its own, if that is at most `slop`
-    seconds away. Of the depth images the latest `depth_frames` are kept, undecoded: they must
-    reach back to the stamp of the frame that leaves the model, hence span its latency. A frame
-    waits while a nearer depth image may still come, which is until one of its own stamp or
-    a later one is here. One frame waits, the newest; when the next takes its place it goes with
+    seconds away. It waits while a nearer one may still come, which is until one of its own stamp
+    or a later one is here. One frame waits, the newest; when the next takes its place it goes with
     the nearest depth image so far. Depth stamps that go back, as when a bag loops, begin anew.
+
+    The latest `depth_frames` depth images are kept, undecoded, and the one that is nearest to the
+    frame in the model, which may take longer than they span.
 
     Not thread-safe.
     """
@@ -58,6 +59,13 @@ class DepthMatcher:
         self._slop = round(slop * _SECOND)
         self._depths = deque(maxlen=depth_frames)  # (nanoseconds, message), ascending
         self._waiting = None  # (nanoseconds, frame)
+        self._expected = None  # nanoseconds
+        self._kept = None  # (nanoseconds, message) that is nearest to what is expected
+
+    def expect_frame(self, stamp: Time) -> None:
+        """Keep the depth image of a frame that goes into the model now until the next one does."""
+        self._expected = _nanoseconds(stamp)
+        self._kept = self._nearest(self._expected)
 
     def add_depth(self, msg: Image) -> tuple[Image, Any] | None:
         """Take a depth image; return it with the waiting frame if that is decided by it."""
@@ -65,6 +73,8 @@ class DepthMatcher:
         if self._depths and stamp < self._depths[-1][0]:
             self._depths.clear()
         self._depths.append((stamp, msg))
+        if self._expected is not None:
+            self._kept = self._nearest(self._expected)
         return self._settle()
 
     def add_frame(self, stamp: Time, frame: Any) -> tuple[Image, Any] | None:
@@ -74,11 +84,11 @@ class DepthMatcher:
         If it has to wait, the pair of the frame that it replaces is returned, if there is one.
         """
         replaced, self._waiting = self._waiting, (_nanoseconds(stamp), frame)
-        return self._settle() or (replaced and self._nearest(*replaced))
+        return self._settle() or (replaced and self._pair(*replaced))
 
     def explain(self) -> str:
         """Return why no depth image is near enough to the frame that waits; '' if there is one."""
-        if self._waiting is None or self._nearest(*self._waiting):
+        if self._waiting is None or self._pair(*self._waiting):
             return ''
         if not self._depths:
             return 'no depth image has arrived; remap `depth` to a topic that is published'
@@ -99,17 +109,21 @@ class DepthMatcher:
             return None
         if self._depths[-1][0] < self._waiting[0]:
             return None
-        pair = self._nearest(*self._waiting)
+        pair = self._pair(*self._waiting)
         if pair:
             self._waiting = None
         return pair
 
-    def _nearest(self, stamp: int, frame: Any) -> tuple[Image, Any] | None:
+    def _pair(self, stamp: int, frame: Any) -> tuple[Image, Any] | None:
         """Return the frame with the depth image that is nearest to it, if one is near enough."""
-        if not self._depths:
+        nearest = self._nearest(stamp)
+        if nearest is None or abs(nearest[0] - stamp) > self._slop:
             return None
-        nearest, msg = min(self._depths, key=lambda depth: abs(depth[0] - stamp))
-        return (msg, frame) if abs(nearest - stamp) <= self._slop else None
+        return nearest[1], frame
+
+    def _nearest(self, stamp: int) -> tuple[int, Image] | None:
+        depths = [self._kept, *self._depths] if self._kept else self._depths
+        return min(depths, key=lambda depth: abs(depth[0] - stamp), default=None)
 
 
 def _nanoseconds(stamp: Time) -> int:
