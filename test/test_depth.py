@@ -236,6 +236,7 @@ def test_only_the_latest_depth_images_are_kept():
     # Its depth is here when the model starts, comes later, or lies on both sides.
     ([(D, 100), (E, 100)], (100, 100)),
     ([(E, 100), (D, 100)], (100, 100)),
+    ([(D, 100), (D, 133), (D, 166), (E, 100)], (100, 100)),
     ([(D, 70), (E, 100), (D, 110)], (110, 100)),
     ([(D, 90), (E, 100), (D, 140)], (90, 100)),
     # It is that of the frame which is expected now.
