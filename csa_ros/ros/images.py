@@ -81,6 +81,18 @@ def to_message(array: np.ndarray, encoding: str, header: Header) -> Image:
     return message
 
 
+def read_samples(msg: Image, sample_bytes: int) -> np.ndarray:
+    """
+    Return the samples of an image of one channel, whatever they measure.
+
+    Returns (H, W) uint8, uint16 or float32 for `sample_bytes` of 1, 2 or 4, in native byte order.
+    It may share the message's memory. Raises ImageError as `to_rgb` does for contradictions.
+    """
+    form = _Format(sample_bytes, 1, _samples)
+    _check_layout(msg, form)
+    return _samples(msg, form)
+
+
 class _Format(NamedTuple):
     """How one encoding lays its samples out and how they become RGB."""
 
@@ -105,9 +117,10 @@ def _samples(msg: Image, form: _Format) -> np.ndarray:
     """Return (rows, W) or (rows, W, channels) samples in native byte order, without padding."""
     data = np.frombuffer(msg.data, np.uint8, count=form.data_bytes(msg))
     rows = data.reshape(-1, msg.step)[:, :form.row_bytes(msg)]
-    if form.sample_bytes == 2:
-        order = '>u2' if msg.is_bigendian else '<u2'
-        rows = np.ascontiguousarray(rows).view(order).astype(np.uint16, copy=False)
+    if form.sample_bytes > 1:
+        kind = {2: 'u2', 4: 'f4'}[form.sample_bytes]
+        order = '>' if msg.is_bigendian else '<'
+        rows = np.ascontiguousarray(rows).view(order + kind).astype(kind, copy=False)
     return rows if form.channels == 1 else rows.reshape(len(rows), msg.width, form.channels)
 
 
@@ -141,7 +154,7 @@ _YUYV = _opencv(cv2.COLOR_YUV2RGB_YUY2)
 
 # ROS names a Bayer pattern by its first two rows; OpenCV by the second and third pixel of the
 # second row, so that ROS's RGGB is OpenCV's BG.
-_BAYER_CODES = {
+BAYER_CODES = {
     'rggb': cv2.COLOR_BayerBG2RGB,
     'bggr': cv2.COLOR_BayerRG2RGB,
     'gbrg': cv2.COLOR_BayerGR2RGB,
@@ -171,7 +184,7 @@ _FORMATS = {
     '16UC4': _Format(2, 4, _BGRA, bridged=False),
     # OpenCV interpolates from the neighbours, and returns black where there are none.
     **{f'bayer_{pattern}{8 * size}': _Format(size, 1, _opencv(code), min_side=3)
-       for pattern, code in _BAYER_CODES.items() for size in (1, 2)},
+       for pattern, code in BAYER_CODES.items() for size in (1, 2)},
     'yuv422': _packed_yuv(_UYVY),
     'uyvy': _packed_yuv(_UYVY, bridged=False),
     'yuv422_yuy2': _packed_yuv(_YUYV),

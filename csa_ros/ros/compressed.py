@@ -1,0 +1,193 @@
+"""
+Compressed camera images to RGB arrays, and overlays to compressed messages.
+
+JPEG and PNG are read as image_transport's compressed plugin reads them: pixels as they are stored,
+so that labels lie on them whatever the EXIF orientation says, without alpha and colour profiles.
+16-bit samples become 8-bit as in `csa_ros.ros.images`. What the bytes are is told by the bytes;
+`format` only says what the publisher did to the picture before it was encoded.
+
+OpenCV decodes, as it keeps 16 bits and releases the GIL. It does not say a size before it has
+allocated the picture, so that Pillow reads the header first, which decodes nothing.
+"""
+
+import io
+import struct
+
+from csa_ros.ros.images import BAYER_CODES
+from csa_ros.ros.images import ImageError
+import cv2
+import numpy as np
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import Header
+
+# 8192 x 8192. A raw image is at most as large as its data, but a megabyte of PNG can hold 8
+# gigapixels. All but a few scientific sensors stay below, and decoding the worst that passes
+# (16-bit colour with alpha) takes 1 GB for a moment.
+MAX_PIXELS = 2**26
+
+# Beginning, reader of the header, and the pixels that a byte holds at most: a JPEG spends a bit on
+# each block of 8 x 8 even if it is progressive, and 1032 bytes with 8 pixels each are what DEFLATE
+# packs into one.
+_FILES = (
+    (b'\xff\xd8', JpegImageFile, 8 * 64),
+    (b'\x89PNG\r\n\x1a\n', PngImageFile, 8 * 1032),
+)
+
+# Encodings whose red and blue image_transport puts back by what `format` says.
+_RED_BLUE_ENCODINGS = frozenset(
+    order + bits for order in ('rgb', 'bgr', 'rgba', 'bgra') for bits in ('8', '16'))
+
+_TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+
+
+def to_rgb(msg: CompressedImage) -> np.ndarray:
+    """
+    Decode a camera image to RGB.
+
+    `msg` holds a JPEG or PNG file. Its `format` is `jpeg`, `png`, whatever else has no semicolon,
+    or what image_transport writes: `ENCODING; CODEC compressed TARGET`, where ENCODING is that of
+    the raw image and TARGET, which may be empty, the one in which it was handed to the encoder.
+
+    Returns (H, W, 3) uint8 RGB, C-contiguous. A JPEG has no checksum: damage in its middle may
+    pass as a damaged picture.
+
+    Raises ImageError if the data are empty, no JPEG or PNG, cut off or damaged, a depth image, in
+    the colours of printing, or a picture of more than MAX_PIXELS or than the data can hold. All
+    but damage is told before anything is decoded.
+    """
+    data = bytes(msg.data)
+    if not data:
+        raise ImageError(
+            'compressed image without data; check the encoder of the camera that publishes it')
+    if 'compressedDepth' in msg.format:
+        raise ImageError(
+            f'format {msg.format[:60]!r} is a depth image, not a colour or grey picture; '
+            'subscribe to the compressed topic of a colour or mono camera')
+    size = _check_header(data, msg.format)
+    return np.ascontiguousarray(_to_8_bit(_arrange(_decode(data, size), msg.format)))
+
+
+def to_message(rgb: np.ndarray, header: Header, quality: int) -> CompressedImage:
+    """
+    Encode an overlay as JPEG.
+
+    `rgb` is (H, W, 3) uint8 RGB and `quality` that of libjpeg, 1 to 100. `header` is that of the
+    input image; stamp and frame are passed on unchanged. `format` is what image_transport writes
+    for an `rgb8` image. Raises ImageError for another array, or a side beyond the 65535 pixels
+    that JPEG knows.
+    """
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size:
+        raise ImageError(
+            'JPEG needs a uint8 array of shape (height, width, 3), none of them 0, but got '
+            f'{rgb.dtype} of shape {rgb.shape}; convert it first')
+    if max(rgb.shape) > 65535:
+        raise ImageError(
+            f'{rgb.shape[1]} x {rgb.shape[0]} pixels exceed the 65535 a side that JPEG knows; '
+            'use the raw topic or smaller images')
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    message = CompressedImage(header=header, format='rgb8; jpeg compressed bgr8')
+    # Appending to the message's own array.array is one memcpy; see images.to_message.
+    message.data.frombytes(data)
+    return message
+
+
+def _check_header(data: bytes, declared: str) -> tuple[int, int]:
+    """Return (height, width) of a complete file that may be decoded."""
+    for magic, file_type, pixels_per_byte in _FILES:
+        if data.startswith(magic):
+            break
+    else:
+        raise ImageError(
+            f'data that begin with {data[:12]!r} are neither JPEG nor PNG (format says '
+            f'{declared[:60]!r}); let the camera publish jpeg or png')
+    name = file_type.format
+    try:
+        file = file_type(io.BytesIO(data))
+    except Exception as reason:  # SyntaxError, OSError, ValueError and more, by what is wrong
+        raise ImageError(
+            f'the header of a {name} of {len(data)} bytes cannot be read ({reason}); check the '
+            'encoder and the connection of the camera that publishes it') from reason
+    width, height = file.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f'{name} says {width} x {height} pixels in {len(data)} bytes; more than {MAX_PIXELS} '
+            'are not decoded, to bound the memory; let the camera publish smaller images')
+    if width * height > len(data) * pixels_per_byte:
+        raise ImageError(
+            f'{name} says {width} x {height} pixels, which {len(data)} bytes cannot hold; check '
+            'the encoder and the connection of the camera that publishes it')
+    if file.mode == 'CMYK':
+        raise ImageError(
+            f'{name} of {width} x {height} pixels is in CMYK, the colours of printing; let the '
+            'camera publish RGB or grey')
+    if not _is_complete(data):
+        raise ImageError(
+            f'{name} of {width} x {height} pixels is cut off after {len(data)} bytes; check the '
+            'connection of the camera and the size of its buffers')
+    return height, width
+
+
+def _is_complete(data: bytes) -> bool:
+    """
+    Tell whether a file has its end; what is missing, older versions of OpenCV make grey.
+
+    Within the scan of a JPEG, 0xff stands before 0x00 or a restart marker, so that an end-of-image
+    marker behind the start of the last scan is one. (The thumbnail in a header has both, too.)
+    Cameras pad their buffers behind it. A PNG ends with the chunk IEND; that a chunk claims more
+    than there is, is told on the way there, before OpenCV gives it the memory.
+    """
+    if data.startswith(b'\xff\xd8'):
+        return data.rfind(b'\xff\xd9') > data.rfind(b'\xff\xda')
+    at = 8
+    while at + 12 <= len(data):
+        length, name = struct.unpack_from('>I4s', data, at)
+        if name == b'IEND':
+            return True
+        at += 12 + length
+    return False
+
+
+def _decode(data: bytes, size: tuple[int, int]) -> np.ndarray:
+    """Return (H, W), (H, W, 3) or (H, W, 4) uint8 or uint16 samples: grey, BGR or BGRA."""
+    height, width = size
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as reason:
+        raise ImageError(
+            f'OpenCV refuses an image of {width} x {height} pixels in {len(data)} bytes: '
+            f'{reason.err}') from reason
+    if picture is None or picture.shape[:2] != size:
+        raise ImageError(
+            f'the {len(data)} bytes of an image of {width} x {height} pixels are damaged; check '
+            'the encoder and the connection of the camera that publishes it')
+    return picture
+
+
+def _arrange(picture: np.ndarray, declared: str) -> np.ndarray:
+    """Bring what OpenCV took for grey, BGR or BGRA into the order of RGB."""
+    encoding, described, codec = declared.partition(';')
+    if picture.ndim == 2 and encoding.startswith('bayer_') and 'compressed mono' not in codec:
+        # PNG keeps the mosaic. For JPEG image_transport turns it into grey, `compressed mono8`.
+        pattern = encoding.removeprefix('bayer_').rstrip('0123456789')
+        if pattern not in BAYER_CODES:
+            raise ImageError(
+                f'format {declared[:60]!r} has an unknown Bayer pattern; let the camera publish '
+                f'one of {", ".join(BAYER_CODES)}')
+        if min(picture.shape) < 3:
+            raise ImageError(
+                f'{encoding} image of {picture.shape[1]} x {picture.shape[0]} pixels is too '
+                'small, at least 3 x 3 are needed; check what the camera publishes')
+        return cv2.cvtColor(picture, BAYER_CODES[pattern])
+    if described and encoding in _RED_BLUE_ENCODINGS and 'compressed bgr' not in codec:
+        # The encoder, which takes BGR, was given RGB: red and blue are swapped in the file.
+        if picture.ndim == 3:
+            return picture[..., :3]
+    channels = picture.shape[2] if picture.ndim == 3 else 1
+    return cv2.cvtColor(picture, _TO_RGB[channels])
+
+
+def _to_8_bit(rgb: np.ndarray) -> np.ndarray:
+    return rgb if rgb.dtype == np.uint8 else cv2.convertScaleAbs(rgb, alpha=255 / 65535)
