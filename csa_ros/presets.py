@@ -17,7 +17,7 @@ class PresetError(ValueError):
 @lru_cache(maxsize=None)
 def read_preset(name: str) -> tuple[str, ...]:
     """
-    Return the entries of the preset of this name, without the sign: `read_preset('indoor')`.
+    Return the entries of the preset of this name, which is given without the sign.
 
     A file is read once, so that a vocabulary that was found good stays the same while a process
     lives. Raises PresetError.

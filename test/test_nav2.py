@@ -125,7 +125,8 @@ def check_publisher(graph, topic, kind, qos):
     assert publisher.topic_type == kind
     assert publisher.node_name == 'segment'
     compatibility, reason = qos_check_compatible(publisher.qos_profile, qos)
-    assert compatibility == QoSCompatibility.OK, (topic, reason)
+    # A warning is about the subscription's liveliness, which takes whatever is offered.
+    assert compatibility != QoSCompatibility.ERROR, (topic, reason)
 
 
 def test_mask_and_confidence_pair_by_stamp_alone(graph, tmp_path, layer):
