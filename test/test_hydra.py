@@ -42,8 +42,8 @@ def read_colors(text):
     """
     Return label to colour and colour to label, as Hydra's SemanticColorMap has them.
 
-    Lines are split at every comma. An empty line would crash Hydra's reader, and semantic_inference
-    skips those that have not six columns.
+    Lines are split at every comma. An empty line would crash Hydra's reader, and
+    semantic_inference skips those that have not six columns.
     """
     lines = text.split('\n')
     assert lines.pop() == ''

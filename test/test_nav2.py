@@ -1,8 +1,8 @@
 """
-The example for Nav2 against the real node: what semantic_segmentation_layer 1.0.0 would make of it.
+The example for Nav2 against the real node: what semantic_segmentation_layer 1.0.0 makes of it.
 
-`Layer` reads parameters and subscribes as `SemanticSegmentationLayer::onInitialize` does, and turns
-labels into costs as `SegmentationBuffer` does.
+`Layer` reads parameters and subscribes as `SemanticSegmentationLayer::onInitialize` does, and
+turns labels into costs as `SegmentationBuffer` does.
 """
 
 from pathlib import Path

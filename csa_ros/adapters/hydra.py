@@ -14,9 +14,9 @@ import re
 
 import yaml
 
-# What Hydra does with a class. DYNAMIC and INVALID are kept out of the map; OBJECT becomes nodes of
-# the scene graph; on SURFACE the robot can stand, so that places are looked for there; STRUCTURE is
-# part of the mesh alone.
+# What Hydra does with a class. DYNAMIC and INVALID are kept out of the map; OBJECT becomes nodes
+# of the scene graph; on SURFACE a robot can stand, so that places are looked for there; STRUCTURE
+# is part of the mesh alone.
 DYNAMIC, INVALID, OBJECT, STRUCTURE, SURFACE = ROLES = (
     'dynamic', 'invalid', 'object', 'structure', 'surface')
 _LISTS = {'dynamic_labels': DYNAMIC, 'invalid_labels': INVALID, 'object_labels': OBJECT,
