@@ -187,6 +187,7 @@ REFUSALS = [
     ('vocabulary', {'type': ParameterType.PARAMETER_DOUBLE, 'double_value': 1.5}, 'quote'),
     ('vocabulary', {'type': ParameterType.PARAMETER_BOOL, 'bool_value': True}, 'quote'),
     ('vocabulary', {'type': STRING, 'string_value': 'car, car'}, 'car'),
+    ('vocabulary', {'type': STRING, 'string_value': '@indor'}, 'use @indoor'),
     ('vocabulary', {'type': STRING, 'string_value': 'x' * 500}, '100'),
     ('vocabulary', {'type': STRINGS, 'string_array_value': [f'w{i}' for i in range(256)]}, '255'),
     ('prompts', {'type': STRING, 'string_value': 'a photo'}, 'imagenet80'),
