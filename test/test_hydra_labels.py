@@ -22,10 +22,11 @@ def names_in(folder):
     path = folder / 'csa_ros_label_space.yaml'
     if not path.exists():
         return None
-    space = yaml.safe_load(path.read_text())
-    colors = (folder / 'csa_ros.csv').read_text().splitlines()
-    assert len(colors) == space['total_semantic_labels'] + 2
-    return [item['name'] for item in space['label_names']]
+    return [item['name'] for item in yaml.safe_load(path.read_text())['label_names']]
+
+
+def colors_in(folder):
+    return [line.split(',')[0] for line in (folder / 'csa_ros.csv').read_text().splitlines()[1:]]
 
 
 def files_in(folder):
@@ -133,11 +134,13 @@ def watch(graph, tmp_path):
 def test_files_follow_the_words_of_a_live_node(graph, tmp_path, watch):
     process, folder, printed = watch('--dynamic', 'car')
     graph.start(tmp_path)
-    wait_for(lambda: names_in(folder) == ['sky', 'road'], printed)
+    wait_for(lambda: names_in(folder) == ['sky', 'road'], 'the first label space')
     assert graph.set_each(vocabulary='@street, car park=parking') == ['']
-    wait_for(lambda: len(names_in(folder)) == 14, printed)
+    wait_for(lambda: len(names_in(folder)) == 14, 'the second label space')
     space = yaml.safe_load((folder / 'csa_ros_label_space.yaml').read_text())
     assert space['dynamic_labels'] == [6, 9]
+    # The label space is written last.
+    assert colors_in(folder) == [*names_in(folder), 'unknown']
     assert files_in(folder) == ['csa_ros.csv', 'csa_ros_label_space.yaml']
     assert 'not in the vocabulary: car\n' in printed()
     process.send_signal(signal.SIGINT)
@@ -149,9 +152,10 @@ def test_a_late_comer_takes_the_legend_in_force_and_no_nonsense(graph, watch):
         String, 'words', QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL))
     publisher.publish(String(data='{"classes": 7}'))
     process, folder, printed = watch('--once', '--ros-args', '-r', 'segment/legend:=words')
-    wait_for(lambda: 'no legend of a segment node' in printed(), printed)
+    wait_for(lambda: 'no legend of a segment node' in printed(), 'a refusal')
     assert not folder.exists()
     publisher.publish(String(data='{"unknown_id": 255, "classes": [{"id": 0, "name": "tree", '
                                   '"queries": ["tree"], "color": [0, 99, 0]}]}'))
     assert process.wait(20) == 0, printed()
     assert names_in(folder) == ['tree']
+    assert colors_in(folder) == ['tree', 'unknown']

@@ -85,6 +85,7 @@ class Writer:
     """
 
     def __init__(self, folder: Path, name: str, choices: Mapping[str, Sequence[str]]) -> None:
+        # The label space last, so that the colours of its classes are there when it is.
         self._files = {'to_csv': folder / f'{name}.csv',
                        'to_yaml': folder / f'{name}_label_space.yaml'}
         self._choices = choices
