@@ -6,6 +6,9 @@ from functools import cached_property
 import unicodedata
 
 from csa_ros import draw
+from csa_ros.presets import PresetError
+from csa_ros.presets import read_preset
+from csa_ros.presets import SIGN
 import numpy as np
 import yaml
 
@@ -103,8 +106,9 @@ class Vocabulary:
         Read a list of entries, or one string of entries with commas between them.
 
         Each entry is `name`, `name|synonym|synonym`, or `name=query|query` when the name itself
-        is no query. A string in brackets is read as a YAML list of strings: `ros2 param set`
-        sends a list as one string when YAML takes some members for numbers or booleans.
+        is no query. `@indoor` stands for the entries of that preset (see `csa_ros.presets`). A
+        string in brackets is read as a YAML list of strings: `ros2 param set` sends a list as one
+        string when YAML takes some members for numbers or booleans.
         Raises VocabularyError with the entry, the limit and the next step.
         """
         texts = _split(spec)
@@ -113,7 +117,7 @@ class Vocabulary:
                 raise VocabularyError(
                     f'entry {position} of {len(texts)} is empty; drop the extra comma or fill in '
                     'the word')
-        return cls(tuple(Entry.parse(text) for text in texts))
+        return cls(tuple(Entry.parse(text) for text in _expand(texts)))
 
     def __len__(self) -> int:
         """Return the number of classes."""
@@ -200,11 +204,23 @@ def _split_text(text: str) -> list[str]:
     except (yaml.YAMLError, RecursionError) as error:
         raise VocabularyError(
             f'{_shorten(text)!r} starts a list that YAML cannot read; close the bracket and every '
-            'quote, or leave the brackets out') from error
+            f'quote, quote what begins with {SIGN}, or leave the brackets out') from error
     if all(isinstance(entry, str) for entry in entries):
         return entries
     raise VocabularyError(
         f'{_shorten(text)!r} holds lists or mappings; give one flat list of words')
+
+
+def _expand(texts: Sequence[str]) -> list[str]:
+    """Put the entries of presets in their place."""
+    entries = []
+    for text in texts:
+        preset = text.strip()
+        try:
+            entries += read_preset(preset[1:]) if preset.startswith(SIGN) else [text]
+        except PresetError as error:
+            raise VocabularyError(str(error)) from error
+    return entries
 
 
 def _check_word(word: str, entry: str):
@@ -217,6 +233,10 @@ def _check_word(word: str, entry: str):
         raise VocabularyError(
             f'{_shorten(word)!r} {where} has {len(word)} characters, more than '
             f'{MAX_WORD_LENGTH}; shorten it')
+    if word.startswith(SIGN):
+        raise VocabularyError(
+            f'{word!r} {where} begins with {SIGN}, as the names of presets do; make a preset an '
+            f'entry of its own, or write the word without the {SIGN}')
     if not word.isprintable():
         raise VocabularyError(
             f'{word!r} {where} holds a control or invisible character; type the word again')

@@ -207,7 +207,8 @@ def test_launch_arguments_go_before_files(launch, tmp_path, node):
     assert parameters['crop'] == 0
 
 
-@pytest.mark.parametrize('words', ['road, car|truck', 'no', 'on', '1', '[road, no]'])
+@pytest.mark.parametrize('words', [
+    'road, car|truck', 'no', 'on', '1', '[road, no]', '@indoor, suitcase'])
 def test_launch_passes_words_as_text(launch, words):
     _, records = launch(f'vocabulary:={words}', 'vocabulary_file:=indoor')
     assert records['segment']['parameters']['vocabulary'] == words

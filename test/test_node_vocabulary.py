@@ -72,6 +72,18 @@ def test_label_info_says_the_same_where_vision_msgs_is_installed(graph, tmp_path
     assert stamp_of(info) == (stamp['sec'], stamp['nanosec'])
 
 
+def test_label_info_names_every_class_but_never_the_id_of_unknown_pixels(graph, tmp_path):
+    messages = pytest.importorskip('vision_msgs.msg', reason='vision_msgs is not installed')
+    infos = []
+    graph.client.create_subscription(
+        messages.LabelInfo, '/segment/label_info', infos.append, QoSProfile(
+            depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    graph.start(tmp_path, listen=False, vocabulary=[f'word {i}' for i in range(255)])
+    info = wait_for(lambda: infos)[-1]
+    assert [item.class_id for item in info.class_map] == list(range(255))
+    assert info.threshold == 0.0
+
+
 def test_masks_and_legends_agree_while_words_change_under_load(graph, tmp_path):
     graph.start(tmp_path).flow()
     for size in (3, 1, 5, 2, 4):
@@ -187,6 +199,7 @@ REFUSALS = [
     ('vocabulary', {'type': ParameterType.PARAMETER_DOUBLE, 'double_value': 1.5}, 'quote'),
     ('vocabulary', {'type': ParameterType.PARAMETER_BOOL, 'bool_value': True}, 'quote'),
     ('vocabulary', {'type': STRING, 'string_value': 'car, car'}, 'car'),
+    ('vocabulary', {'type': STRING, 'string_value': '@indor'}, 'use @indoor'),
     ('vocabulary', {'type': STRING, 'string_value': 'x' * 500}, '100'),
     ('vocabulary', {'type': STRINGS, 'string_array_value': [f'w{i}' for i in range(256)]}, '255'),
     ('prompts', {'type': STRING, 'string_value': 'a photo'}, 'imagenet80'),

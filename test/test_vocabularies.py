@@ -13,8 +13,9 @@ import yaml
 
 FILES = sorted((Path(__file__).parents[1] / 'config' / 'vocabularies').glob('*.yaml'))
 SIZES = {
-    'ade20k': 150, 'cityscapes': 19, 'coco_object': 81, 'coco_stuff': 171, 'context59': 59,
-    'context60': 60, 'indoor': 29, 'off_road': 21, 'street': 13, 'voc20': 20, 'voc21': 21,
+    'ade20k': 150, 'autoware': 16, 'cityscapes': 19, 'coco_object': 81, 'coco_stuff': 171,
+    'context59': 59, 'context60': 60, 'indoor': 29, 'off_road': 21, 'street': 13, 'voc20': 20,
+    'voc21': 21,
 }
 BACKGROUND = ('background', 'sky', 'wall', 'tree')
 

@@ -1,0 +1,1 @@
+"""What other stacks read, made of legends and labels; no ROS needed."""
