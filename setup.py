@@ -23,6 +23,7 @@ setup(
     # For pip alone: colcon does not read this list, so that a ROS installation keeps the OpenCV
     # and NumPy which package.xml names.
     install_requires=[
+        'Pillow',
         'PyYAML',
         'huggingface_hub',
         'numpy>=1.21',

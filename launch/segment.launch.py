@@ -1,4 +1,4 @@
-"""Segments a camera's images by words; with `demo:=true`, those of a rendered street."""
+"""Segments the images of cameras by words; with `demo:=true`, those of a rendered street."""
 
 from pathlib import Path
 import posixpath
@@ -16,7 +16,9 @@ from launch_ros.parameter_descriptions import ParameterValue
 import yaml
 
 CONFIG = Path(get_package_share_directory('csa_ros')) / 'config'
-OVERRIDES = ('vocabulary', 'model', 'device')
+OVERRIDES = ('vocabulary', 'model', 'device', 'cameras', 'transport')
+# With one camera; those of several are found under their names.
+INPUTS = ('image', 'depth', 'camera_info')
 
 
 def generate_launch_description():
@@ -24,6 +26,20 @@ def generate_launch_description():
         DeclareLaunchArgument(
             'image', default_value='image',
             description='Topic of the images to segment; sensor_msgs/Image'),
+        DeclareLaunchArgument(
+            'depth', default_value='depth',
+            description='Topic of depth images for ~/points, registered to the camera'),
+        DeclareLaunchArgument(
+            'camera_info', default_value='camera_info',
+            description='Topic of the calibration for ~/points; sensor_msgs/CameraInfo'),
+        DeclareLaunchArgument(
+            'cameras', default_value='',
+            description='Names of several cameras, as in "front, left" for front/image and '
+                        'left/image; empty: those of the params file, or one on image'),
+        DeclareLaunchArgument(
+            'transport', default_value='',
+            description='raw, or compressed for image/compressed; '
+                        'empty: that of the params file or config/segment.yaml'),
         DeclareLaunchArgument(
             'vocabulary', default_value='',
             description='Words to segment by, as in "road, car|truck, person|pedestrian"; '
@@ -75,7 +91,8 @@ def start_nodes(context):
         Node(
             package='csa_ros', executable='segment', name=name, namespace=namespace,
             output='screen', parameters=parameters(context, in_demo),
-            remappings=[('image', image)],
+            remappings=[(topic, absolute(LaunchConfiguration(topic).perform(context), namespace))
+                        for topic in INPUTS],
             ros_arguments=['--log-level', LaunchConfiguration('log_level')],
             # Only the demo is all there is: elsewhere the rest of the robot must go on.
             on_exit=Shutdown() if in_demo else None),

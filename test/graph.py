@@ -59,7 +59,7 @@ class ProbeSegmenter(Segmenter):
     A real segmenter with a tiny random tower, whose masks tell the size of the vocabulary.
 
     Every pixel has the last class, so that a mask under the wrong legend stands out. Tests hold
-    up `encode` and `segment` with events, and let them fail.
+    up words and frames with events, and let them fail.
     """
 
     def __init__(self, folder, attention, settings):
@@ -70,8 +70,13 @@ class ProbeSegmenter(Segmenter):
         self.may_segment.set()
         self.encoding = threading.Event()
         self.encoded = []
-        self.frames = 0
+        self.batches = []
         self.error = None
+
+    @property
+    def frames(self):
+        """Return the number of frames that were segmented."""
+        return sum(self.batches)
 
     def encode(self, vocabulary, prompts):
         self.encoding.set()
@@ -81,14 +86,14 @@ class ProbeSegmenter(Segmenter):
             raise RuntimeError('out of memory')
         return super().encode(vocabulary, prompts)
 
-    def segment(self, rgb, words, settings=None, **kwargs):
+    def _finish(self, images, features, words, settings, overlay_alpha):
         assert self.may_segment.wait(TIMEOUT)
-        self.frames += 1
+        self.batches.append(len(images))
         if self.error:
             raise self.error
-        result = super().segment(rgb, words, settings, **kwargs)
-        labels = np.full_like(result.labels, len(words.vocabulary) - 1)
-        return replace(result, labels=labels)
+        results = super()._finish(images, features, words, settings, overlay_alpha)
+        return [replace(result, labels=np.full_like(result.labels, len(words.vocabulary) - 1))
+                for result in results]
 
 
 def make_image(width=64, height=48, stamp=(1, 0), encoding='rgb8', channels=3):
@@ -115,6 +120,7 @@ class Graph:
         self.statuses = []
         self._stack = ExitStack()
         self._sent = 0
+        self._publishers = {}
 
     def __enter__(self):
         self.client = rclpy.create_node('client', context=self._new_context())
@@ -133,7 +139,7 @@ class Graph:
         self.node = self.segmenter = None
         gc.collect()
 
-    def start(self, folder, autostart=True, listen=True, load=None, **parameters):
+    def start(self, folder, autostart=True, listen=True, load=None, remappings=(), **parameters):
         """Run the node; `listen` subscribes to its labels and legend."""
         parameters = {'vocabulary': WORDS, 'prompts': 'simple', 'autostart': autostart,
                       **parameters}
@@ -147,6 +153,7 @@ class Graph:
             self.listen_to_legend(self.legends)
         self.node = SegmentNode(
             load or load_probe, context=self._new_context(),
+            cli_args=['--ros-args', *(item for rule in remappings for item in ('-r', rule))],
             parameter_overrides=[Parameter(name, value=value)
                                  for name, value in parameters.items()])
         self._spin(self.node)
@@ -155,10 +162,10 @@ class Graph:
             assert self.change_state(ACTIVATE)
         return self
 
-    def listen(self, topic, messages):
-        """Collect the images of an output."""
-        self.client.create_subscription(
-            Image, f'/segment/{topic}', messages.append, QoSProfile(depth=50))
+    def listen(self, topic, messages, message_type=Image):
+        """Collect the messages of an output; return the subscription."""
+        return self.client.create_subscription(
+            message_type, f'/segment/{topic}', messages.append, QoSProfile(depth=50))
 
     def listen_to_legend(self, legends):
         qos = QoSProfile(depth=50, durability=DurabilityPolicy.TRANSIENT_LOCAL,
@@ -169,6 +176,13 @@ class Graph:
 
     def send(self, image):
         self._camera.publish(image)
+
+    def send_to(self, topic, message):
+        """Publish a message on any topic."""
+        if topic not in self._publishers:
+            self._publishers[topic] = self.client.create_publisher(
+                type(message), topic, QoSProfile(depth=10))
+        self._publishers[topic].publish(message)
 
     def hang_up(self):
         """Take the camera off the graph."""
@@ -190,10 +204,15 @@ class Graph:
         self.stream(lambda: len(self.labels) > seen)
         self.settle()
 
+    def report(self, camera=''):
+        """Return what the node has counted for a camera."""
+        return self.node._statistics[camera].report()
+
     def settle(self):
         """Wait until what was sent before is worked off."""
         def count():
-            return len(self.labels), self.node._statistics.report().totals['received']
+            return len(self.labels), [
+                self.report(camera).totals for camera in self.node._statistics]
 
         before = None
         while before != (before := count()):

@@ -7,10 +7,11 @@ import threading
 from csa_ros.bench import node
 from csa_ros.bench import overhead
 from csa_ros.bench.targets import in_ms
-from csa_ros.ros import pipeline
+from csa_ros.ros import images
 from csa_ros.ros.diagnostics import Condition
-from csa_ros.ros.diagnostics import diagnostics
 from csa_ros.ros.diagnostics import Statistics
+from csa_ros.ros.diagnostics import status
+from diagnostic_msgs.msg import DiagnosticArray
 import pytest
 import rclpy
 from tqdm import tqdm
@@ -90,10 +91,10 @@ def test_steps_within_steps_count_once(monkeypatch):
 
 def test_node_is_left_as_it_was():
     """Outside the context no function is wrapped."""
-    before = pipeline.to_rgb, Statistics.published
+    before = images.to_rgb, Statistics.published
     with overhead.stopwatch():
-        assert pipeline.to_rgb is not before[0]
-    assert (pipeline.to_rgb, Statistics.published) == before
+        assert images.to_rgb is not before[0]
+    assert (images.to_rgb, Statistics.published) == before
 
 
 def test_node_is_watched_from_end_to_end():
@@ -130,9 +131,8 @@ def test_listener_reads_the_diagnostics_of_its_node():
             statistics.received()
         statistics.dropped()
         for name in ('bench/segment', 'segment'):
-            listener._on_diagnostics(diagnostics(
-                name, listener.get_clock().now().to_msg(), Condition('active'),
-                statistics.report()))
+            listener._on_diagnostics(DiagnosticArray(status=[status(
+                f'{name}: segmentation', Condition('active'), statistics.report())]))
             statistics.received()
     finally:
         rclpy.shutdown()

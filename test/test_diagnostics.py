@@ -1,11 +1,10 @@
 """Counts, percentiles and levels."""
 
-from builtin_interfaces.msg import Time
 from csa_ros.ros.diagnostics import Condition
-from csa_ros.ros.diagnostics import diagnostics
 from csa_ros.ros.diagnostics import judge
 from csa_ros.ros.diagnostics import SILENCE
 from csa_ros.ros.diagnostics import Statistics
+from csa_ros.ros.diagnostics import status
 from csa_ros.ros.diagnostics import WINDOW
 from diagnostic_msgs.msg import DiagnosticStatus
 import pytest
@@ -62,16 +61,24 @@ def test_first_seconds_do_not_dilute_the_rate(statistics, clock):
 @pytest.mark.parametrize('events, condition, level, words', [
     (['received', 'published'], ACTIVE, DiagnosticStatus.OK, 'frames/s'),
     (['received', 'idle'], ACTIVE, DiagnosticStatus.OK, 'nobody listens'),
-    (['received', 'published', 'bad'], ACTIVE, DiagnosticStatus.WARN, 'some frames fail: why'),
+    (['received', 'published', 'bad'], ACTIVE, DiagnosticStatus.WARN, 'cannot be used: why'),
+    (['received', 'published', 'bad_depth'], ACTIVE, DiagnosticStatus.WARN, 'cannot be used: why'),
+    (['received', 'published', 'failed'], ACTIVE, DiagnosticStatus.ERROR, 'some frames fail: why'),
+    (['received', 'received', 'dropped', 'published'], ACTIVE, DiagnosticStatus.WARN, 'max_rate'),
+    (['received', 'received', 'dropped', 'published'], Condition('active', limited=True),
+     DiagnosticStatus.OK, 'frames/s'),
+    (['received'] * 40 + ['dropped'] + ['published'] * 39, ACTIVE, DiagnosticStatus.OK,
+     'frames/s'),
     (['received', 'bad'], ACTIVE, DiagnosticStatus.ERROR, 'all frames fail: why'),
     (['received', 'failed'], ACTIVE, DiagnosticStatus.ERROR, 'all frames fail: why'),
     (['received', 'published'], Condition('active', 'old words'), DiagnosticStatus.WARN,
      'old words'),
-    ([], Condition('inactive'), DiagnosticStatus.OK, 'inactive'),
+    ([], Condition('inactive'), DiagnosticStatus.STALE, 'inactive'),
     ([], Condition('unconfigured', 'no weights'), DiagnosticStatus.ERROR, 'no weights'),
 ])
 def test_level_says_what_is_the_matter(statistics, events, condition, level, words):
-    arguments = {'published': (0.1, None), 'bad': ('why',), 'failed': ('why',)}
+    arguments = {'published': (0.1, None), 'bad': ('why',), 'failed': ('why',),
+                 'bad_depth': ('why',)}
     for event in events:
         getattr(statistics, event)(*arguments.get(event, ()))
     given, summary = judge(condition, statistics.report())
@@ -79,10 +86,10 @@ def test_level_says_what_is_the_matter(statistics, events, condition, level, wor
     assert words in summary
 
 
-def test_silence_is_stale_until_an_image_comes(statistics, clock):
+def test_silence_is_a_warning_until_an_image_comes(statistics, clock):
     clock.now += SILENCE + 1
     level, summary = judge(ACTIVE, statistics.report())
-    assert level == DiagnosticStatus.STALE
+    assert level == DiagnosticStatus.WARN
     assert '/image' in summary
     statistics.received()
     assert judge(ACTIVE, statistics.report())[0] == DiagnosticStatus.OK
@@ -91,11 +98,9 @@ def test_silence_is_stale_until_an_image_comes(statistics, clock):
 def test_message_names_node_hardware_and_facts(statistics):
     statistics.published(0.25, None)
     condition = Condition('active', device='cuda:0', facts={'vocabulary version': '7'})
-    message = diagnostics('segment', Time(sec=5), condition, statistics.report())
-    status, = message.status
-    values = {item.key: item.value for item in status.values}
-    assert message.header.stamp.sec == 5
-    assert (status.name, status.hardware_id) == ('segment: segmentation', 'cuda:0')
+    message = status('segment: front', condition, statistics.report())
+    values = {item.key: item.value for item in message.values}
+    assert (message.name, message.hardware_id) == ('segment: front', 'cuda:0')
     assert values['vocabulary version'] == '7'
     assert values['latency p50, p95 (ms)'] == '250, 250'
     assert values['age at output p50, p95 (ms)'] == 'none yet'

@@ -38,6 +38,12 @@ def calls(function):
             and isinstance(node.func, ast.Name) and node.func.id == function]
 
 
+def constant(name):
+    value, = (ast.literal_eval(node.value) for node in TREE.body
+              if isinstance(node, ast.Assign) and node.targets[0].id == name)
+    return value
+
+
 def keyword(call, name):
     return next(item.value.value for item in call.keywords if item.arg == name)
 
@@ -65,14 +71,13 @@ def leaves(layout):
 def test_launch_arguments_are_described_and_used():
     declared = {call.args[0].value: call for call in calls('DeclareLaunchArgument')}
     assert set(declared) == {
-        'image', 'vocabulary', 'vocabulary_file', 'model', 'device', 'params_file', 'rviz', 'demo',
-        'name', 'namespace', 'log_level'}
+        'image', 'depth', 'camera_info', 'cameras', 'transport', 'vocabulary', 'vocabulary_file',
+        'model', 'device', 'params_file', 'rviz', 'demo', 'name', 'namespace', 'log_level'}
     assert all(len(keyword(call, 'description')) > 10 for call in declared.values())
-    overrides, = (ast.literal_eval(node.value) for node in TREE.body
-                  if isinstance(node, ast.Assign) and node.targets[0].id == 'OVERRIDES')
+    overrides, inputs = constant('OVERRIDES'), constant('INPUTS')
     read = {call.args[0].value for call in calls('LaunchConfiguration')
             if isinstance(call.args[0], ast.Constant)}
-    assert read | set(overrides) == set(declared)
+    assert read | {*overrides, *inputs} == set(declared)
     assert set(overrides) <= {parameter.name for parameter in PARAMETERS}
 
 

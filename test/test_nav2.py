@@ -118,6 +118,8 @@ def test_topics_have_the_types_and_the_qos_that_the_layer_asks_for(graph, tmp_pa
     graph.start(tmp_path, vocabulary='@street').flow()
     for key, qos in (('segmentation_topic', SENSOR_DATA), ('confidence_topic', SENSOR_DATA)):
         check_publisher(graph, layer.values[key], 'sensor_msgs/msg/Image', qos)
+    check_publisher(graph, layer.values['pointcloud_topic'], 'sensor_msgs/msg/PointCloud2',
+                    SENSOR_DATA)
 
 
 def check_publisher(graph, topic, kind, qos):

@@ -24,7 +24,7 @@ def pixels(message):
 
 
 def totals(graph):
-    return graph.node._statistics.report().totals
+    return graph.report().totals
 
 
 def test_mask_has_size_stamp_and_frame_of_its_image(graph, tmp_path):
@@ -124,7 +124,7 @@ def test_frame_that_fails_is_counted_and_the_next_goes_on(graph, tmp_path):
     graph.stream(lambda: totals(graph)['failed'])
     graph.segmenter.error = None
     graph.mask_of(make_image(stamp=(9000, 0)))
-    assert 'CUDA out of memory' in graph.node._statistics.report().last_error
+    assert 'CUDA out of memory' in graph.report().last_error
 
 
 def test_resolution_may_change(graph, tmp_path):
@@ -180,7 +180,7 @@ def test_overlay_is_composed_only_while_somebody_listens(graph, tmp_path, monkey
 
 def test_unchanged_images_are_not_encoded_again_while_reuse_is_on(graph, tmp_path):
     graph.start(tmp_path, reuse_threshold=1.0, reuse_frames=1000)
-    memory = graph.node._pipeline._memory
+    memory = graph.node._pipeline.cameras[0].memory
     graph.stream(lambda: len(graph.labels) > 2)
     graph.settle()
     assert memory.windows_encoded < memory.windows_seen
@@ -193,7 +193,7 @@ def test_unchanged_images_are_not_encoded_again_while_reuse_is_on(graph, tmp_pat
 
 def test_pause_forgets_what_was_seen(graph, tmp_path):
     graph.start(tmp_path, reuse_threshold=255.0, reuse_frames=1000).flow()
-    memory = graph.node._pipeline._memory
+    memory = graph.node._pipeline.cameras[0].memory
     for transition in DEACTIVATE, ACTIVATE:
         assert graph.change_state(transition)
     encoded = memory.windows_encoded
@@ -221,7 +221,7 @@ def test_max_rate_leaves_time_between_frames(graph, tmp_path):
 
 def test_silence_is_explained(graph, tmp_path):
     graph.start(tmp_path, **{'qos_overrides./image.subscription.reliability': 'reliable'})
-    client, listener = graph.client, graph.node._input
+    client, listener = graph.client, graph.node._pipeline.cameras[0].image_input
     graph.hang_up()
     wait_for(lambda: 'remap' in listener.explain_silence())
     wrong_type = client.create_publisher(String, 'image', 1)

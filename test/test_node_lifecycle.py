@@ -30,7 +30,7 @@ def worker_threads():
 
 
 def received(graph):
-    return graph.node._statistics.report().totals['received']
+    return graph.report().totals['received']
 
 
 def test_unconfigured_node_has_no_outputs_and_no_threads(graph, tmp_path):
@@ -132,7 +132,7 @@ def test_transition_that_raises_starts_over(graph, tmp_path, monkeypatch):
     graph.start(tmp_path, autostart=False)
     assert graph.change_state(CONFIGURE)
     with monkeypatch.context() as patch:
-        patch.setattr('csa_ros.ros.node.ImageInput', fail)
+        patch.setattr('csa_ros.ros.camera.ImageInput', fail)
         assert not graph.change_state(ACTIVATE)
     assert graph.state() == 'unconfigured'
     assert worker_threads() == []

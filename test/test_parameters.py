@@ -2,6 +2,7 @@
 
 from csa_ros.model.text import TEMPLATES
 from csa_ros.ros.parameters import declarations
+from csa_ros.ros.parameters import LOADED
 from csa_ros.ros.parameters import NAMES
 from csa_ros.ros.parameters import ParameterError
 from csa_ros.ros.parameters import PARAMETERS
@@ -86,12 +87,48 @@ def test_forms_of_prompts(value, expected):
     ('overlay_alpha', 1.01), ('max_rate', -1.0), ('crop', 10**6), ('crop', True),
     ('threads', -1), ('threads', 257), ('threads', 1.0), ('reuse_threshold', -1.0),
     ('reuse_threshold', 255.5), ('reuse_frames', 0), ('reuse_frames', 1001),
+    ('cameras', 'front,'), ('cameras', ['front', 'front']), ('cameras', [1]),
+    ('cameras', '/front'), ('cameras', 'my camera'), ('cameras', '1st'), ('cameras', '[front'),
+    ('cameras', '[[a], b]'),
+    ('cameras', [f'camera{i}' for i in range(17)]), ('cameras', '{node}'),
+    ('transport', 'theora'), ('points_layout', 'sparse'), ('depth_slop', -0.1),
+    ('mask_classes', 'lava'), ('mask_classes', ['road', 'road']), ('mask_classes', 5),
     ('attention', 'cs'), ('precision', 'fp8'), ('lazy', 'yes'),
     *[(name, None) for name in NAMES],
 ])
 def test_refusals_name_the_parameter(name, value):
     with pytest.raises(ParameterError, match=name):
         read_with(**{name: value})
+
+
+@pytest.mark.parametrize('value', ['', [], '  ', '[]'])
+def test_no_names_are_one_camera_without_a_name_and_no_mask(value):
+    config = read_with(cameras=value, mask_classes=value)
+    assert (config.cameras, config.mask_classes) == (('',), ())
+
+
+@pytest.mark.parametrize('value', [
+    'front, rear/left', '[front, rear/left]', ['front', 'rear/left'], ' front,rear/left '])
+def test_forms_of_names(value):
+    assert read_with(cameras=value).cameras == ('front', 'rear/left')
+
+
+def test_names_that_yaml_takes_for_booleans_arrive_as_text():
+    assert read_with(vocabulary='on, off', mask_classes='[on, off]').mask_classes == ('on', 'off')
+
+
+def test_mask_class_that_is_not_there_is_refused_with_the_nearest():
+    with pytest.raises(ParameterError, match=r"'raod'.*did you mean 'road'.*sky, road, pavement"):
+        read_with(mask_classes='raod')
+
+
+def test_vocabulary_cannot_take_the_mask_its_class():
+    with pytest.raises(ParameterError, match="mask_classes has 'road'.*Set mask_classes to ''"):
+        read_with(mask_classes='road', vocabulary='sky, tree')
+
+
+def test_what_is_loaded_is_what_says_so():
+    assert tuple(read(DEFAULTS).loaded) == LOADED
 
 
 ODD_VALUES = st.one_of(
@@ -109,3 +146,4 @@ def test_whatever_comes_is_read_or_refused(values):
         return
     assert 1 <= len(config.vocabulary) <= 255
     assert all('{}' in template for template in config.prompts)
+    assert 1 <= len(config.cameras) <= 16

@@ -1,4 +1,4 @@
-"""The newest item is worked on; older ones are dropped, and nothing stops the thread."""
+"""The newest items are worked on; older ones are dropped, and nothing stops the thread."""
 
 import os
 import sys
@@ -22,12 +22,12 @@ class Probe:
         self.finished = threading.Semaphore(0)
         self.worker = LatestWorker('probe', self.handle, self.fail)
 
-    def handle(self, item):
+    def handle(self, items):
         self.started.release()
         assert self.may_go_on.acquire(timeout=TIMEOUT)
-        self.handled.append(item)
-        if item == 'bad':
-            raise ValueError(item)
+        self.handled += items
+        if 'bad' in items:
+            raise ValueError('bad')
         self.finished.release()
 
     def fail(self, error):
@@ -54,6 +54,27 @@ def test_only_the_newest_of_the_waiting_items_is_handled(probe):
     probe.let_finish()
     probe.let_finish()
     assert probe.handled == [0, 3]
+
+
+def test_newest_items_of_all_sources_are_handled_together(probe):
+    probe.worker.offer('first')
+    assert probe.started.acquire(timeout=TIMEOUT)
+    offers = [('left 1', 'left'), ('right 1', 'right'), ('left 2', 'left'), ('rear 1', 'rear')]
+    assert [probe.worker.offer(*offer) for offer in offers] == [False, False, True, False]
+    probe.let_finish()
+    probe.let_finish()
+    assert probe.handled == ['first', 'left 2', 'right 1', 'rear 1']
+
+
+def test_a_source_that_floods_leaves_the_others_their_turn(probe):
+    probe.worker.offer('busy')
+    assert probe.started.acquire(timeout=TIMEOUT)
+    probe.worker.offer('patient', 'rear')
+    for i in range(100):
+        probe.worker.offer(i, 'front')
+    probe.let_finish()
+    probe.let_finish()
+    assert probe.handled == ['busy', 'patient', 99]
 
 
 def test_thread_survives_an_exception(probe):

@@ -28,8 +28,8 @@ from csa_ros.bench.timing import expect
 from csa_ros.bench.timing import table
 from csa_ros.bench.timing import Timing
 from csa_ros.demo.run import processes
+from csa_ros.ros import images
 from csa_ros.ros import outputs
-from csa_ros.ros import pipeline
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.node import SegmentNode
 from csa_ros.segmenter import Segmenter
@@ -183,7 +183,7 @@ def stopwatch() -> Iterator[Stopwatch]:
     watch = Stopwatch()
     with ExitStack() as stack:
         for owner, name, step in (
-                (pipeline, 'to_rgb', 'convert'),
+                (images, 'to_rgb', 'convert'),
                 (Segmenter, 'segment', 'segment'),
                 (draw, 'overlay', 'draw'),
                 (draw, 'draw_key', 'draw'),

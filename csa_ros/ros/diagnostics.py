@@ -8,17 +8,16 @@ from dataclasses import field
 import threading
 import time
 
-from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray
 from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_msgs.msg import KeyValue
 import numpy as np
-from std_msgs.msg import Header
 
 # Rates, latencies and the level are about this many seconds; counts are since configuration.
 WINDOW = 10.0
 # An active node that gets no image for this many seconds says so.
 SILENCE = 5.0
+# A frame now and then is lost on any machine.
+DROPPED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Report:
 class Statistics:
     """Counts what happens to frames; safe to use from several threads."""
 
-    EVENTS = ('received', 'published', 'dropped', 'idle', 'bad', 'failed')
+    EVENTS = ('received', 'published', 'dropped', 'idle', 'bad', 'failed', 'points', 'bad_depth')
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -81,6 +80,15 @@ class Statistics:
     def failed(self, reason: str) -> None:
         """Count a frame that could not be segmented."""
         self._error('failed', reason)
+
+    def pointed(self) -> None:
+        """Count a frame whose points went out."""
+        with self._lock:
+            self._count('points')
+
+    def bad_depth(self, reason: str) -> None:
+        """Count a frame whose depth or calibration cannot be used."""
+        self._error('bad_depth', reason)
 
     def published(self, latency: float, age: float | None) -> None:
         """Count a frame that went out, `latency` seconds after it came in."""
@@ -125,13 +133,15 @@ class Condition:
     What the node is, beside what happened.
 
     `state` is the lifecycle state; `fault` is what went wrong last with configuration or with the
-    vocabulary and still holds; `facts` are shown as they are.
+    vocabulary and still holds; `limited` tells that frames are left out on purpose; `facts` are
+    shown as they are.
     """
 
     state: str
     fault: str = ''
     device: str = ''
     waiting_for: str = ''
+    limited: bool = False
     facts: dict[str, str] = field(default_factory=dict)
 
 
@@ -139,28 +149,48 @@ def judge(condition: Condition, report: Report) -> tuple[bytes, str]:
     """
     Return the diagnostic level and a one-line summary.
 
-    ERROR: no labels although there should be (no configuration, or every frame fails). STALE:
-    active, but no image arrives. WARN: some frames or the newest vocabulary fail. OK otherwise.
+    ERROR: configuration or frames fail. STALE: inactive. WARN: no image arrives, or what arrives
+    is not all used: images or depth that cannot be read, frames dropped for newer ones, words that
+    could not be encoded. OK otherwise.
     """
+    rates = report.rates
     if condition.state != 'active':
-        level = DiagnosticStatus.ERROR if condition.fault else DiagnosticStatus.OK
+        level = DiagnosticStatus.ERROR if condition.fault else DiagnosticStatus.STALE
         return level, condition.fault or condition.state
-    if report.silence > SILENCE:
-        return DiagnosticStatus.STALE, (
-            f'no image for {report.silence:.0f} s on {condition.waiting_for}')
-    if report.rates['bad'] or report.rates['failed']:
-        working = report.rates['published']
-        level = DiagnosticStatus.WARN if working else DiagnosticStatus.ERROR
-        return level, f'{"some" if working else "all"} frames fail: {report.last_error}'
-    if condition.fault:
-        return DiagnosticStatus.WARN, condition.fault
-    if report.rates['idle'] and not report.rates['published']:
-        return DiagnosticStatus.OK, 'idle: nobody listens to labels, overlay or confidence'
-    return DiagnosticStatus.OK, f'{report.rates["published"]:.1f} frames/s'
+    if rates['failed'] or (rates['bad'] and not rates['published']):
+        share = 'some' if rates['published'] else 'all'
+        return DiagnosticStatus.ERROR, f'{share} frames fail: {report.last_error}'
+    for shortfall in (_starvation(condition, report), _bad_input(report), condition.fault,
+                      _drops(condition, report)):
+        if shortfall:
+            return DiagnosticStatus.WARN, shortfall
+    if rates['idle'] and not rates['published']:
+        return DiagnosticStatus.OK, 'idle: nobody listens to what comes of the images'
+    return DiagnosticStatus.OK, f'{rates["published"]:.1f} frames/s'
 
 
-def diagnostics(name: str, stamp: Time, condition: Condition, report: Report) -> DiagnosticArray:
-    """Build the message; `name` is the node's, with its namespace."""
+def _starvation(condition: Condition, report: Report) -> str:
+    if report.silence <= SILENCE:
+        return ''
+    return f'no image for {report.silence:.0f} s on {condition.waiting_for}'
+
+
+def _bad_input(report: Report) -> str:
+    if not report.rates['bad'] and not report.rates['bad_depth']:
+        return ''
+    return f'some images cannot be used: {report.last_error}'
+
+
+def _drops(condition: Condition, report: Report) -> str:
+    received, dropped = report.rates['received'], report.rates['dropped']
+    if condition.limited or dropped <= DROPPED_SHARE * received:
+        return ''
+    return (f'{report.rates["published"]:.1f} frames/s, {dropped:.1f} of {received:.1f} images/s '
+            'dropped for newer ones; max_rate makes that a choice')
+
+
+def status(name: str, condition: Condition, report: Report) -> DiagnosticStatus:
+    """Build the status of one camera; `name` is the node's and the camera's."""
     level, summary = judge(condition, report)
     values = {
         'state': condition.state,
@@ -175,15 +205,16 @@ def diagnostics(name: str, stamp: Time, condition: Condition, report: Report) ->
         'frames nobody wanted': str(report.totals['idle']),
         'bad images': str(report.totals['bad']),
         'failures': str(report.totals['failed']),
+        'point clouds': str(report.totals['points']),
+        'bad depth images': str(report.totals['bad_depth']),
         'last error': condition.fault or report.last_error,
     }
-    status = DiagnosticStatus(
+    return DiagnosticStatus(
         level=level,
-        name=f'{name}: segmentation',
+        name=name,
         message=summary,
         hardware_id=condition.device,
         values=[KeyValue(key=key, value=value) for key, value in values.items()])
-    return DiagnosticArray(header=Header(stamp=stamp), status=[status])
 
 
 def _percentiles(samples: deque, since: float) -> tuple[float, float] | None:

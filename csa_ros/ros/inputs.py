@@ -1,6 +1,7 @@
 """What the node listens to, and why nothing may be arriving."""
 
 from collections.abc import Callable
+from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import HistoryPolicy
@@ -9,28 +10,44 @@ from rclpy.qos import QoSCompatibility
 from rclpy.qos import QoSProfile
 from rclpy.qos import ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
 
-_TYPE = 'sensor_msgs/msg/Image'
+# By transport: type, its name, and what image_transport puts behind the name of the topic.
+_TRANSPORTS = {
+    'raw': (Image, 'sensor_msgs/msg/Image', ''),
+    'compressed': (CompressedImage, 'sensor_msgs/msg/CompressedImage', '/compressed'),
+}
+
+
+def _subscribe(node: LifecycleNode, message_type: type, topic: str,
+               callback: Callable[[Any], None], depth: int = 1) -> Any:
+    """Subscribe so that every publisher connects."""
+    return node.create_subscription(
+        message_type, topic, callback,
+        QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth,
+                   reliability=ReliabilityPolicy.BEST_EFFORT),
+        qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
 
 class ImageInput:
     """
-    The subscription to one camera; `on_image` gets each message.
+    The subscription to the pictures of one camera; `on_image` gets each message.
 
-    Sensor-data QoS, so that it connects to every publisher; depth 1, so that no frame is old.
+    `topic` is that of raw images; with `transport` `compressed`, its remapped name with
+    `/compressed` behind it is subscribed to, as image_transport does. Sensor-data QoS, depth 1.
     rclpy logs a publisher whose QoS does not fit, which only `qos_overrides` can bring about.
     """
 
-    def __init__(self, node: LifecycleNode, topic: str,
-                 on_image: Callable[[Image], None]) -> None:
+    def __init__(self, node: LifecycleNode, topic: str, transport: str,
+                 on_image: Callable[[Image | CompressedImage], None]) -> None:
         self._node = node
         self._asked = topic
-        self._subscription = node.create_subscription(
-            Image, topic, on_image,
-            QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1,
-                       reliability=ReliabilityPolicy.BEST_EFFORT),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        self._base = node.resolve_topic_name(topic)
+        self._transport = transport
+        message_type, self._type_name, suffix = _TRANSPORTS[transport]
+        self._subscription = _subscribe(node, message_type, self._base + suffix, on_image)
 
     @property
     def topic(self) -> str:
@@ -47,11 +64,10 @@ class ImageInput:
         """Return the likeliest reason that no image arrives, and what to do."""
         publishers = self._node.get_publishers_info_by_topic(self.topic)
         if not publishers:
-            return (f'nobody publishes it. Find the camera with `ros2 topic list -t` and remap: '
-                    f'--ros-args -r {self._asked}:=/the/topic')
+            return self._explain_absence()
         types = sorted({publisher.topic_type for publisher in publishers})
-        if _TYPE not in types:
-            return f'it carries {", ".join(types)}, not {_TYPE}: remap to another topic'
+        if self._type_name not in types:
+            return f'it carries {", ".join(types)}, not {self._type_name}: remap to another topic'
         if not any(self._fits(publisher.qos_profile) for publisher in publishers):
             return ('the QoS of its publishers does not fit that of this subscription: see '
                     f'`ros2 topic info -v {self.topic}` and the qos_overrides parameters')
@@ -62,6 +78,39 @@ class ImageInput:
         """Take the subscription off the graph."""
         self._node.destroy_subscription(self._subscription)
 
+    def _explain_absence(self) -> str:
+        for transport, (_, type_name, suffix) in _TRANSPORTS.items():
+            found = self._node.get_publishers_info_by_topic(self._base + suffix)
+            if transport != self._transport and type_name in {item.topic_type for item in found}:
+                return (f'nobody publishes it, but there is {self._base + suffix}: set '
+                        f'`transport: {transport}`')
+        return (f'nobody publishes it. Find the camera with `ros2 topic list -t` and remap: '
+                f'--ros-args -r {self._asked}:=/the/topic')
+
     def _fits(self, offered: QoSProfile) -> bool:
         compatibility, _ = qos_check_compatible(offered, self._subscription.qos_profile)
         return compatibility != QoSCompatibility.ERROR
+
+
+class DepthInput:
+    """The subscriptions to a camera's registered depth images and to its calibration."""
+
+    def __init__(self, node: LifecycleNode, prefix: str, on_depth: Callable[[Image], None],
+                 on_info: Callable[[CameraInfo], None]) -> None:
+        self._node = node
+        # Every depth image may be the one that belongs to a frame: a burst must not lose any.
+        self._subscriptions = [_subscribe(node, Image, f'{prefix}depth', on_depth, depth=5),
+                               _subscribe(node, CameraInfo, f'{prefix}camera_info', on_info)]
+
+    def explain_silence(self) -> str:
+        """Return which of the topics nobody publishes, if there is one."""
+        missing = [subscription.topic_name for subscription in self._subscriptions
+                   if not self._node.get_publishers_info_by_topic(subscription.topic_name)]
+        if missing:
+            return f'nobody publishes {" and ".join(missing)}: remap to the topics there are'
+        return ''
+
+    def destroy(self) -> None:
+        """Take the subscriptions off the graph."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)

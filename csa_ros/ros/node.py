@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from functools import wraps
 import signal
+import time
 import traceback
 
 from csa_ros.model.backbone import ModelError
 from csa_ros.ros import parameters
+from csa_ros.ros.camera import Camera
 from csa_ros.ros.diagnostics import Condition
-from csa_ros.ros.diagnostics import diagnostics
+from csa_ros.ros.diagnostics import Report
 from csa_ros.ros.diagnostics import SILENCE
 from csa_ros.ros.diagnostics import Statistics
-from csa_ros.ros.inputs import ImageInput
+from csa_ros.ros.diagnostics import status
 from csa_ros.ros.parameters import Config
 from csa_ros.ros.parameters import ParameterError
 from csa_ros.ros.pipeline import Bookmark
@@ -31,6 +33,7 @@ from rclpy.lifecycle import LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.logging import get_logger
 from rclpy.parameter import Parameter
+from std_msgs.msg import Header
 
 # Longer than any frame takes; encoding a large vocabulary on a CPU may take longer still.
 THREAD_TIMEOUT = 5.0
@@ -51,7 +54,7 @@ def _logs_errors(transition: Callable) -> Callable:
 
 class SegmentNode(LifecycleNode):
     """
-    Subscribes to `image` while active and publishes labels, overlay, confidence and legend.
+    Subscribes to cameras while active and publishes labels, what is made of them, and a legend.
 
     `load` makes the segmenter when the node is configured, and takes what `Segmenter.load` does.
     Raises ParameterError or rclpy's ParameterException for bad initial parameters. Spin it in a
@@ -62,14 +65,14 @@ class SegmentNode(LifecycleNode):
         super().__init__('segment', **kwargs)
         self._load = load
         self._pipeline = None
-        self._input = None
         self._state = 'unconfigured'
         self._fault = ''
         self._bookmark = Bookmark()
-        self._statistics = Statistics()
+        # When each camera's silence was last warned of.
+        self._warned: dict[str, float] = {}
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.declare_parameters('', parameters.declarations())
-        self._config = parameters.read(self._values())
+        self._read_parameters()
         self.add_on_set_parameters_callback(self._validate)
         self._parameters_set = self.create_guard_condition(self._reconcile)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
@@ -83,8 +86,7 @@ class SegmentNode(LifecycleNode):
     @_logs_errors
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up the model; stay unconfigured, with the reason logged, if that fails."""
-        config = self._config = parameters.read(self._values())
-        self._statistics = Statistics()
+        config = self._read_parameters()
         # Before the pipeline starts its threads: those that use PyTorch already keep their number.
         threads = set_threads(config.model.threads)
         self.get_logger().info(f'loading {config.model.model}, CPU threads: {threads} ...')
@@ -104,9 +106,9 @@ class SegmentNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe, and publish the legend."""
         result = super().on_activate(state)
+        for statistics in self._statistics.values():
+            statistics.restart_silence()
         self._pipeline.activate()
-        self._statistics.restart_silence()
-        self._input = ImageInput(self, 'image', self._pipeline.offer)
         self._state = 'active'
         self.get_logger().info(self._ready())
         return result
@@ -114,7 +116,6 @@ class SegmentNode(LifecycleNode):
     @_logs_errors
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and let the frame in progress out; the model stays loaded."""
-        self._stop_listening()
         self._pipeline.pause(THREAD_TIMEOUT)
         self._state = 'inactive'
         self.get_logger().info('inactive: the model stays loaded')
@@ -149,15 +150,15 @@ class SegmentNode(LifecycleNode):
         super().destroy_node()
 
     def _release(self) -> None:
-        self._stop_listening()
         pipeline, self._pipeline = self._pipeline, None
         if pipeline:
             self._bookmark = pipeline.close(THREAD_TIMEOUT)
 
-    def _stop_listening(self) -> None:
-        if self._input:
-            self._input.destroy()
-            self._input = None
+    def _read_parameters(self) -> Config:
+        """Take over all parameters, which the cameras are among, and count from zero."""
+        self._config = parameters.read(self._values())
+        self._statistics = {camera: Statistics() for camera in self._config.cameras}
+        return self._config
 
     def _values(self) -> dict:
         return {name: self.get_parameter(name).value for name in parameters.NAMES}
@@ -175,8 +176,8 @@ class SegmentNode(LifecycleNode):
     def _check(self, config: Config) -> None:
         if self._pipeline is None:
             return
-        for name, value in vars(config.model).items():
-            if value != getattr(self._config.model, name):
+        for name, value in config.loaded.items():
+            if value != self._config.loaded[name]:
                 command = f'`ros2 lifecycle set {self.get_fully_qualified_name()}'
                 raise ParameterError(
                     f'{name} cannot change while the model is loaded: restart the node with it, '
@@ -186,9 +187,11 @@ class SegmentNode(LifecycleNode):
 
     def _reconcile(self) -> None:
         """Bring the parameters into force as they are now."""
+        if self._pipeline is None:
+            self._read_parameters()
+            return
         self._config = parameters.read(self._values())
-        if self._pipeline:
-            self._pipeline.change(self._config)
+        self._pipeline.change(self._config)
 
     def _ready(self) -> str:
         config, segmenter = self._config, self._pipeline.segmenter
@@ -196,30 +199,51 @@ class SegmentNode(LifecycleNode):
         return '\n  '.join([
             'ready',
             f'model: {segmenter.name}, {config.model.attention} attention, on '
-            f'{segmenter.device}, {segmenter.backbone.dtype}',
+            f'{segmenter.device}, '
+            f'{"int8" if segmenter.backbone.quantized else segmenter.backbone.dtype}',
             f'vocabulary, version {snapshot.version}: {", ".join(snapshot.words.vocabulary.spec)}',
-            f'listening to {self._input.describe()}'])
+            'listening to ' + ', '.join(
+                camera.image_input.describe() for camera in self._pipeline.cameras)])
 
     def _tick(self) -> None:
-        report = self._statistics.report()
-        if self._input and report.silence > SILENCE:
-            self.get_logger().warning(
-                f'no image for {report.silence:.0f} s on {self._input.describe()}: '
-                f'{self._input.explain_silence()}',
-                throttle_duration_sec=WARN_PERIOD, throttle_time_source_type=self._steady_clock)
-        self._diagnostics.publish(diagnostics(
-            self.get_fully_qualified_name().lstrip('/'), self.get_clock().now().to_msg(),
-            self._condition(), report))
+        cameras = {camera.name: camera
+                   for camera in (self._pipeline.cameras if self._pipeline else ())}
+        reports = {name: statistics.report() for name, statistics in self._statistics.items()}
+        if self._state == 'active':
+            for name, camera in cameras.items():
+                self._warn_of_silence(camera, reports[name])
+        node = self.get_fully_qualified_name().lstrip('/')
+        self._diagnostics.publish(DiagnosticArray(
+            header=Header(stamp=self.get_clock().now().to_msg()),
+            status=[status(f'{node}: {name or "segmentation"}',
+                           self._condition(cameras.get(name)), report)
+                    for name, report in reports.items()]))
 
-    def _condition(self) -> Condition:
-        if self._pipeline is None:
+    def _warn_of_silence(self, camera: Camera, report: Report) -> None:
+        """Say what nobody may have noticed: that there is nothing to work on."""
+        images = camera.image_input
+        reason = ''
+        if report.silence > SILENCE:
+            reason = (f'no image for {report.silence:.0f} s on {images.describe()}: '
+                      f'{images.explain_silence()}')
+        elif camera.depth_input and not report.rates['points'] and not report.rates['bad_depth']:
+            reason = ('no points, which somebody listens to: '
+                      f'{camera.explain_missing_points()}')
+        now = time.monotonic()
+        if reason and now - self._warned.get(camera.name, -WARN_PERIOD) >= WARN_PERIOD:
+            self._warned[camera.name] = now
+            self.get_logger().warning(reason)
+
+    def _condition(self, camera: Camera | None) -> Condition:
+        if camera is None:
             return Condition(self._state, self._fault)
         segmenter, snapshot = self._pipeline.segmenter, self._pipeline.newest
         return Condition(
             self._state,
             fault=self._pipeline.fault,
             device=str(segmenter.device),
-            waiting_for=self._input.topic if self._input else '',
+            waiting_for=camera.image_input.topic if camera.image_input else '',
+            limited=self._config.max_rate > 0,
             facts={
                 'model': segmenter.name,
                 'device': str(segmenter.device),

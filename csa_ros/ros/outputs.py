@@ -1,20 +1,25 @@
-"""What the node publishes: masks for every frame, and the legend that says what they mean."""
+"""What the node publishes: images for every frame, and the legend that says what they mean."""
 
 import json
 from typing import Any
 
-from builtin_interfaces.msg import Time
 from csa_ros import draw
+from csa_ros.ros import autoware
+from csa_ros.ros import compressed
 from csa_ros.ros.images import to_message
+from csa_ros.ros.snapshot import Snapshot
+from csa_ros.ros.timeline import to_time
 from csa_ros.segmenter import Result
-from csa_ros.vocabulary import Vocabulary
+import cv2
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy
 from rclpy.qos import HistoryPolicy
 from rclpy.qos import QoSProfile
 from rclpy.qos import ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
+from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Header
 from std_msgs.msg import String
 try:
@@ -23,8 +28,9 @@ try:
 except ImportError:
     LabelInfo = None
 
-_SECOND = 10**9
-_LAST_TIME = (2**31 - 1) * _SECOND
+
+# Of a JPEG for people to look at: about a tenth of the picture's size.
+OVERLAY_QUALITY = 80
 
 
 def _qos(durability: DurabilityPolicy) -> QoSProfile:
@@ -57,90 +63,91 @@ class _Outputs:
         self._all = []
 
 
-class MaskOutputs(_Outputs):
-    """Labels, overlay and confidence of one camera, under `prefix`."""
+class FrameOutputs(_Outputs):
+    """What is published for every frame of one camera, under `prefix`."""
 
     def __init__(self, node: LifecycleNode, prefix: str = '~/') -> None:
         super().__init__(node, DurabilityPolicy.VOLATILE)
         self._labels = self._create(Image, f'{prefix}labels')
-        self._overlay = self._create(Image, f'{prefix}overlay')
         self._confidence = self._create(Image, f'{prefix}confidence')
+        self._mask = self._create(Image, f'{prefix}mask')
+        self._autoware_mask = self._create(Image, f'{prefix}autoware_mask')
+        self._overlay = self._create(Image, f'{prefix}overlay')
+        # Beside the overlay wherever that is remapped to, as image_transport has it.
+        self._compressed_overlay = self._create(
+            CompressedImage, node.resolve_topic_name(f'{prefix}overlay') + '/compressed')
+        self._points = self._create(PointCloud2, f'{prefix}points')
 
     def wanted(self) -> bool:
         """Return whether anybody listens."""
-        return any(publisher.get_subscription_count() for publisher in self._all)
+        return any(map(_heard, self._all))
 
     def overlay_wanted(self) -> bool:
         """Return whether anybody listens to the overlay."""
-        return self._overlay.get_subscription_count() > 0
+        return _heard(self._overlay) or _heard(self._compressed_overlay)
 
-    def publish(self, header: Header, result: Result, vocabulary: Vocabulary,
-                overlay_legend: bool) -> None:
+    def points_wanted(self) -> bool:
+        """Return whether anybody listens to the points."""
+        return _heard(self._points)
+
+    def publish(self, header: Header, result: Result, snapshot: Snapshot) -> None:
         """
         Publish a frame under the header of its image, and its overlay if the result has one.
 
-        The key is drawn on that overlay.
+        The key is drawn on that overlay. Points need more: see `publish_points`.
         """
         self._labels.publish(to_message(result.labels, 'mono8', header))
-        if self._confidence.get_subscription_count():
+        if _heard(self._confidence):
             self._confidence.publish(to_message(result.confidence, 'mono8', header))
+        if _heard(self._mask):
+            mask = cv2.LUT(result.labels, snapshot.mask_table)
+            self._mask.publish(to_message(mask, 'mono8', header))
+        if _heard(self._autoware_mask):
+            self._autoware_mask.publish(
+                autoware.mask_message(result.labels, snapshot.autoware_ids, header))
         if result.overlay is not None:
-            if overlay_legend:
-                draw.draw_key(
-                    result.overlay, vocabulary.names, vocabulary.colors, result.labels)
+            self._publish_overlay(header, result, snapshot)
+
+    def publish_points(self, points: PointCloud2) -> None:
+        """Publish the points of a frame."""
+        self._points.publish(points)
+
+    def _publish_overlay(self, header: Header, result: Result, snapshot: Snapshot) -> None:
+        if snapshot.overlay_legend:
+            draw.draw_key(result.overlay, snapshot.vocabulary.names, snapshot.vocabulary.colors,
+                          result.labels)
+        if _heard(self._overlay):
             self._overlay.publish(to_message(result.overlay, 'rgb8', header))
+        if _heard(self._compressed_overlay):
+            self._compressed_overlay.publish(
+                compressed.to_message(result.overlay, header, OVERLAY_QUALITY))
 
 
 class LegendOutput(_Outputs):
     """
     Says which words the masks mean: JSON on `~/legend`, and LabelInfo if there is vision_msgs.
 
-    Image headers have no room for a version, so that the legend carries a stamp: it holds for
-    every mask that is published after it with a stamp that is not older, until the next legend.
-    `announce` takes the instant after the stamp of the last mask, and `cover` says it again with
-    an earlier stamp before a mask that would fall short of it. What follows:
-
-    - A legend is always out before the first mask that it holds for.
-    - While the stamps of the images increase, a mask's legend is the one with the latest stamp
-      that is not after the mask's: a recording can be read without knowing the order of arrival.
-    - When stamps repeat or go back (a bag that loops, a clock that is set), the first statement
-      still holds, and with it the order of arrival; stamps alone are then ambiguous, as images of
-      the same stamp may have been labelled with different words.
-
-    The clock of this machine plays no part. Use from one thread at a time. `after_last_mask` is
-    that instant in nanoseconds, for the next LegendOutput of the node to go on from.
+    `csa_ros.ros.timeline.Timeline` tells which stamps it takes.
     """
 
-    def __init__(self, node: LifecycleNode, after_last_mask: int = 0) -> None:
+    def __init__(self, node: LifecycleNode) -> None:
         super().__init__(node, DurabilityPolicy.TRANSIENT_LOCAL)
         self._json = self._create(String, '~/legend')
         self._info = self._create(LabelInfo, '~/label_info') if LabelInfo else None
-        self._legend = {}
-        self._threshold = 0.0
-        self._stamp = 0
-        self.after_last_mask = after_last_mask
 
-    def announce(self, legend: dict, threshold: float) -> None:
-        """Publish what masks mean from now on: `Vocabulary.legend` and the unknown_threshold."""
-        self._legend = legend
-        self._threshold = threshold
-        self._publish(self.after_last_mask)
-
-    def cover(self, stamp: Time) -> None:
-        """Make the legend hold for a mask of this stamp, which is published next."""
-        nanoseconds = min(stamp.sec * _SECOND + stamp.nanosec, _LAST_TIME - 1)
-        if nanoseconds < self._stamp:
-            self._publish(nanoseconds)
-        self.after_last_mask = nanoseconds + 1
-
-    def _publish(self, nanoseconds: int) -> None:
-        self._stamp = nanoseconds
-        sec, nanosec = divmod(nanoseconds, _SECOND)
-        legend = {**self._legend, 'stamp': {'sec': sec, 'nanosec': nanosec}}
+    def publish(self, snapshot: Snapshot, model: str, stamp: int) -> None:
+        """Publish what masks mean from a stamp on, in nanoseconds; `model` is its name."""
+        time = to_time(stamp)
+        legend = {**snapshot.vocabulary.legend(snapshot.version, model),
+                  'stamp': {'sec': time.sec, 'nanosec': time.nanosec}}
         self._json.publish(String(data=json.dumps(legend, ensure_ascii=False)))
         if self._info:
             self._info.publish(LabelInfo(
-                header=Header(stamp=Time(sec=sec, nanosec=nanosec)),
+                header=Header(stamp=time),
                 class_map=[VisionClass(class_id=item['id'], class_name=item['name'])
-                           for item in self._legend['classes']],
-                threshold=self._threshold))
+                           for item in legend['classes']],
+                threshold=snapshot.settings.unknown_threshold))
+
+
+def _heard(publisher: Any) -> bool:
+    return publisher.get_subscription_count() > 0

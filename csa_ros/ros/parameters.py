@@ -8,6 +8,7 @@ configuration it would lead to, so that it does not matter in which order parame
 from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
+import difflib
 from math import isfinite
 from typing import Any
 
@@ -26,12 +27,21 @@ from csa_ros.vocabulary import VocabularyError
 from rcl_interfaces.msg import FloatingPointRange
 from rcl_interfaces.msg import IntegerRange
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.exceptions import InvalidTopicNameException
+from rclpy.validate_topic_name import validate_topic_name
+import yaml
 
 # The segmenter resizes no side of a frame beyond this.
 MAX_PIXELS = LONG_SIDE
 MAX_RATE = 1000.0
 MAX_THREADS = 256
 MAX_REUSE_FRAMES = 1000
+MAX_CAMERAS = 16
+MAX_SLOP = 10.0
+TRANSPORTS = ('raw', 'compressed')
+POINTS_LAYOUTS = ('dense', 'organized')
+# The name of the only camera, whose topics have no name of a camera before them.
+ONLY_CAMERA = ''
 _KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text'}
 
 
@@ -46,8 +56,8 @@ class Parameter:
 
     The type is the default's. A `float` also takes an integer, as in `ros2 param set ... 50`, and
     `words` are one string or a list of strings. `bounds` are the least and the greatest number,
-    `choices` the strings that are accepted. `loaded` parameters go into the loading of the model,
-    so that they change only while the node is unconfigured.
+    `choices` the strings that are accepted. `loaded` parameters go into the loading of the model
+    or say what is subscribed to, so that they change only while the node is unconfigured.
     """
 
     name: str
@@ -195,12 +205,39 @@ PARAMETERS = (
         'overlay_legend', True,
         'Draw a colour key into the overlay.'),
     Parameter(
+        'mask_classes', '',
+        'Classes that are white in the binary image on ~/mask: a list of names, or one string '
+        'with commas between them.',
+        words=True,
+        constraints='names in the vocabulary; empty for no mask'),
+    Parameter(
+        'points_layout', POINTS_LAYOUTS[0],
+        'Points of ~/points: only those with a valid depth (dense), or one for every pixel '
+        '(organized).',
+        choices=POINTS_LAYOUTS),
+    Parameter(
+        'depth_slop', 0.05,
+        'Most seconds between the stamps of an image and of the depth image for its points.',
+        bounds=(0.0, MAX_SLOP)),
+    Parameter(
+        'cameras', '',
+        'Names of the cameras, whose topics are below them: a list, or one string with commas '
+        'between them; empty for one camera without a name.',
+        words=True,
+        loaded=True,
+        constraints=f'up to {MAX_CAMERAS} names that are valid in topics'),
+    Parameter(
+        'transport', TRANSPORTS[0],
+        'Subscribe to image (raw) or to image/compressed (compressed).',
+        choices=TRANSPORTS,
+        loaded=True),
+    Parameter(
         'max_rate', 0.0,
-        'Most frames per second that are segmented; 0 sets no limit.',
+        'Most frames per second and camera that are segmented; 0 sets no limit.',
         bounds=(0.0, MAX_RATE)),
     Parameter(
         'lazy', True,
-        'Segment nothing while nobody listens to labels, overlay or confidence.'),
+        'Segment no frame of a camera while nobody listens to what comes of it.'),
     Parameter(
         'autostart', True,
         'Configure and activate at the start, without a lifecycle manager.',
@@ -209,6 +246,7 @@ PARAMETERS = (
 _BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 NAMES = tuple(_BY_NAME)
 LOADED = tuple(parameter.name for parameter in PARAMETERS if parameter.loaded)
+_OF_MODEL = ('model', 'device', 'precision', 'attention', 'threads')
 
 
 @dataclass(frozen=True)
@@ -229,7 +267,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """All parameters, checked."""
+    """All parameters, checked; the `cameras` are (ONLY_CAMERA,) where none are named."""
 
     model: ModelConfig
     vocabulary: Vocabulary
@@ -237,9 +275,19 @@ class Config:
     settings: Settings
     overlay_alpha: float
     overlay_legend: bool
+    mask_classes: tuple[str, ...]
+    points_layout: str
+    depth_slop: float
+    cameras: tuple[str, ...]
+    transport: str
     max_rate: float
     lazy: bool
     autostart: bool
+
+    @property
+    def loaded(self) -> dict[str, Any]:
+        """Return by name what stays as it is from configuration to cleanup."""
+        return {**vars(self.model), 'cameras': self.cameras, 'transport': self.transport}
 
 
 def declarations() -> list[tuple[str, Any, ParameterDescriptor]]:
@@ -256,13 +304,17 @@ def read(values: Mapping[str, Any]) -> Config:
     """
     checked = {name: item.check(values[name]) for name, item in _BY_NAME.items()}
     try:
+        vocabulary = Vocabulary.parse(checked['vocabulary'])
         return Config(
-            model=ModelConfig(**{name: checked[name] for name in LOADED}),
-            vocabulary=Vocabulary.parse(checked['vocabulary']),
+            model=ModelConfig(**{name: checked[name] for name in _OF_MODEL}),
+            vocabulary=vocabulary,
             prompts=_read_prompts(checked['prompts']),
             settings=_read_settings(checked),
+            mask_classes=_read_mask_classes(checked['mask_classes'], vocabulary),
+            cameras=_read_cameras(checked['cameras']),
             **{name: checked[name] for name in (
-                'overlay_alpha', 'overlay_legend', 'max_rate', 'lazy', 'autostart')})
+                'overlay_alpha', 'overlay_legend', 'points_layout', 'depth_slop', 'transport',
+                'max_rate', 'lazy', 'autostart')})
     except VocabularyError as error:
         raise ParameterError(f'vocabulary: {error}') from error
     except PromptError as error:
@@ -281,6 +333,66 @@ def _read_prompts(value: Any) -> tuple[str, ...]:
             raise PromptError(f'{value!r} holds something that is no text; quote every template')
         return templates(value)
     return templates(value[0] if len(value) == 1 else tuple(value))
+
+
+def _read_mask_classes(value: Any, vocabulary: Vocabulary) -> tuple[str, ...]:
+    names = _read_names('mask_classes', value)
+    for name in names:
+        if name not in vocabulary.names:
+            close = difflib.get_close_matches(name, vocabulary.names, 1)
+            hint = f' (did you mean {close[0]!r}?)' if close else ''
+            raise ParameterError(
+                f'mask_classes has {name!r}, which is no name in the vocabulary{hint}: a mask '
+                "without it would be wrong unnoticed. Set mask_classes to '' or to other names "
+                f'first; the vocabulary has {", ".join(vocabulary.names)}')
+    return names
+
+
+def _read_cameras(value: Any) -> tuple[str, ...]:
+    names = _read_names('cameras', value)
+    if len(names) > MAX_CAMERAS:
+        raise ParameterError(f'cameras has {len(names)} names, more than {MAX_CAMERAS}: start '
+                             'another node for the rest')
+    for name in names:
+        try:
+            validate_topic_name(f'{name}/image')
+        except InvalidTopicNameException as error:
+            raise ParameterError(f'cameras: {name!r} is no name for topics: {error}') from error
+        if not name[0].isalpha():
+            raise ParameterError(f'cameras: {name!r} must begin with a letter, as it is put '
+                                 "before 'image' and after '~/'; give a namespace to the node "
+                                 'instead')
+    return names or (ONLY_CAMERA,)
+
+
+def _read_names(parameter: str, value: Any) -> tuple[str, ...]:
+    """Return the names in a list, or in one string with commas between them."""
+    names = _split(parameter, value) if isinstance(value, str) else value
+    # An empty list arrives as one of booleans or bytes.
+    if not _are_strings(names):
+        shown = value if isinstance(value, (bool, int, float, str)) else list(value)
+        raise ParameterError(f'{parameter} is {shown!r}: it must be a list of names, or one '
+                             'string with commas between them; quote what YAML takes for numbers')
+    names = tuple(name.strip() for name in names)
+    for name in names:
+        if not name:
+            raise ParameterError(f'{parameter} has an empty name; drop the extra comma')
+        if names.count(name) > 1:
+            raise ParameterError(f'{parameter} has {name!r} {names.count(name)} times; drop the '
+                                 'others')
+    return names
+
+
+def _split(parameter: str, text: str) -> list:
+    text = text.strip()
+    if not text.startswith('['):
+        return text.split(',') if text else []
+    # A list in which YAML takes some names for booleans arrives as its own source text.
+    try:
+        return yaml.load(text, yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        raise ParameterError(f'{parameter}: {text!r} starts a list that YAML cannot read; close '
+                             'the bracket and every quote, or leave the brackets out') from error
 
 
 def _are_strings(value: Any) -> bool:

@@ -1,30 +1,34 @@
 """
-From an image message to published masks: the threads, and the state that they work with.
+From images of cameras to published masks: the threads, and the state that they work with.
 
 Three threads take part. The executor's hands over images (`offer`) and configurations (`change`)
-and never waits. One encodes vocabularies. One segments; it alone owns the snapshot and publishes,
-so that a mask and the legend before it cannot disagree.
+and never waits. One encodes vocabularies. One segments; it alone chooses the snapshots and
+publishes, so that a mask and the legend before it cannot disagree.
 """
 
+from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 import gc
 import time
 
-from csa_ros.model.reuse import WindowMemory
+from csa_ros.ros.camera import Camera
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.images import ImageError
-from csa_ros.ros.images import to_rgb
 from csa_ros.ros.outputs import LegendOutput
-from csa_ros.ros.outputs import MaskOutputs
 from csa_ros.ros.parameters import Config
+from csa_ros.ros.snapshot import Snapshot
+from csa_ros.ros.timeline import nanoseconds
+from csa_ros.ros.timeline import Timeline
 from csa_ros.ros.worker import LatestWorker
+from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
 from csa_ros.segmenter import Words
 import numpy as np
 from rclpy.clock import Clock
 from rclpy.clock import ClockType
 from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
 import torch
 
@@ -36,17 +40,6 @@ _NEVER_JUMPS = Clock(clock_type=ClockType.STEADY_TIME)
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """All that a frame is segmented and drawn with; replaced as a whole, never changed."""
-
-    version: int
-    words: Words
-    settings: Settings
-    overlay_alpha: float
-    overlay_legend: bool
-
-
-@dataclass(frozen=True)
 class Bookmark:
     """Where the legends of a node are: the last version, and the instant after the last mask."""
 
@@ -55,35 +48,45 @@ class Bookmark:
 
 
 @dataclass(frozen=True)
-class _Frame:
-    image: Image
+class _Offer:
+    camera: Camera
+    image: Image | CompressedImage
     arrival: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    offer: _Offer
+    rgb: np.ndarray
+    snapshot: Snapshot
 
 
 class Pipeline:
     """
-    Segments images by the newest configuration.
+    Segments the images of all cameras by the newest configuration.
 
     Making one encodes the vocabulary and runs a blank frame, so that the first real one is not
     slow; errors of the segmenter pass through. Legends go on from `bookmark`.
+    `statistics` are those of the cameras, by name.
     """
 
     def __init__(self, node: LifecycleNode, segmenter: Segmenter, config: Config,
-                 bookmark: Bookmark, statistics: Statistics) -> None:
+                 bookmark: Bookmark, statistics: Mapping[str, Statistics]) -> None:
         self.segmenter = segmenter
         self.fault = ''
         self._node = node
         self._log = node.get_logger()
-        self._statistics = statistics
-        self._lazy = config.lazy
-        self._newest = self._snapshot = _snapshot(
+        self._config = config
+        self._newest = self._snapshot = Snapshot.of(
             config, bookmark.version + 1, segmenter.encode(config.vocabulary, config.prompts))
-        blank = np.zeros((*WARM_UP_SIZE, 3), np.uint8)
-        segmenter.segment(blank, self._snapshot.words, self._snapshot.settings)
-        self._memory = WindowMemory()
-        self._legend = LegendOutput(node, bookmark.after_last_mask)
-        self._masks = MaskOutputs(node)
-        self._frames = LatestWorker('segment', self._process, self._report_frame_error)
+        self._timeline = Timeline(bookmark.after_last_mask)
+        self._warm_up()
+        self._legend = LegendOutput(node)
+        self._log_times: dict[tuple[str, str], float] = {}
+        self._frames = LatestWorker('segment', self._process, self._report_worker_error)
+        self.cameras = [
+            Camera(node, name, config, statistics[name], self._frames.call,
+                   self._report_depth_error) for name in config.cameras]
         self._vocabularies = LatestWorker(
             'encode', self._prepare, self._report_change_error, background=True)
         self._frames.set_min_period(_period(config))
@@ -99,16 +102,19 @@ class Pipeline:
         self.segmenter.check(config.vocabulary, config.prompts)
 
     def activate(self) -> None:
-        """Say what masks mean, now that publishing is possible."""
+        """Say what masks mean, now that publishing is possible, and listen to the cameras."""
         self._frames.call(self._announce)
+        for camera in self.cameras:
+            camera.listen(lambda image, camera=camera: self.offer(camera, image))
 
-    def offer(self, image: Image) -> None:
+    def offer(self, camera: Camera, image: Image | CompressedImage) -> None:
         """Take an image; it is segmented unless a newer one comes first or nobody listens."""
-        self._statistics.received()
-        if self._lazy and not self._masks.wanted():
-            self._statistics.idle()
-        elif self._frames.offer(_Frame(image, time.monotonic())):
-            self._statistics.dropped()
+        camera.statistics.received()
+        camera.follow_points()
+        if self._config.lazy and not camera.outputs.wanted():
+            camera.statistics.idle()
+        elif self._frames.offer(_Offer(camera, image, time.monotonic()), camera.name):
+            camera.statistics.dropped()
 
     def change(self, config: Config) -> None:
         """
@@ -116,54 +122,110 @@ class Pipeline:
 
         Frames go on with the old one until then. Of several that wait only the newest is encoded.
         """
-        self._lazy = config.lazy
+        self._config = config
         self._frames.set_min_period(_period(config))
+        for camera in self.cameras:
+            self._frames.call(lambda camera=camera: camera.change(config))
         self._vocabularies.offer(config)
 
     def pause(self, timeout: float) -> bool:
-        """Forget what was seen; return whether the frame in progress ended in time."""
+        """Stop listening and forget what was seen; return whether what ran ended in time."""
+        for camera in self.cameras:
+            camera.stop_listening()
         ended = self._frames.flush(timeout)
-        self._frames.call(self._memory.clear)
+        for camera in self.cameras:
+            self._frames.call(camera.forget)
         return ended
 
     def close(self, timeout: float) -> Bookmark:
         """End the threads and free the model; return where the next pipeline is to go on."""
+        for camera in self.cameras:
+            camera.stop_listening()
         ended = [worker.stop(timeout) for worker in (self._vocabularies, self._frames)]
         if not all(ended):
             self._log.warning('work in progress goes on for a while after cleanup')
-        bookmark = Bookmark(self._newest.version, self._legend.after_last_mask)
-        self._masks.destroy()
+        bookmark = Bookmark(self._newest.version, self._timeline.after_last_mask)
+        for camera in self.cameras:
+            camera.destroy()
         self._legend.destroy()
-        self.segmenter = self._snapshot = self._newest = self._memory = None
+        self.cameras = []
+        self.segmenter = self._snapshot = self._newest = self._timeline = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return bookmark
 
-    def _process(self, frame: _Frame) -> None:
-        snapshot = self._snapshot
-        rgb = to_rgb(frame.image)
-        result = self.segmenter.segment(
-            rgb, snapshot.words, snapshot.settings, memory=self._memory,
-            overlay_alpha=snapshot.overlay_alpha if self._masks.overlay_wanted() else None)
-        header = frame.image.header
-        self._legend.cover(header.stamp)
-        self._masks.publish(
-            header, result, snapshot.words.vocabulary, snapshot.overlay_legend)
-        self._statistics.published(time.monotonic() - frame.arrival, self._age(frame))
+    def _warm_up(self) -> None:
+        blank = np.zeros((*WARM_UP_SIZE, 3), np.uint8)
+        self.segmenter.segment(blank, self._snapshot.words, self._snapshot.settings)
 
-    def _age(self, frame: _Frame) -> float | None:
+    def _process(self, offers: list[_Offer]) -> None:
+        frames = []
+        for offer in offers:
+            try:
+                frames.append(self._prepare_frame(offer))
+            except Exception as error:
+                self._report_frame_error(offer.camera, error)
+        for batch in _batches(frames):
+            self._segment(batch)
+
+    def _prepare_frame(self, offer: _Offer) -> _Frame:
+        rgb = offer.camera.to_rgb(offer.image)
+        snapshot, restated = self._timeline.assign(
+            offer.camera.name, nanoseconds(offer.image.header.stamp))
+        if restated is not None:
+            self._legend.publish(self._snapshot, self.segmenter.name, restated)
+        return _Frame(offer, rgb, snapshot)
+
+    def _segment(self, batch: Sequence[_Frame]) -> None:
+        """Segment and publish frames of one size with one snapshot."""
+        try:
+            results = self._label(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                self._report_frame_error(batch[0].offer.camera, error)
+            # What one frame breaks, or all of them together, is no reason to lose the others.
+            for frame in batch if len(batch) > 1 else ():
+                self._segment([frame])
+            return
+        for frame, result in zip(batch, results):
+            try:
+                self._publish(frame, result)
+            except Exception as error:
+                self._report_frame_error(frame.offer.camera, error)
+
+    def _label(self, batch: Sequence[_Frame]) -> list[Result]:
+        snapshot = batch[0].snapshot
+        wanted = any(frame.offer.camera.outputs.overlay_wanted() for frame in batch)
+        alpha = snapshot.overlay_alpha if wanted else None
+        if len(batch) == 1 or snapshot.settings.reuse_threshold:
+            # A memory is of one camera, and spares it more than a batch would.
+            return [self.segmenter.segment(
+                frame.rgb, snapshot.words, snapshot.settings, overlay_alpha=alpha,
+                memory=frame.offer.camera.memory) for frame in batch]
+        for frame in batch:
+            # It does not see this frame, and could not tell the age of what it holds.
+            frame.offer.camera.memory.clear()
+        return self.segmenter.submit([frame.rgb for frame in batch], snapshot.words,
+                                     snapshot.settings, alpha).result()
+
+    def _publish(self, frame: _Frame, result: Result) -> None:
+        offer, camera = frame.offer, frame.offer.camera
+        camera.publish(offer.image.header, frame.rgb, result, frame.snapshot)
+        camera.statistics.published(time.monotonic() - offer.arrival, self._age(offer.image))
+
+    def _age(self, image: Image | CompressedImage) -> float | None:
         """Return the seconds since the stamp, None if that was set by an unrelated clock."""
-        stamp = frame.image.header.stamp
+        stamp = image.header.stamp
         age = self._node.get_clock().now().nanoseconds * 1e-9 - (stamp.sec + stamp.nanosec * 1e-9)
         return age if 0 <= age <= MAX_AGE else None
 
-    def _prepare(self, config: Config) -> None:
-        newest = self._newest
+    def _prepare(self, configs: list[Config]) -> None:
+        config, newest = configs[-1], self._newest
         words, version = self._encode(config, newest.words), newest.version
         if words.vocabulary != newest.words.vocabulary:
             version += 1
-        self._newest = _snapshot(config, version, words)
+        self._newest = Snapshot.of(config, version, words)
         self._frames.call(lambda snapshot=self._newest: self._adopt(snapshot))
 
     def _encode(self, config: Config, old: Words) -> Words:
@@ -185,35 +247,57 @@ class Pipeline:
         if (snapshot.version, snapshot.settings.unknown_threshold) != (
                 old.version, old.settings.unknown_threshold):
             self._announce()
+        else:
+            self._timeline.replace(snapshot)
         if snapshot.version != old.version:
             self._log.info(f'vocabulary version {snapshot.version}: '
                            f'{", ".join(snapshot.words.vocabulary.names)}')
 
     def _announce(self) -> None:
-        snapshot = self._snapshot
-        legend = snapshot.words.vocabulary.legend(snapshot.version, self.segmenter.name)
-        self._legend.announce(legend, snapshot.settings.unknown_threshold)
+        self._legend.publish(
+            self._snapshot, self.segmenter.name, self._timeline.change(self._snapshot))
 
-    def _report_frame_error(self, error: Exception) -> None:
+    def _report_worker_error(self, error: Exception) -> None:
+        """Log what no frame is to blame for."""
+        if self._node.context.ok():
+            self._log.error(_describe(error), throttle_duration_sec=LOG_PERIOD,
+                            throttle_time_source_type=_NEVER_JUMPS)
+
+    def _report_frame_error(self, camera: Camera, error: Exception) -> None:
         if not self._node.context.ok():
             return  # nothing can be published while the process shuts down
         if isinstance(error, ImageError):
-            self._statistics.bad(str(error))
-            self._log.error(f'image dropped: {error}', throttle_duration_sec=LOG_PERIOD,
-                            throttle_time_source_type=_NEVER_JUMPS)
+            camera.statistics.bad(str(error))
+            self._complain(camera, 'image dropped', str(error))
         else:
-            self._statistics.failed(_describe(error))
-            self._log.error(f'frame failed: {_describe(error)}', throttle_duration_sec=LOG_PERIOD,
-                            throttle_time_source_type=_NEVER_JUMPS)
+            camera.statistics.failed(_describe(error))
+            self._complain(camera, 'frame failed', _describe(error))
+
+    def _report_depth_error(self, camera: Camera, error: Exception) -> None:
+        if self._node.context.ok():
+            camera.statistics.bad_depth(str(error))
+            self._complain(camera, 'no points', str(error))
+
+    def _complain(self, camera: Camera, what: str, reason: str) -> None:
+        """Log what went wrong, at most once in LOG_PERIOD for each camera and kind of fault."""
+        # The throttle of rclpy knows lines of code alone: one camera would silence the others.
+        now = time.monotonic()
+        if now - self._log_times.get((camera.name, what), -LOG_PERIOD) >= LOG_PERIOD:
+            self._log_times[camera.name, what] = now
+            self._log.error(f'{camera.name}: {what}: {reason}' if camera.name else
+                            f'{what}: {reason}')
 
     def _report_change_error(self, error: Exception) -> None:
         self.fault = f'a change of parameters failed: {_describe(error)}'
         self._log.error(self.fault)
 
 
-def _snapshot(config: Config, version: int, words: Words) -> Snapshot:
-    return Snapshot(
-        version, words, config.settings, config.overlay_alpha, config.overlay_legend)
+def _batches(frames: Sequence[_Frame]) -> list[list[_Frame]]:
+    """Group frames that can be segmented as one batch, keeping their order."""
+    batches = {}
+    for frame in frames:
+        batches.setdefault((frame.rgb.shape, id(frame.snapshot)), []).append(frame)
+    return list(batches.values())
 
 
 def _period(config: Config) -> float:

@@ -1,7 +1,8 @@
-"""A thread that always works on the newest item it was given."""
+"""A thread that always works on the newest items it was given."""
 
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Hashable
 import threading
 import time
 from typing import Generic
@@ -10,27 +11,29 @@ from typing import TypeVar
 from csa_ros.threads import give_way
 
 Item = TypeVar('Item')
-_NOTHING = object()
 
 
 class LatestWorker(Generic[Item]):
     """
-    Hands the newest item to `handle`, in a thread of its own; an older one still waiting is lost.
+    Hands the newest item of each source to `handle`, in a thread of its own.
 
-    Work that takes longer than items take to arrive thus never builds up a queue, and what it
-    works on is never older than one item. `call` runs functions in the same thread, between items,
-    so that whatever `handle` uses can be changed there without a lock. `on_error` gets every
-    exception that either raises; the thread goes on. A `background` worker lets the other threads
-    of the process go first.
+    `handle` gets all that wait as one list, the source that has waited longest first. An item that
+    still waits when its source has a newer one is lost: work that takes longer than items take to
+    arrive thus never builds up a queue, no item is older than one of its source, and no source can
+    keep another from its turn. `call` runs functions in the same thread, between lists, so that
+    whatever `handle` uses can be changed there without a lock. `on_error` gets every exception
+    that either raises; the thread goes on. A `background` worker lets the other threads of the
+    process go first.
     """
 
-    def __init__(self, name: str, handle: Callable[[Item], None],
+    def __init__(self, name: str, handle: Callable[[list[Item]], None],
                  on_error: Callable[[Exception], None], background: bool = False) -> None:
         self._handle = handle
         self._on_error = on_error
         self._background = background
         self._changed = threading.Condition()
-        self._item = _NOTHING
+        # A newer item takes the place of its source's older one, and with that its turn.
+        self._items: dict[Hashable, Item] = {}
         self._calls = deque()
         self._busy = False
         self._stopping = False
@@ -39,30 +42,30 @@ class LatestWorker(Generic[Item]):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def offer(self, item: Item) -> bool:
-        """Make this the next item; return whether one that was waiting is lost by that."""
+    def offer(self, item: Item, source: Hashable = None) -> bool:
+        """Make this the source's next item; return whether one that waited is lost by that."""
         with self._changed:
-            replaced = self._item is not _NOTHING
-            self._item = item
+            replaced = source in self._items
+            self._items[source] = item
             self._changed.notify_all()
         return replaced
 
     def call(self, function: Callable[[], None]) -> None:
-        """Run a function in the thread before the next item; functions keep their order."""
+        """Run a function in the thread before the next list; functions keep their order."""
         with self._changed:
             self._calls.append(function)
             self._changed.notify_all()
 
     def set_min_period(self, seconds: float) -> None:
-        """Leave at least this long between the starts of two items, by the steady clock."""
+        """Leave at least this long between the starts of two lists, by the steady clock."""
         with self._changed:
             self._min_period = seconds
             self._changed.notify_all()
 
     def flush(self, timeout: float) -> bool:
-        """Drop the waiting item and wait for the work in progress; return whether it ended."""
+        """Drop what waits and wait for the work in progress; return whether it ended."""
         with self._changed:
-            self._item = _NOTHING
+            self._items.clear()
             return self._changed.wait_for(lambda: not self._busy and not self._calls, timeout)
 
     def stop(self, timeout: float) -> bool:
@@ -81,7 +84,7 @@ class LatestWorker(Generic[Item]):
                 job()
             except Exception as error:
                 self._on_error(error)
-            # What waits for the next job would keep this one's item alive.
+            # What waits for the next job would keep this one's items alive.
             del job
 
     def _next_job(self) -> Callable[[], None] | None:
@@ -99,13 +102,13 @@ class LatestWorker(Generic[Item]):
             return None
 
     def _delay(self) -> float | None:
-        """Return the seconds until the waiting item may start, None if there is none."""
-        if self._item is _NOTHING:
+        """Return the seconds until what waits may start, None if nothing does."""
+        if not self._items:
             return None
         return self._last_start + self._min_period - time.monotonic()
 
     def _take(self) -> Callable[[], None]:
-        item, self._item = self._item, _NOTHING
+        items, self._items = list(self._items.values()), {}
         self._busy = True
         self._last_start = time.monotonic()
-        return lambda: self._handle(item)
+        return lambda: self._handle(items)

@@ -1,0 +1,171 @@
+"""One camera of the node: what is subscribed to, what is published, what is remembered."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+import threading
+
+from csa_ros.model.reuse import WindowMemory
+from csa_ros.ros import compressed
+from csa_ros.ros import depth
+from csa_ros.ros import images
+from csa_ros.ros import points
+from csa_ros.ros.diagnostics import Statistics
+from csa_ros.ros.inputs import DepthInput
+from csa_ros.ros.inputs import ImageInput
+from csa_ros.ros.outputs import FrameOutputs
+from csa_ros.ros.parameters import Config
+from csa_ros.ros.snapshot import Snapshot
+from csa_ros.segmenter import Result
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+
+_CONVERTERS = {'raw': images, 'compressed': compressed}
+
+
+@dataclass(frozen=True, eq=False)
+class _Labelled:
+    """A frame whose depth is yet to come."""
+
+    header: Header
+    rgb: np.ndarray
+    result: Result
+
+
+class Camera:
+    """
+    A camera named `name`; its topics are below the name, or bare if that is empty.
+
+    `listen`, `stop_listening`, `follow_points`, `explain_missing_points` and `destroy` are for the
+    executor's thread; all that has to do with frames (`to_rgb`, `publish`, `change`, `forget`,
+    `memory`) is for the one that segments, to which `call` hands functions. `on_depth_error` is
+    told in that thread why there are no points.
+    """
+
+    def __init__(self, node: LifecycleNode, name: str, config: Config, statistics: Statistics,
+                 call: Callable[[Callable[[], None]], None],
+                 on_depth_error: Callable[['Camera', Exception], None]) -> None:
+        self.name = name
+        self.statistics = statistics
+        self.memory = WindowMemory()
+        self._node = node
+        self._prefix = f'{name}/' if name else ''
+        self._transport = config.transport
+        self._call = call
+        self._on_depth_error = on_depth_error
+        self.outputs = FrameOutputs(node, f'~/{self._prefix}')
+        self._image_input = None
+        self._depth_input = None
+        self._info = None
+        self._points_layout = config.points_layout
+        self._slop = config.depth_slop
+        # Depth comes in the executor's thread, frames in the other.
+        self._matching = threading.Lock()
+        self._matcher = depth.DepthMatcher(self._slop)
+
+    @property
+    def image_input(self) -> ImageInput | None:
+        """Return the subscription to the images, while there is one."""
+        return self._image_input
+
+    @property
+    def depth_input(self) -> DepthInput | None:
+        """Return the subscriptions that points need, while somebody listens to points."""
+        return self._depth_input
+
+    def listen(self, on_image: Callable[[Image | CompressedImage], None]) -> None:
+        """Subscribe to the images."""
+        self._image_input = ImageInput(
+            self._node, f'{self._prefix}image', self._transport, on_image)
+
+    def stop_listening(self) -> None:
+        """Subscribe to nothing any more."""
+        for source in filter(None, (self._image_input, self._depth_input)):
+            source.destroy()
+        self._image_input = self._depth_input = None
+
+    def follow_points(self) -> None:
+        """Subscribe to depth as long as somebody listens to the points."""
+        wanted = self.outputs.points_wanted()
+        if wanted and not self._depth_input:
+            self._depth_input = DepthInput(
+                self._node, self._prefix, self._take_depth, self._take_info)
+        elif not wanted and self._depth_input:
+            self._depth_input.destroy()
+            self._depth_input = None
+            self._forget_depth()
+
+    def explain_missing_points(self) -> str:
+        """Return why nothing comes of the depth images, for which somebody waits."""
+        with self._matching:
+            reason = self._matcher.explain()
+        return self._depth_input.explain_silence() or reason or 'no CameraInfo has arrived'
+
+    def change(self, config: Config) -> None:
+        """Take over the parameters of the points."""
+        self._points_layout = config.points_layout
+        if config.depth_slop != self._slop:
+            self._slop = config.depth_slop
+            self._forget_depth()
+
+    def forget(self) -> None:
+        """Forget the frames that were seen."""
+        self.memory.clear()
+        self._forget_depth()
+
+    def to_rgb(self, image: Image | CompressedImage) -> np.ndarray:
+        """
+        Return an image, which is segmented next, as (H, W, 3) uint8.
+
+        Raises `csa_ros.ros.images.ImageError`.
+        """
+        if self._depth_input:
+            with self._matching:
+                self._matcher.expect_frame(image.header.stamp)
+        return _CONVERTERS[self._transport].to_rgb(image)
+
+    def publish(self, header: Header, rgb: np.ndarray, result: Result, snapshot: Snapshot
+                ) -> None:
+        """Publish a frame, and its points as soon as there is depth for it."""
+        self.outputs.publish(header, result, snapshot)
+        if self.outputs.points_wanted():
+            with self._matching:
+                match = self._matcher.add_frame(header.stamp, _Labelled(header, rgb, result))
+            self._publish_points(match)
+
+    def destroy(self) -> None:
+        """Take everything off the graph."""
+        self.stop_listening()
+        self.outputs.destroy()
+
+    def _take_info(self, info: CameraInfo) -> None:
+        self._info = info
+
+    def _take_depth(self, image: Image) -> None:
+        with self._matching:
+            match = self._matcher.add_depth(image)
+        if match:
+            self._call(lambda: self._publish_points(match))
+
+    def _forget_depth(self) -> None:
+        with self._matching:
+            self._matcher = depth.DepthMatcher(self._slop)
+
+    def _publish_points(self, match: tuple[Image, _Labelled] | None) -> None:
+        if match is None or self._info is None:
+            return
+        image, frame = match
+        try:
+            metres = depth.to_metres(image)
+            cloud = points.to_cloud(
+                frame.header, metres, points.Intrinsics.of(self._info, metres.shape), frame.rgb,
+                frame.result.labels, frame.result.confidence,
+                self._points_layout == 'organized')
+        except ValueError as error:
+            self._on_depth_error(self, error)
+            return
+        self.outputs.publish_points(cloud)
+        self.statistics.pointed()

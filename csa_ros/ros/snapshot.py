@@ -1,0 +1,46 @@
+"""What a frame is segmented and drawn with, as one value that never changes."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from csa_ros.adapters import autoware
+from csa_ros.ros.parameters import Config
+from csa_ros.segmenter import Settings
+from csa_ros.segmenter import Words
+from csa_ros.vocabulary import Vocabulary
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a frame is segmented and drawn with; replaced as a whole, never changed."""
+
+    version: int
+    words: Words
+    settings: Settings
+    overlay_alpha: float
+    overlay_legend: bool
+    mask_classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, config: Config, version: int, words: Words) -> 'Snapshot':
+        """Return what a configuration asks for, with the words that are to be in force."""
+        return cls(version, words, config.settings, config.overlay_alpha, config.overlay_legend,
+                   config.mask_classes)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Return what the labels mean."""
+        return self.words.vocabulary
+
+    @cached_property
+    def mask_table(self) -> np.ndarray:
+        """Return for each label 255 if it is in `mask_classes`, else 0: (256,) uint8."""
+        table = np.zeros(256, np.uint8)
+        table[:len(self.vocabulary)][np.isin(self.vocabulary.names, self.mask_classes)] = 255
+        return table
+
+    @cached_property
+    def autoware_ids(self) -> np.ndarray:
+        """Return Autoware's class id of each label, (256,) uint8."""
+        return autoware.class_ids(self.vocabulary.names)
