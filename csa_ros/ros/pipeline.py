@@ -202,6 +202,9 @@ class Pipeline:
             self._log.error(f'image dropped: {error}', throttle_duration_sec=LOG_PERIOD,
                             throttle_time_source_type=_NEVER_JUMPS)
         else:
+            if isinstance(error, torch.cuda.OutOfMemoryError):
+                # What the frame held is free by now; another process may need it.
+                torch.cuda.empty_cache()
             self._statistics.failed(_describe(error))
             self._log.error(f'frame failed: {_describe(error)}', throttle_duration_sec=LOG_PERIOD,
                             throttle_time_source_type=_NEVER_JUMPS)
