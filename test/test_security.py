@@ -139,8 +139,8 @@ def listing(folder):
             for path in folder.rglob('*') if path.is_file()}
 
 
-EVIL = ('../../evil', '/evil', '~/evil', '..\\evil', 'C:\\evil', 'evil\0', 'evil.npy', '%2e%2e/evil',
-        '$HOME/evil', '`touch evil`', '; touch evil', '.' * 90)
+EVIL = ('../../evil', '/evil', '~/evil', '..\\evil', 'C:\\evil', 'evil\0', 'evil.npy',
+        '%2e%2e/evil', '$HOME/evil', '`touch evil`', '; touch evil', '.' * 90)
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_processes_share_a_cache_even_if_they_are_killed(tmp_path):
     expected = TextEncoder(backbone, tmp_path / 'other').encode(SHARED_WORDS, 'simple')
     sound = {path.name: np.load(path) for path in (tmp_path / 'other').rglob('*.npy')}
     workers = multiprocessing.get_context('forkserver')
-    workers.set_forkserver_preload(['towers', 'csa_ros.model.text'])
+    workers.set_forkserver_preload(['csa_ros.ros.node'])
     rng = random.Random(0)
     processes = [None] * 2
     reads = kills = 0
