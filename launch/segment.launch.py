@@ -1,5 +1,6 @@
 """Segments the images of cameras by words; with `demo:=true`, those of a rendered street."""
 
+import os
 from pathlib import Path
 import posixpath
 from typing import List
@@ -19,6 +20,11 @@ CONFIG = Path(get_package_share_directory('csa_ros')) / 'config'
 OVERRIDES = ('vocabulary', 'model', 'device', 'cameras', 'transport')
 # With one camera; those of several are found under their names.
 INPUTS = ('image', 'depth', 'camera_info')
+# Names the file in which Fast DDS finds its settings; version 3 has a new name, and warns of the
+# old one.
+FAST_DDS_PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE'
+                     if os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')
+                     else 'FASTDDS_DEFAULT_PROFILES_FILE')
 
 
 def generate_launch_description():
@@ -60,6 +66,11 @@ def generate_launch_description():
             'params_file', default_value='',
             description='YAML file of parameters that replace those of config/segment.yaml'),
         DeclareLaunchArgument(
+            'large_images', default_value='false', choices=['true', 'false'],
+            description='Give Fast DDS more shared memory, so that images of 1280 x 720 and more '
+                        'get through; the process of the camera needs it as well: see '
+                        'config/fastdds_large_images.xml'),
+        DeclareLaunchArgument(
             'rviz', default_value='false', choices=['true', 'false'],
             description='Show the images and the overlay in RViz'),
         DeclareLaunchArgument(
@@ -87,25 +98,35 @@ def start_nodes(context):
     image = absolute(LaunchConfiguration('image').perform(context), namespace)
     demo = IfCondition(LaunchConfiguration('demo'))
     in_demo = demo.evaluate(context)
+    environment = fast_dds_settings(context)
     return [
         Node(
             package='csa_ros', executable='segment', name=name, namespace=namespace,
             output='screen', parameters=parameters(context, in_demo),
             remappings=[(topic, absolute(LaunchConfiguration(topic).perform(context), namespace))
                         for topic in INPUTS],
+            additional_env=environment,
             ros_arguments=['--log-level', LaunchConfiguration('log_level')],
             # Only the demo is all there is: elsewhere the rest of the robot must go on.
             on_exit=Shutdown() if in_demo else None),
         Node(
             package='csa_ros', executable='demo_camera', name='demo_camera', namespace=namespace,
-            output='screen', remappings=[('image', image)], on_exit=Shutdown(), condition=demo),
+            output='screen', remappings=[('image', image)], additional_env=environment,
+            on_exit=Shutdown(), condition=demo),
         Node(
             package='rviz2', executable='rviz2', name='rviz',
             arguments=['-d', str(CONFIG / 'segment.rviz')],
             remappings=[('/image', image),
                         ('/segment/overlay', absolute(f'{name}/overlay', namespace))],
-            condition=IfCondition(LaunchConfiguration('rviz'))),
+            additional_env=environment, condition=IfCondition(LaunchConfiguration('rviz'))),
     ]
+
+
+def fast_dds_settings(context):
+    """Return the environment of the processes, beside that of launch."""
+    if not IfCondition(LaunchConfiguration('large_images')).evaluate(context):
+        return {}
+    return {FAST_DDS_PROFILES: str(CONFIG / 'fastdds_large_images.xml')}
 
 
 def parameters(context, in_demo):

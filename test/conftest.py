@@ -1,6 +1,7 @@
 """Where ROS is found, and a graph around the node, for the tests that need it."""
 
 import os
+from pathlib import Path
 import sys
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)
 # Neither robots nearby nor other test runs take part.
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+# The stress runs are scripts, and share modules as such.
+sys.path.append(str(Path(__file__).parent / 'stress'))
 
 
 @pytest.fixture

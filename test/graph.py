@@ -269,7 +269,8 @@ class Graph:
             assert client.wait_for_service(TIMEOUT)
             # Fast DDS gives up answering a client that it has not discovered after a moment, which
             # is too short for a busy machine.
-            wait_for(lambda: self.node.count_clients(client.srv_name), 'a server that knows us')
+            wait_for(lambda: not self.node or self.node.count_clients(client.srv_name),
+                     'a server that knows its client')
             future = client.call_async(request)
             wait_for(future.done, f'an answer of {name}')
             return future.result()

@@ -14,12 +14,13 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILE = ROOT / 'launch/segment.launch.py'
+PROFILE = ROOT / 'config/fastdds_large_images.xml'
 VOCABULARIES = sorted((ROOT / 'config/vocabularies').glob('*.yaml'))
 TREE = ast.parse(LAUNCH_FILE.read_text())
 
 # Stands in for an executable of the package: writes what it was started with, and ends.
 RECORDER = """#!{python}
-import json, rclpy, sys
+import json, os, rclpy, sys
 rclpy.init(args=sys.argv)
 node = rclpy.create_node('stand_in', automatically_declare_parameters_from_overrides=True)
 record = {{
@@ -27,6 +28,8 @@ record = {{
     'image': node.resolve_topic_name('image'),
     'parameters': {{name: value.value for name, value in node._parameters.items()}},
     'log_level': node.get_logger().get_effective_level().name,
+    'fast_dds': {{name: value for name, value in os.environ.items()
+                 if name.endswith('DEFAULT_PROFILES_FILE')}},
 }}
 with open({output!r}, 'w') as file:
     json.dump(record, file)
@@ -72,7 +75,8 @@ def test_launch_arguments_are_described_and_used():
     declared = {call.args[0].value: call for call in calls('DeclareLaunchArgument')}
     assert set(declared) == {
         'image', 'depth', 'camera_info', 'cameras', 'transport', 'vocabulary', 'vocabulary_file',
-        'model', 'device', 'params_file', 'rviz', 'demo', 'name', 'namespace', 'log_level'}
+        'model', 'device', 'params_file', 'large_images', 'rviz', 'demo', 'name', 'namespace',
+        'log_level'}
     assert all(len(keyword(call, 'description')) > 10 for call in declared.values())
     overrides, inputs = constant('OVERRIDES'), constant('INPUTS')
     read = {call.args[0].value for call in calls('LaunchConfiguration')
@@ -87,8 +91,8 @@ def test_launched_executables_and_files_exist():
     assert started == {'segment', 'demo_camera'}
     assert started <= {path.name for path in (ROOT / 'bin').iterdir()}
     named = {text for text in strings()
-             if text.endswith(('.yaml', '.rviz')) and not set(text) & set('* ')}
-    assert named == {'segment.yaml', 'demo.yaml', 'segment.rviz'}
+             if text.endswith(('.yaml', '.rviz', '.xml')) and not set(text) & set('* ')}
+    assert named == {'segment.yaml', 'demo.yaml', 'segment.rviz', 'fastdds_large_images.xml'}
     assert all((ROOT / 'config' / name).is_file() for name in named)
     assert (ROOT / 'config/vocabularies').is_dir()
 
@@ -123,6 +127,28 @@ def test_viewers_show_input_and_overlay():
     assert any(name.startswith('Parameters!') for name in layout['configById'])
     # The launch file remaps the topics of the RViz config by their names.
     assert {'/image', '/segment/overlay'} <= strings()
+
+
+def test_fast_dds_takes_its_settings():
+    """It would go on without them, with a line on stderr."""
+    program = """if True:
+        import os, pathlib, rclpy
+        rclpy.init()
+        node = rclpy.create_node('large_images')
+        used = pathlib.Path('/proc/self/maps').read_text().split()
+        print(max(os.stat(path).st_size for path in used if path.startswith('/dev/shm/fast')))
+    """
+    done = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, timeout=60,
+        env={**os.environ, profiles_variable(): str(PROFILE)})
+    assert done.stderr == ''
+    assert int(done.stdout) >= 32 * 2**20
+
+
+def profiles_variable():
+    """Return the name that Fast DDS has for its settings in this distribution."""
+    old = os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')
+    return 'FASTRTPS_DEFAULT_PROFILES_FILE' if old else 'FASTDDS_DEFAULT_PROFILES_FILE'
 
 
 @pytest.fixture
@@ -194,6 +220,16 @@ def test_launch_starts_the_demo(launch):
     assert set(records) == {'segment', 'demo_camera'}
     assert {record['image'] for record in records.values()} == {'/street/image'}
     assert records['segment']['parameters']['model'] == 'demo'
+
+
+@pytest.mark.parametrize('large', [False, True])
+def test_launch_gives_fast_dds_its_settings(launch, monkeypatch, large):
+    monkeypatch.delenv(profiles_variable(), raising=False)
+    _, records = launch('demo:=true', f'large_images:={str(large).lower()}')
+    for record in records.values():
+        files = record['fast_dds']
+        assert list(files) == ([profiles_variable()] if large else [])
+        assert all(Path(file).samefile(PROFILE) for file in files.values())
 
 
 @pytest.mark.parametrize('node', ['/**', 'segment', '/segment'])

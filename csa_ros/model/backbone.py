@@ -13,17 +13,15 @@ import importlib
 import json
 import os
 from pathlib import Path
-import pickle
 import re
-import zipfile
 
+from csa_ros.model import torchscript
 from huggingface_hub import try_to_load_from_cache
 import open_clip
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME
 from open_clip.constants import HF_WEIGHTS_NAME
 from open_clip.constants import OPENAI_DATASET_MEAN
 from open_clip.constants import OPENAI_DATASET_STD
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 import torch
 from torch import Tensor
@@ -357,11 +355,13 @@ def _read_weights(path: Path, source: Source) -> dict[str, Tensor]:
     try:
         if path.suffix == '.safetensors':
             document = load_file(path)
-        elif _is_torchscript(path):
+        elif torchscript.is_archive(path):
             document = _read_torchscript(path, source)
         else:
             document = torch.load(path, map_location='cpu', weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # a damaged file fails in as many ways as there are
         raise ModelError(f'cannot read weights from {path}: {error}') from error
     if isinstance(document, dict):
         document = document.get('state_dict', document)
@@ -371,19 +371,14 @@ def _read_weights(path: Path, source: Source) -> dict[str, Tensor]:
     return {name: value for name, value in weights.items() if name not in UNUSED_WEIGHTS}
 
 
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith('/constants.pkl') for name in archive.namelist())
-
-
 def _read_torchscript(path: Path, source: Source) -> dict[str, Tensor]:
     # OpenAI published its models as TorchScript, and only those are around in this form.
     if not source.config.get('quick_gelu'):
         raise ModelError(f'{path} is an archive as published by OpenAI, whose models use '
                          f'QuickGELU: write the architecture as ARCH-quickgelu:{path}')
-    return torch.jit.load(path, map_location='cpu').state_dict()
+    weights = torchscript.read_weights(path)
+    return {name: value for name, value in weights.items()
+            if name.rpartition('.')[2] not in UNUSED_WEIGHTS}
 
 
 def _check_weights(weights: dict[str, Tensor], expected: dict[str, Tensor], what: str) -> None:

@@ -272,6 +272,8 @@ def _spin(node: SegmentNode) -> int:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop; return 1 if it could not start."""
+    # rclpy calls this after its own handler: SIGTERM, like SIGINT, ends the loading of a model.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         rclpy.init(args=args)
     except RuntimeError as error:  # rclpy has no public name for what bad arguments raise
@@ -287,9 +289,12 @@ def main(args: list[str] | None = None) -> int:
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
     finally:
-        # launch repeats the Ctrl-C that the terminal has sent: leave the clean-up its time.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # launch repeats the Ctrl-C that the terminal has sent, and sends SIGTERM after five
+        # seconds: leave the clean-up its time.
+        handlers = [(number, signal.signal(number, signal.SIG_IGN))
+                    for number in (signal.SIGINT, signal.SIGTERM)]
         if node:
             node.destroy_node()
         rclpy.try_shutdown()
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers:
+            signal.signal(number, handler)

@@ -270,6 +270,9 @@ class Pipeline:
             camera.statistics.bad(str(error))
             self._complain(camera, 'image dropped', str(error))
         else:
+            if isinstance(error, torch.cuda.OutOfMemoryError):
+                # What the frame held is free by now; another process may need it.
+                torch.cuda.empty_cache()
             camera.statistics.failed(_describe(error))
             self._complain(camera, 'frame failed', _describe(error))
 

@@ -1,0 +1,77 @@
+"""What the node has on the graph is what the README lists: SROS 2 permits nothing else."""
+
+from graph import DEACTIVATE
+from graph import make_image
+from graph import wait_for
+import pytest
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import PointCloud2
+from test_readme import table
+
+KINDS = ('subscription', 'publisher', 'service')
+# What is there in some distributions, or with some packages, alone.
+SOMETIMES = ('/segment/label_info', '/segment/get_type_description')
+
+
+def declared(cameras, transport, points=True):
+    """Return the (kind, name, type) that the README promises a node with these parameters."""
+    found = set()
+    for name, kind, message_type, when in table('Everything on the graph'):
+        name, when = name.strip('`'), when.replace('`', '')
+        if 'use_sim_time' in when or ('transport' in when and transport not in when):
+            continue
+        if 'listener to the points' in when and not points:
+            continue
+        folder, _, topic = name.removeprefix('/segment').partition('/')
+        names = [name]
+        if '²' in when and cameras:
+            start = name.removesuffix(f'/{topic}')
+            names = [f'{start}/{camera}/{topic}' for camera in cameras]
+        found |= {(kind, each, message_type.strip('`')) for each in names}
+    return found
+
+
+def present(graph):
+    """Return the (kind, name, type) of the node as another node on the graph sees it."""
+    client = graph.client
+    return {(kind, name, message_type)
+            for kind, ask in zip(KINDS, (client.get_subscriber_names_and_types_by_node,
+                                         client.get_publisher_names_and_types_by_node,
+                                         client.get_service_names_and_types_by_node))
+            for name, types in ask('segment', '/') for message_type in types}
+
+
+def check(graph, expected):
+    """Wait until the node has what the README lists, and fail if it has more."""
+    wait_for(lambda: {item for item in expected if item[1] not in SOMETIMES} <= present(graph),
+             'what the README lists')
+    assert present(graph) <= expected
+
+
+@pytest.mark.parametrize('cameras, transport', [
+    ([], 'raw'), ([], 'compressed'), (['front', 'left'], 'raw'), (['front'], 'compressed')])
+def test_every_topic_and_service_is_declared(graph, tmp_path, cameras, transport):
+    parameters = {'cameras': cameras} if cameras else {}
+    graph.start(tmp_path, listen=False, transport=transport, **parameters)
+    check(graph, declared(cameras, transport, points=False))
+    prefix = f'{cameras[0]}/' if cameras else ''
+    graph.listen(f'{prefix}points', [], PointCloud2)
+    message = make_image() if transport == 'raw' else CompressedImage()
+    topic = f'{prefix}image' + ('' if transport == 'raw' else '/compressed')
+    everything = declared(cameras[:1], transport)
+
+    def seen():
+        graph.send_to(topic, message)
+        return {item for item in everything if 'depth' in item[1] or 'info' in item[1]
+                if item[1] not in SOMETIMES} <= present(graph)
+
+    wait_for(seen, 'what the README lists for points')
+    assert present(graph) <= everything | declared(cameras, transport)
+    assert not graph.client.get_client_names_and_types_by_node('segment', '/')
+
+
+def test_a_pause_takes_nothing_but_the_inputs_off(graph, tmp_path):
+    graph.start(tmp_path, listen=False)
+    graph.change_state(DEACTIVATE)
+    everything = declared([], 'raw')
+    assert present(graph) <= everything
