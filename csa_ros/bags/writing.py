@@ -1,0 +1,173 @@
+"""Bags with masks beside the original messages: written a part at a time, then put together."""
+
+from collections.abc import Sequence
+import os
+from pathlib import Path
+from typing import Any
+
+from csa_ros.bags.jobs import Job
+from csa_ros.bags.labelling import Labeller
+from csa_ros.bags.labelling import OUTPUTS
+from csa_ros.bags.reading import IMAGE
+from csa_ros.bags.reading import Recording
+from csa_ros.bags.reading import TYPES
+from csa_ros.segmenter import Result
+import numpy as np
+from rosbags.interfaces import Connection
+from rosbags.interfaces import Qos
+from rosbags.interfaces import QosDurability
+from rosbags.interfaces import QosHistory
+from rosbags.interfaces import QosLiveliness
+from rosbags.interfaces import QosReliability
+from rosbags.interfaces import QosTime
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer
+from rosbags.typesys import get_types_from_msg
+from rosbags.typesys import get_typestore
+from rosbags.typesys import Stores
+from rosbags.typesys import TypesysError
+import yaml
+
+# Humble cannot read the QoS of version 9; all distributions read those of this one.
+_VERSION = 8
+_PLUGINS = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
+_STRING = 'std_msgs/msg/String'
+_INFORMATION = 'rosbag2_bagfile_information'
+# REP 2016, of a type that nothing more is known about.
+_NO_HASH = f'RIHS01_{0:064x}'
+_FOREVER = QosTime(9223372036, 854775807)
+
+
+class BagPart:
+    """
+    One part of a bag: a bag of its own in `folder`, with one file.
+
+    The legend comes before the first mask, with a stamp that is not after it, by the rule of
+    `csa_ros.ros.outputs.LegendOutput`, in each part: its file can be read without the others. A
+    mask is recorded at the time of its image.
+    """
+
+    def __init__(self, folder: Path, index: int, recording: Recording, job: Job,
+                 labeller: Labeller) -> None:
+        # `ros2 bag record` numbers the files of a bag that is split like this.
+        self._writer = Writer(folder / f'{job.out.resolve().name}_{index}', version=_VERSION,
+                              storage_plugin=_PLUGINS[job.storage])
+        self._recording = recording
+        self._job = job
+        self._labeller = labeller
+        self._legend_stamp = None
+
+    def __enter__(self) -> 'BagPart':
+        self._writer.open()
+        self._copies = {item.id: self._like(item) for item in self._recording.connections}
+        self._legend = self._create('legend', _STRING, QosDurability.TRANSIENT_LOCAL)
+        self._masks = {(topic, output): self._create(camera + output, IMAGE,
+                                                     QosDurability.VOLATILE)
+                       for topic, camera in self._job.cameras.items()
+                       for output in self._job.request.outputs}
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._writer.__exit__(*error)
+
+    def copy(self, connection: Connection, time: int, data: bytes) -> None:
+        """Write a message of the recording as it is."""
+        self._writer.write(self._copies[connection.id], time, data)
+
+    def add(self, topic: str, time: int, header: Any, result: Result) -> None:
+        """Write the masks of an image of `topic`, which was recorded at `time`."""
+        self._cover(header.stamp, time)
+        for output, mask in self._labeller.masks(result).items():
+            message = _image(header, mask, OUTPUTS[output])
+            self._writer.write(
+                self._masks[topic, output], time, TYPES.serialize_cdr(message, IMAGE))
+
+    def _cover(self, stamp: Any, time: int) -> None:
+        """Make a legend hold for a mask of this stamp, which is written next."""
+        nanoseconds = stamp.sec * 10**9 + stamp.nanosec
+        if self._legend_stamp is None or nanoseconds < self._legend_stamp:
+            self._legend_stamp = min(nanoseconds, 0)
+            message = TYPES.types[_STRING](data=self._labeller.legend(self._legend_stamp))
+            self._writer.write(self._legend, time, TYPES.serialize_cdr(message, _STRING))
+
+    def _create(self, topic: str, kind: str, durability: QosDurability) -> Connection:
+        """Add a topic of the node, with the QoS that it has there."""
+        return self._writer.add_connection(
+            f'/{self._job.request.name}/{topic}', kind, typestore=TYPES,
+            offered_qos_profiles=[Qos(
+                QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, durability, _FOREVER, _FOREVER,
+                QosLiveliness.AUTOMATIC, _FOREVER, False)])
+
+    def _like(self, connection: Connection) -> Connection:
+        """Add a topic as it is in the recording."""
+        for known in self._writer.connections:
+            # Several publishers of a topic, which the storage has told apart.
+            if (known.topic, known.msgtype, known.ext) == (
+                    connection.topic, connection.msgtype, connection.ext):
+                return known
+        definition, digest = _definition(connection)
+        return self._writer.add_connection(
+            connection.topic, connection.msgtype, msgdef=definition, rihs01=digest,
+            serialization_format=connection.ext.serialization_format,
+            offered_qos_profiles=connection.ext.offered_qos_profiles)
+
+
+def assemble(folders: Sequence[Path], out: Path) -> None:
+    """
+    Make one bag in `out` of parts in this order, by moving their files and without reading them.
+
+    It is no bag, for want of metadata.yaml, before all is there. After an interruption it may be
+    called again.
+    """
+    found = []
+    for folder in folders:
+        bag = next(path for path in folder.iterdir() if path.is_dir())
+        metadata = yaml.safe_load((bag / 'metadata.yaml').read_text())[_INFORMATION]
+        if metadata['message_count']:
+            found.append(metadata)
+            name, = metadata['relative_file_paths']
+            if (bag / name).exists():
+                os.replace(bag / name, out / name)
+    draft = folders[0] / 'metadata.yaml'
+    draft.write_text(yaml.safe_dump({_INFORMATION: _merge(found)}, sort_keys=False))
+    os.replace(draft, out / 'metadata.yaml')
+
+
+def _merge(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the metadata of one bag with the files of several that have the same topics."""
+    starts = [item['starting_time']['nanoseconds_since_epoch'] for item in found]
+    ends = [start + item['duration']['nanoseconds'] for start, item in zip(starts, found)]
+    topics = [{**same[0], 'message_count': sum(topic['message_count'] for topic in same)}
+              for same in zip(*(item['topics_with_message_count'] for item in found))]
+    return {
+        **found[0],
+        'relative_file_paths': [path for item in found for path in item['relative_file_paths']],
+        'files': [file for item in found for file in item['files']],
+        'starting_time': {'nanoseconds_since_epoch': min(starts)},
+        'duration': {'nanoseconds': max(ends) - min(starts)},
+        'message_count': sum(item['message_count'] for item in found),
+        'topics_with_message_count': topics,
+    }
+
+
+def _image(header: Any, mask: np.ndarray, encoding: str) -> Any:
+    """Return the message of a mask, (H, W) or (H, W, 3) uint8, under the header of its image."""
+    return TYPES.types[IMAGE](
+        header=header, height=mask.shape[0], width=mask.shape[1], encoding=encoding,
+        is_bigendian=0, step=mask[0].size, data=np.ascontiguousarray(mask).reshape(-1))
+
+
+def _definition(connection: Connection) -> tuple[str, str]:
+    """Return the definition of a connection's type and its hash, as far as they can be known."""
+    definition, digest, kind = connection.msgdef.data, connection.digest, connection.msgtype
+    if not definition and kind in TYPES.fielddefs:
+        # Recorders up to Humble store none.
+        definition, _ = TYPES.generate_msgdef(kind, ros_version=2)
+    if not digest and definition:
+        types = get_typestore(Stores.EMPTY)
+        try:
+            types.register(get_types_from_msg(definition, kind))
+            digest = types.hash_rihs01(kind)
+        except (TypesysError, KeyError):
+            digest = _NO_HASH
+    return definition, digest or _NO_HASH
