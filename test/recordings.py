@@ -36,13 +36,13 @@ class Stored:
     """One message of a bag."""
 
     topic: str
-    type: str
+    kind: str
     time: int
     data: bytes
 
     @property
     def message(self):
-        return TYPES.deserialize_cdr(self.data, self.type)
+        return TYPES.deserialize_cdr(self.data, self.kind)
 
 
 def frame(index, size=(40, 30)):

@@ -34,7 +34,7 @@ def _from_file(path: Path, name: str) -> dict[str, Any]:
     values = {}
     for node, section in sections.items():
         # The name alone, as this has no namespace: `/**`, `/robot/segment` and `segment` fit.
-        if str(node).rpartition('/')[2] in ('**', '*', name):
+        if str(node).rpartition('/')[2] in ('**', '*', name.rpartition('/')[2]):
             if not isinstance(section, dict) or not isinstance(
                     section.get('ros__parameters'), dict):
                 raise ParameterError(f'{path}: {node} has no ros__parameters; indent them below '

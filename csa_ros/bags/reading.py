@@ -73,7 +73,7 @@ class Recording:
 
     @property
     def count(self) -> int:
-        """Number of messages."""
+        """Return the number of messages."""
         return self._reader.message_count
 
     @property
@@ -83,11 +83,11 @@ class Recording:
 
     @property
     def storage(self) -> str:
-        """Return `mcap` or `sqlite3`."""
+        """Return `mcap` or `sqlite3`, the kind of its files."""
         files = self.path.iterdir() if self.path.is_dir() else [self.path]
         # A compressed file ends in `.mcap.zstd`.
-        return next(_STORAGES[suffix] for file in files for suffix in file.name.split('.')[1:]
-                    if suffix in _STORAGES)
+        return next((_STORAGES[suffix] for file in files for suffix in file.name.split('.')[1:]
+                     if suffix in _STORAGES), 'mcap')
 
     def messages(self, start: int | None = None, stop: int | None = None,
                  connections: tuple[Connection, ...] = ()

@@ -62,7 +62,7 @@ def tasks(jobs: Sequence[Job], shard: Shard) -> list[Task]:
         space.check()
     dealt, number = [], 0
     for job, space in zip(jobs, spaces):
-        space.open()
+        space.begin()
         missing = set(space.missing)
         dealt.append(Task(job, space, [
             part.index for part in job.parts

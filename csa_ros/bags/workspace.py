@@ -56,7 +56,7 @@ class Workspace:
             raise OutputError(f'{self.out} exists and holds {strangers[0]}, which segment_bag did '
                               'not write; nothing is overwritten, name another place')
 
-    def open(self) -> None:
+    def begin(self) -> None:
         """Make the folder, unless the result is complete; OSError if that is impossible."""
         if self.complete:
             # All but this was done when the process before was ended.
@@ -85,10 +85,10 @@ class Workspace:
 
         If that is by an exception they are dropped.
         """
-        for leftover in self._parts.glob(f'{index}.*'):
-            shutil.rmtree(leftover, ignore_errors=True)
+        self._remove_leftovers(index)
         with tempfile.TemporaryDirectory(
-                dir=self._parts, prefix=f'{index}.', ignore_cleanup_errors=True) as folder:
+                dir=self._parts, prefix=f'{index}.', ignore_cleanup_errors=True) as folder, \
+                _locked(Path(folder, _LOCK)):
             draft, record = Path(folder, 'part'), {}
             draft.mkdir()
             yield draft, record
@@ -109,7 +109,9 @@ class Workspace:
         On leaving, the result is complete. Whatever is done meanwhile must bear to be done again
         after an interruption. One process at a time; gives None if another has done it.
         """
-        with self._lock():
+        # Made where another process has taken all away, as it has finished a moment ago.
+        self._parts.mkdir(exist_ok=True)
+        with _locked(self._parts / _LOCK):
             if self.complete:
                 shutil.rmtree(self._parts, ignore_errors=True)
                 yield None
@@ -130,17 +132,13 @@ class Workspace:
     def _folder(self, index: int) -> Path:
         return self._parts / str(index)
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """Keep the other processes from finishing."""
-        # Made where another process has finished, and taken its file away, a moment ago.
-        self._parts.mkdir(exist_ok=True)
-        with open(self._parts / _LOCK, 'w') as file:
-            # Some file systems of clusters have no locks. Two processes may then do the same at
-            # the same time: one may fail, and the result is right.
-            with suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+    def _remove_leftovers(self, index: int) -> None:
+        """Remove what processes that were killed have left of a part."""
+        for leftover in self._parts.glob(f'{index}.*'):
+            # Not that of one that is alive, which has the lock.
+            with suppress(OSError), open(leftover / _LOCK, 'w') as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def _compare(self, other: dict[str, Any]) -> None:
         differing = sorted(key for key in self._identity.keys() | other.keys()
@@ -158,6 +156,20 @@ class Workspace:
             draft = Path(folder, path.name)
             draft.write_text(json.dumps(value))
             os.replace(draft, path)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """
+    Keep other processes out; the lock ends with the process.
+
+    Some file systems of clusters have no locks. Two processes may then do the same at the same
+    time: one may fail, and the result is right.
+    """
+    with open(path, 'w') as file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _to_disk(folder: Path) -> None:

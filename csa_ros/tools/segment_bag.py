@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
+import re
 import signal
+import sqlite3
 import sys
 from typing import Any
 
@@ -46,6 +48,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         shard = Shard.parse(options.shard)
         outputs = _outputs(options)
+        _check(options)
     except ValueError as error:
         parser.error(str(error))
     try:
@@ -54,7 +57,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print('segment_bag: interrupted; the same command goes on from here', file=sys.stderr)
         return 128 + signal.SIGINT
-    except (ModelError, OSError, RuntimeError, ValueError) as error:
+    except (ModelError, OSError, RuntimeError, ValueError, sqlite3.Error) as error:
         return _fail(str(error))
 
 
@@ -71,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--vocabulary', metavar='WORDS',
                         help='the words, as for the parameter of the node: "road, car|truck"')
     parser.add_argument('--params-file', type=Path, metavar='YAML',
-                        help='parameters as for the node: all that change labels and overlay count')
+                        help='parameters as for the node')
     parser.add_argument('--model', help='as for the parameter of the node; demo is bundled')
     parser.add_argument('--device', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--rate', type=float, metavar='HZ',
@@ -111,9 +114,16 @@ def _outputs(options: argparse.Namespace) -> tuple[str, ...]:
     if options.format == 'mp4' and asked != default:
         raise ValueError('a video holds the overlay alone, as its compression would change '
                          'labels: leave --outputs out, or use --format png')
+    return tuple(output for output in OUTPUTS if output in asked)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise ValueError for options that can be judged alone."""
     if options.part_images < 1:
         raise ValueError(f'--part-images is {options.part_images}: it must be at least 1')
-    return tuple(output for output in OUTPUTS if output in asked)
+    if not re.fullmatch(r'[A-Za-z_]\w*(/[A-Za-z_]\w*)*', options.name, re.ASCII):
+        raise ValueError(f'--name is {options.name!r}: use letters, digits and _, with / between '
+                         'namespace and name, such as robot/segment')
 
 
 def _run(options: argparse.Namespace, outputs: tuple[str, ...], shard: Shard) -> int:
