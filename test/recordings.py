@@ -11,6 +11,8 @@ from rosbags.interfaces import QosHistory
 from rosbags.interfaces import QosLiveliness
 from rosbags.interfaces import QosReliability
 from rosbags.interfaces import QosTime
+from rosbags.rosbag2 import CompressionFormat
+from rosbags.rosbag2 import CompressionMode
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer
@@ -87,7 +89,7 @@ def camera(count, make=raw):
     return [make(index) for index in range(count)]
 
 
-def record(path, storage='mcap', **topics):
+def record(path, storage='mcap', compression=CompressionMode.NONE, **topics):
     """
     Write a bag with the messages of each topic, one every PERIOD, and return its path.
 
@@ -95,7 +97,9 @@ def record(path, storage='mcap', **topics):
     the bytes that are stored for it.
     """
     plugin = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}[storage]
-    with Writer(path, version=9, storage_plugin=plugin) as writer:
+    writer = Writer(path, version=9, storage_plugin=plugin)
+    writer.set_compression(compression, CompressionFormat.ZSTD)
+    with writer:
         rows = []
         for name, messages in topics.items():
             connection = writer.add_connection(

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -33,8 +34,11 @@ from recordings import record
 from recordings import STAMP
 from recordings import text
 from recordings import time_of
+from recordings import TYPES
+from rosbags.highlevel import AnyReader
 from rosbags.interfaces import QosDurability
 from rosbags.interfaces import QosReliability
+from rosbags.rosbag2 import CompressionMode
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import get_types_from_msg
 from sensor_msgs.msg import Image
@@ -296,8 +300,43 @@ def test_a_file_of_storage_without_its_folder():
     assert [path.name for path in Path('out').glob('out_*')] == ['out_0.mcap']
 
 
+@pytest.mark.parametrize('storage, compression', [
+    ('mcap', CompressionMode.STORAGE), ('mcap', CompressionMode.FILE),
+    ('sqlite3', CompressionMode.FILE), ('sqlite3', CompressionMode.MESSAGE)])
+def test_compressed_storage(storage, compression):
+    bag = record(Path('in'), storage, compression, image=camera(3))
+    assert run(bag, 'out') == 0
+    after = contents(Path('out'))
+    assert of(after, '/image') == contents(bag)
+    assert len(of(after, '/segment/labels')) == 3
+
+
+def test_bag_of_an_old_recorder():
+    """Until Humble a bag said nothing of types but their names."""
+    bag = record(Path('in'), image=camera(2), imu=[text(0)])
+    with sqlite3.connect('old.db3') as database:
+        database.executescript("""
+            CREATE TABLE topics(id INTEGER PRIMARY KEY, name TEXT NOT NULL, type TEXT NOT NULL,
+              serialization_format TEXT NOT NULL, offered_qos_profiles TEXT NOT NULL);
+            CREATE TABLE messages(id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL,
+              timestamp INTEGER NOT NULL, data BLOB NOT NULL);
+            INSERT INTO topics VALUES(1, '/image', 'sensor_msgs/msg/Image', 'cdr', '');
+            INSERT INTO topics VALUES(2, '/imu', 'odd_msgs/msg/Unknown', 'cdr', '');""")
+        database.executemany(
+            'INSERT INTO messages(topic_id, timestamp, data) VALUES(?, ?, ?)',
+            [(1 if item.topic == '/image' else 2, item.time, item.data)
+             for item in contents(bag)])
+    assert run('old.db3', 'out') == 0
+    after = contents(Path('out'))
+    assert [(item.time, item.data) for item in after if not item.topic.startswith('/seg')] == [
+        (item.time, item.data) for item in contents(bag)]
+    with AnyReader([Path('out')]) as reader:
+        kinds = {item.topic: (item.msgtype, item.digest) for item in reader.connections}
+    assert kinds['/image'] == ('sensor_msgs/msg/Image', TYPES.hash_rihs01('sensor_msgs/msg/Image'))
+    assert kinds['/imu'] == ('odd_msgs/msg/Unknown', '')
+
+
 def test_types_that_nobody_knows_are_copied():
-    from recordings import TYPES
     TYPES.register(get_types_from_msg('uint8 value', 'odd_msgs/msg/Odd'))
     bag = record(Path('in'), image=camera(1),
                  odd=[('odd_msgs/msg/Odd', b'\x00\x01\x00\x00\x07\x00\x00\x00')])
@@ -396,6 +435,24 @@ def test_goes_on_after_sigkill(monkeypatch, labelled, tmp_path):
     assert segment_bag.main(args) == 0
     assert len(of(contents(tmp_path / 'out'), '/segment/labels')) == 12
     assert len(labelled) == 8
+
+
+def test_two_processes_at_the_same(monkeypatch, labelled):
+    """While one is in the middle of a part another does everything."""
+    bag = record(Path('in'), image=camera(4))
+    submit, begun = Labeller.submit, []
+
+    def overtake(self, rgb, memory):
+        if not begun:
+            begun.append(True)
+            assert run(bag, 'out') == 0
+            begun.append(contents(Path('out')))
+        return submit(self, rgb, memory)
+
+    monkeypatch.setattr(Labeller, 'submit', overtake)
+    assert run(bag, 'out') == 0
+    assert len(begun[1]) == 14 and contents(Path('out')) == begun[1]
+    assert not Path('out/.parts').exists()
 
 
 def test_sigterm_ends_it_like_ctrl_c(monkeypatch, labelled):

@@ -79,9 +79,17 @@ def make(task: Task, labeller: Labeller, progress: Progress) -> None:
     """
     with Recording(task.job.bag) as recording:
         for index in task.parts:
-            with task.workspace.part(index) as (folder, record):
-                _make_part(recording, task.job, task.job.parts[index], labeller, folder, record,
-                           progress)
+            if task.workspace.has(index):
+                continue
+            try:
+                with task.workspace.part(index) as (folder, record):
+                    _make_part(recording, task.job, task.job.parts[index], labeller, folder,
+                               record, progress)
+            except Exception:
+                # Unless another process, at work on the same, has put the result together and
+                # with that taken the folder away.
+                if not task.workspace.complete:
+                    raise
 
 
 def finish(task: Task) -> bool:

@@ -74,9 +74,11 @@ class Workspace:
     @property
     def missing(self) -> list[int]:
         """Return the parts that are not done."""
-        if self.complete:
-            return []
-        return [index for index in range(self._count) if not self._folder(index).exists()]
+        return [index for index in range(self._count) if not self.has(index)]
+
+    def has(self, index: int) -> bool:
+        """Return whether a part is done."""
+        return self._folder(index).exists() or self.complete
 
     @contextmanager
     def part(self, index: int) -> Iterator[tuple[Path, dict[str, Any]]]:

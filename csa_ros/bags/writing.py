@@ -33,7 +33,7 @@ _VERSION = 8
 _PLUGINS = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 _STRING = 'std_msgs/msg/String'
 _INFORMATION = 'rosbag2_bagfile_information'
-# REP 2016, of a type that nothing more is known about.
+# REP 2016. The writer asks for a hash, and of some types nothing more than the name is known.
 _NO_HASH = f'RIHS01_{0:064x}'
 _FOREVER = QosTime(9223372036, 854775807)
 
@@ -139,6 +139,10 @@ def _merge(found: list[dict[str, Any]]) -> dict[str, Any]:
     ends = [start + item['duration']['nanoseconds'] for start, item in zip(starts, found)]
     topics = [{**same[0], 'message_count': sum(topic['message_count'] for topic in same)}
               for same in zip(*(item['topics_with_message_count'] for item in found))]
+    for topic in topics:
+        if topic['topic_metadata']['type_description_hash'] == _NO_HASH:
+            # Readers compare any other with their own.
+            topic['topic_metadata']['type_description_hash'] = ''
     return {
         **found[0],
         'relative_file_paths': [path for item in found for path in item['relative_file_paths']],
