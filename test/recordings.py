@@ -47,7 +47,7 @@ class Stored:
         return TYPES.deserialize_cdr(self.data, self.kind)
 
 
-def frame(index, size=(40, 30)):
+def frame(index, size=(120, 90)):
     """Return a picture that differs from those of all other indices: (h, w, 3) uint8."""
     width, height = size
     noise = np.random.default_rng(index).integers(0, 256, (6, 8, 3), np.uint8)

@@ -106,7 +106,9 @@ def test_masks_are_those_of_the_segmenter_beside_the_original_messages(segmenter
     vocabulary = Vocabulary.parse(WORDS)
     for index, image in enumerate(of(before, '/image')):
         result = expected(segmenter, frame(index))
+        plain = result.overlay.copy()
         draw.draw_key(result.overlay, vocabulary.names, vocabulary.colors, result.labels)
+        assert (result.overlay != plain).any()
         for output, encoding in [('labels', 'mono8'), ('overlay', 'rgb8'),
                                  ('confidence', 'mono8')]:
             mask = of(after, f'/segment/{output}')[index]
@@ -150,18 +152,18 @@ def test_topics_have_the_qos_of_the_recording_and_of_the_node():
 
 def test_masks_are_those_of_the_live_node(graph, segmenter, tmp_path):
     graph.start(tmp_path, load=lambda **_: segmenter, prompts='imagenet80',
-                vocabulary=['sky', 'road=street|lane', 'car'], unknown_threshold=0.4).flow()
+                vocabulary=['sky', 'road=street|lane', 'car'], unknown_threshold=0.45).flow()
     masks = []
     for index in range(3):
-        image = Image(height=30, width=40, encoding='rgb8', step=120)
+        image = Image(height=90, width=120, encoding='rgb8', step=360)
         image.data.frombytes(frame(index))
         image.header.stamp.sec, image.header.stamp.nanosec = STAMP, index
-        masks.append(np.frombuffer(graph.mask_of(image).data, np.uint8).reshape(30, 40))
-    Path('node.yaml').write_text('/**:\n  ros__parameters: {unknown_threshold: 0.4}\n')
+        masks.append(np.frombuffer(graph.mask_of(image).data, np.uint8).reshape(90, 120))
+    Path('node.yaml').write_text('/**:\n  ros__parameters: {unknown_threshold: 0.45}\n')
     assert run(record(Path('in'), image=camera(3)), 'out', '--params-file', 'node.yaml') == 0
     bag = [pixels(item) for item in of(contents(Path('out')), '/segment/labels')]
     assert all((live == recorded).all() for live, recorded in zip(masks, bag, strict=True))
-    assert 0 < np.mean(masks[0] == 255) < 1
+    assert 0.1 < np.mean(masks[0] == 255) < 0.9
     words = [legend(item) for item in of(contents(Path('out')), '/segment/legend')]
     assert words[0] == graph.legends[0]
 
@@ -191,14 +193,20 @@ def test_named_topics_alone():
         '/front/image', '/left/image', '/seg/legend', '/seg/labels'}
 
 
-def test_reuse_starts_anew_in_each_part():
-    """A camera that stands still: only parts, and not shards, decide what is encoded again."""
-    bag = record(Path('in'), image=[raw(index, frame(0)) for index in range(4)])
-    Path('reuse.yaml').write_text('segment:\n  ros__parameters: {reuse_threshold: 1.0}\n')
-    for out, *shards in [('whole', '0/1'), ('shards', '1/2', '0/2')]:
-        assert [run(bag, out, '--params-file', 'reuse.yaml', '--shard', shard)
-                for shard in shards] == [0] * len(shards)
-    assert contents(Path('whole')) == contents(Path('shards'))
+def test_reuse_starts_anew_in_each_part(segmenter):
+    """Parts, and not the processes that make them, decide what is encoded again."""
+    pictures = [frame(0) // 2 + 20 * index for index in range(4)]
+    bag = record(Path('in'), image=[raw(index, picture) for index, picture in enumerate(pictures)])
+    Path('reuse.yaml').write_text('segment:\n  ros__parameters: {reuse_threshold: 200.0}\n')
+    options = ['--params-file', 'reuse.yaml', '--outputs', 'confidence']
+    assert run(bag, 'whole', *options) == 0
+    found = [pixels(item) for item in of(contents(Path('whole')), '/segment/confidence')]
+    for mask, part in zip(found, (0, 0, 2, 2), strict=True):
+        assert (mask == expected(segmenter, pictures[part]).confidence).all()
+    assert (found[0] != found[2]).any()
+    for shard in ('1/2', '0/2'):
+        assert run(bag, 'shards', *options, '--shard', shard) == 0
+    assert contents(Path('shards')) == contents(Path('whole'))
 
 
 def test_rate_takes_the_first_image_of_each_period(segmenter):
@@ -214,14 +222,15 @@ def test_rate_takes_the_first_image_of_each_period(segmenter):
 def test_parameters_mean_what_they_mean_to_the_node(loaded, segmenter):
     Path('node.yaml').write_text("""
 /elsewhere/other: {ros__parameters: {model: wrong}}
-/**: {ros__parameters: {model: demo, device: cpu, logit_scale: 5, unknown_threshold: 0.5}}
-/robot/segment: {ros__parameters: {unknown_threshold: 0.37, overlay_legend: false}}
+/**: {ros__parameters: {model: demo, device: cpu, logit_scale: 20, unknown_threshold: 0.9}}
+/robot/segment: {ros__parameters: {unknown_threshold: 0.36, overlay_legend: false}}
 """)
     bag = record(Path('in'), image=camera(2))
     assert run(bag, 'out', '--params-file', 'node.yaml', '--device', 'auto') == 0
     assert loaded == [
         {'model': 'demo', 'device': 'auto', 'precision': 'auto', 'attention': 'csa'}]
-    result = expected(segmenter, frame(0), logit_scale=5.0, unknown_threshold=0.37)
+    result = expected(segmenter, frame(0), logit_scale=20.0, unknown_threshold=0.36)
+    assert 0.1 < np.mean(result.labels == 255) < 0.9
     after = contents(Path('out'))
     assert (pixels(of(after, '/segment/labels')[0]) == result.labels).all()
     assert (pixels(of(after, '/segment/overlay')[0]) == result.overlay).all()
@@ -239,8 +248,8 @@ def test_pictures(segmenter):
     labels = cv2.imread(f'out/labels/{names[3]}', cv2.IMREAD_UNCHANGED)
     assert (labels == expected(segmenter, frame(3)).labels).all()
     overlay = cv2.imread(f'out/overlay/{names[0]}')[..., ::-1]
-    result = expected(segmenter, frame(0))
-    assert (overlay[10:, 20:] == result.overlay[10:, 20:]).all()
+    # Right of the key.
+    assert (overlay[:, 90:] == expected(segmenter, frame(0)).overlay[:, 90:]).all()
     assert json.loads(Path('out/legend.json').read_text())['classes'][1]['name'] == 'road'
 
 
@@ -254,7 +263,7 @@ def test_video():
         video = cv2.VideoCapture(f'out/{name}/overlay.mp4')
         assert video.get(cv2.CAP_PROP_FRAME_COUNT) == count
         assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
-        assert video.read()[1].shape == (30, 40, 3)
+        assert video.read()[1].shape == (90, 120, 3)
 
 
 @pytest.mark.parametrize('form', ['bag', 'png', 'mp4'])
@@ -489,7 +498,7 @@ def test_bad_images_are_copied_and_counted_and_have_no_masks(capsys):
         assert run(bag, 'out') == segment_bag.IMAGES_LEFT_OUT
         said = capsys.readouterr().err
         assert 'out: 4 images could not be read and have no masks' in said
-        assert f'/image at {time_of(1)}: rgb8 image of 40 x 30 pixels has step 7' in said
+        assert f'/image at {time_of(1)}: rgb8 image of 120 x 90 pixels has step 7' in said
         assert 'its 5 bytes are no sensor_msgs/msg/Image' in said
     after = contents(Path('out'))
     assert of(after, '/image') == contents(bag)
