@@ -12,6 +12,7 @@ import sys
 import time
 
 from csa_ros import draw
+from csa_ros.bags import progress
 from csa_ros.bags.labelling import Labeller
 from csa_ros.ros.images import to_rgb
 from csa_ros.segmenter import Segmenter
@@ -21,6 +22,7 @@ from csa_ros.vocabulary import Vocabulary
 import cv2
 import numpy as np
 import pytest
+from rclpy.serialization import deserialize_message
 from recordings import BEST_EFFORT
 from recordings import camera
 from recordings import contents
@@ -42,6 +44,7 @@ from rosbags.rosbag2 import CompressionMode
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import get_types_from_msg
 from sensor_msgs.msg import Image
+from std_msgs.msg import String
 from towers import make_backbone
 
 WORDS = 'sky, road=street|lane, car'
@@ -124,10 +127,34 @@ def test_legend_comes_first_and_holds_for_all_masks(segmenter):
     run(record(Path('in'), image=camera(5)), 'out')
     for path in sorted(Path('out').glob('*.mcap')):
         topics = [item.topic for item in contents(path) if item.topic.startswith('/segment')]
-        assert topics.index('/segment/legend') == 0
+        assert topics[:2] == ['/segment/legend', '/segment/label_info']
     for item in of(contents(Path('out')), '/segment/legend'):
         words = Vocabulary.parse(WORDS).legend(1, segmenter.name)
         assert legend(item) == {**words, 'stamp': {'sec': 0, 'nanosec': 0}}
+
+
+def test_ros_reads_what_is_written():
+    run(record(Path('in'), image=camera(1)), 'out')
+    after = contents(Path('out'))
+    words, mask = [deserialize_message(of(after, topic)[0].data, kind) for topic, kind in [
+        ('/segment/legend', String), ('/segment/labels', Image)]]
+    assert json.loads(words.data)['classes'][2]['name'] == 'car'
+    assert (mask.encoding, mask.width, mask.height, mask.step) == ('mono8', 120, 90, 120)
+    assert bytes(mask.data) == pixels(of(after, '/segment/labels')[0]).tobytes()
+
+
+def test_label_info_says_the_same():
+    """It is read by the definition that the bag has of it."""
+    Path('node.yaml').write_text('/**: {ros__parameters: {unknown_threshold: 0.25}}')
+    run(record(Path('in'), image=camera(1)), 'out', '--params-file', 'node.yaml')
+    with AnyReader([Path('out')]) as reader:
+        (_, _, data), = reader.messages(
+            [item for item in reader.connections if item.topic == '/segment/label_info'])
+        info = reader.deserialize(data, 'vision_msgs/msg/LabelInfo')
+    assert [(item.class_id, item.class_name) for item in info.class_map] == [
+        (0, 'sky'), (1, 'road'), (2, 'car')]
+    assert info.threshold == 0.25
+    assert (info.header.stamp.sec, info.header.stamp.nanosec) == (0, 0)
 
 
 def test_stamp_of_the_legend_is_not_after_that_of_a_mask():
@@ -175,8 +202,8 @@ def test_several_cameras_raw_and_compressed(segmenter, capsys):
     assert run(bag, 'out') == 0
     after = contents(Path('out'))
     assert {item.topic for item in after if item.topic.startswith('/segment')} == {
-        '/segment/legend', '/segment/front/labels', '/segment/front/overlay',
-        '/segment/left/labels', '/segment/left/overlay'}
+        '/segment/legend', '/segment/label_info', '/segment/front/labels',
+        '/segment/front/overlay', '/segment/left/labels', '/segment/left/overlay'}
     # The JPEG holds blue where RGB has red, as image_transport writes it.
     picture = cv2.imdecode(of(after, '/left/image/compressed')[1].message.data, cv2.IMREAD_COLOR)
     mask = of(after, '/segment/left/labels')[1]
@@ -190,7 +217,7 @@ def test_named_topics_alone():
     bag = record(Path('in'), front__image=camera(2), left__image=camera(2))
     assert run(bag, 'out', '--topics', '/left/image', '--name', 'seg', '--outputs', 'labels') == 0
     assert {item.topic for item in contents(Path('out'))} == {
-        '/front/image', '/left/image', '/seg/legend', '/seg/labels'}
+        '/front/image', '/left/image', '/seg/legend', '/seg/label_info', '/seg/labels'}
 
 
 def test_reuse_starts_anew_in_each_part(segmenter):
@@ -460,7 +487,7 @@ def test_two_processes_at_the_same(monkeypatch, labelled):
 
     monkeypatch.setattr(Labeller, 'submit', overtake)
     assert run(bag, 'out') == 0
-    assert len(begun[1]) == 14 and contents(Path('out')) == begun[1]
+    assert len(begun[1]) == 16 and contents(Path('out')) == begun[1]
     assert not Path('out/.parts').exists()
 
 
@@ -636,6 +663,12 @@ def test_an_error_of_the_segmenter_ends_it_and_it_can_be_repeated(monkeypatch, c
             run(bag, 'out')
     assert Path('out/.parts/0').exists() and not Path('out/.parts/1').exists()
     assert run(bag, 'out') == 0
+
+
+def test_a_log_without_a_terminal_tells_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr(progress, 'PERIOD', 0.0)
+    assert run(record(Path('in'), image=camera(3)), 'out') == 0
+    assert '0 of 0 s of recording, 3 images, ' in capsys.readouterr().err
 
 
 def test_rosbags_is_missing(monkeypatch, capsys):

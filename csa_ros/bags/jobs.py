@@ -82,9 +82,9 @@ def _job(recording: Recording, out: Path, request: Request) -> Job:
     chosen, left_out = choose(recording, request.topics)
     names = cameras(chosen)
     if request.form == 'bag':
-        _check_names(recording, [f'/{request.name}/legend', *(
-            f'/{request.name}/{camera}{output}'
-            for camera in names.values() for output in request.outputs)])
+        _check_names(recording, [f'/{request.name}/{topic}' for topic in (
+            'legend', 'label_info', *(f'{camera}{output}' for camera in names.values()
+                                      for output in request.outputs))])
     images = sum(connection.msgcount for connection in recording.connections
                  if connection.topic in names)
     period = parts.period_of(request.config.max_rate)

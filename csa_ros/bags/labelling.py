@@ -1,7 +1,7 @@
 """Pictures to masks and their meaning, as the node makes them."""
 
 from collections.abc import Sequence
-import json
+from typing import Any
 
 from csa_ros import draw
 from csa_ros.model.reuse import WindowMemory
@@ -44,9 +44,12 @@ class Labeller:
             draw.draw_key(result.overlay, vocabulary.names, vocabulary.colors, result.labels)
         return {name: getattr(result, name) for name in self.outputs}
 
-    def legend(self, stamp: int) -> str:
-        """Return the text of `~/legend` with a stamp in nanoseconds."""
-        sec, nanosec = divmod(stamp, 10**9)
-        legend = self._config.vocabulary.legend(1, self._segmenter.name)
-        return json.dumps({**legend, 'stamp': {'sec': sec, 'nanosec': nanosec}},
-                          ensure_ascii=False)
+    @property
+    def legend(self) -> dict[str, Any]:
+        """Return what masks mean, as `Vocabulary.legend`."""
+        return self._config.vocabulary.legend(1, self._segmenter.name)
+
+    @property
+    def threshold(self) -> float:
+        """Return the probability below which a pixel is unknown."""
+        return self._settings.unknown_threshold

@@ -1,6 +1,7 @@
 """Masks as files of pictures instead of messages: PNG, or MP4 to look at."""
 
 from collections.abc import Iterator
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class PicturePart:
         self._options = _FAST if job.request.form == 'mp4' else []
 
     def __enter__(self) -> 'PicturePart':
-        (self._folder / _LEGEND).write_text(self._labeller.legend(0))
+        (self._folder / _LEGEND).write_text(json.dumps(self._labeller.legend, indent=1) + '\n')
         for camera in self._cameras.values():
             for output in self._labeller.outputs:
                 (self._folder / camera / output).mkdir(parents=True)

@@ -1,6 +1,7 @@
 """Bags with masks beside the original messages: written a part at a time, then put together."""
 
 from collections.abc import Sequence
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -32,19 +33,26 @@ import yaml
 _VERSION = 8
 _PLUGINS = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 _STRING = 'std_msgs/msg/String'
+_INFO = 'vision_msgs/msg/LabelInfo'
+_CLASS = 'vision_msgs/msg/VisionClass'
 _INFORMATION = 'rosbag2_bagfile_information'
 # REP 2016. The writer asks for a hash, and of some types nothing more than the name is known.
 _NO_HASH = f'RIHS01_{0:064x}'
 _FOREVER = QosTime(9223372036, 854775807)
+# Installed or not, the message is the same.
+TYPES.register({
+    **get_types_from_msg('uint16 class_id\nstring class_name', _CLASS),
+    **get_types_from_msg(
+        'std_msgs/Header header\nvision_msgs/VisionClass[] class_map\nfloat32 threshold', _INFO)})
 
 
 class BagPart:
     """
     One part of a bag: a bag of its own in `folder`, with one file.
 
-    The legend comes before the first mask, with a stamp that is not after it, by the rule of
-    `csa_ros.ros.outputs.LegendOutput`, in each part: its file can be read without the others. A
-    mask is recorded at the time of its image.
+    What masks mean (`legend` and `label_info`) comes before the first mask, with a stamp that is
+    not after it, by the rule of `csa_ros.ros.outputs.LegendOutput`. That is so in each part: its
+    file can be read without the others. A mask is recorded at the time of its image.
     """
 
     def __init__(self, folder: Path, index: int, recording: Recording, job: Job,
@@ -61,6 +69,7 @@ class BagPart:
         self._writer.open()
         self._copies = {item.id: self._like(item) for item in self._recording.connections}
         self._legend = self._create('legend', _STRING, QosDurability.TRANSIENT_LOCAL)
+        self._info = self._create('label_info', _INFO, QosDurability.TRANSIENT_LOCAL)
         self._masks = {(topic, output): self._create(camera + output, IMAGE,
                                                      QosDurability.VOLATILE)
                        for topic, camera in self._job.cameras.items()
@@ -78,17 +87,29 @@ class BagPart:
         """Write the masks of an image of `topic`, which was recorded at `time`."""
         self._cover(header.stamp, time)
         for output, mask in self._labeller.masks(result).items():
-            message = _image(header, mask, OUTPUTS[output])
-            self._writer.write(
-                self._masks[topic, output], time, TYPES.serialize_cdr(message, IMAGE))
+            self._write(
+                self._masks[topic, output], time, IMAGE, header=header, height=mask.shape[0],
+                width=mask.shape[1], encoding=OUTPUTS[output], is_bigendian=0, step=mask[0].size,
+                data=np.ascontiguousarray(mask).reshape(-1))
 
     def _cover(self, stamp: Any, time: int) -> None:
         """Make a legend hold for a mask of this stamp, which is written next."""
         nanoseconds = stamp.sec * 10**9 + stamp.nanosec
         if self._legend_stamp is None or nanoseconds < self._legend_stamp:
             self._legend_stamp = min(nanoseconds, 0)
-            message = TYPES.types[_STRING](data=self._labeller.legend(self._legend_stamp))
-            self._writer.write(self._legend, time, TYPES.serialize_cdr(message, _STRING))
+            sec, nanosec = divmod(self._legend_stamp, 10**9)
+            legend = {**self._labeller.legend, 'stamp': {'sec': sec, 'nanosec': nanosec}}
+            self._write(self._legend, time, _STRING,
+                        data=json.dumps(legend, ensure_ascii=False))
+            self._write(self._info, time, _INFO,
+                        header=_header(sec, nanosec),
+                        class_map=[TYPES.types[_CLASS](item['id'], item['name'])
+                                   for item in legend['classes']],
+                        threshold=self._labeller.threshold)
+
+    def _write(self, connection: Connection, time: int, kind: str, **fields: Any) -> None:
+        message = TYPES.types[kind](**fields)
+        self._writer.write(connection, time, TYPES.serialize_cdr(message, kind))
 
     def _create(self, topic: str, kind: str, durability: QosDurability) -> Connection:
         """Add a topic of the node, with the QoS that it has there."""
@@ -154,11 +175,9 @@ def _merge(found: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _image(header: Any, mask: np.ndarray, encoding: str) -> Any:
-    """Return the message of a mask, (H, W) or (H, W, 3) uint8, under the header of its image."""
-    return TYPES.types[IMAGE](
-        header=header, height=mask.shape[0], width=mask.shape[1], encoding=encoding,
-        is_bigendian=0, step=mask[0].size, data=np.ascontiguousarray(mask).reshape(-1))
+def _header(sec: int, nanosec: int) -> Any:
+    stamp = TYPES.types['builtin_interfaces/msg/Time'](sec=sec, nanosec=nanosec)
+    return TYPES.types['std_msgs/msg/Header'](stamp=stamp, frame_id='')
 
 
 def _definition(connection: Connection) -> tuple[str, str]:
