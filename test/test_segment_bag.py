@@ -671,6 +671,16 @@ def test_a_log_without_a_terminal_tells_how_far_it_is(monkeypatch, capsys):
     assert '0 of 0 s of recording, 3 images, ' in capsys.readouterr().err
 
 
+def test_a_model_that_cannot_be_loaded_leaves_nothing(monkeypatch, capsys):
+    """Nothing is in the way of the command with another model."""
+    bag = record(Path('in'), image=camera(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(Segmenter, 'load', LOAD)
+        assert run(bag, 'out', '--model', 'nonsense') == 1
+    assert "segment_bag: model 'nonsense'" in capsys.readouterr().err
+    assert not Path('out').exists()
+
+
 def test_rosbags_is_missing(monkeypatch, capsys):
     monkeypatch.setattr(segment_bag, 'run', None)
     assert run('in', 'out') == 1

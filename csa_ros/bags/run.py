@@ -54,15 +54,13 @@ def tasks(jobs: Sequence[Job], shard: Shard) -> list[Task]:
     """
     Deal the parts of all jobs to shards, in turn, and return what is this one's.
 
-    Makes the folders of the results. Raises OutputError if the place of any is taken, before one
-    is made.
+    Raises OutputError if the place of any result is taken; nothing is written yet.
     """
     spaces = [Workspace(job.out, job.identity, len(job.parts)) for job in jobs]
     for space in spaces:
         space.check()
     dealt, number = [], 0
     for job, space in zip(jobs, spaces):
-        space.begin()
         missing = set(space.missing)
         dealt.append(Task(job, space, [
             part.index for part in job.parts
@@ -77,6 +75,9 @@ def make(task: Task, labeller: Labeller, progress: Progress) -> None:
 
     BagError and errors of the segmenter pass through; the parts made until then stay.
     """
+    if not task.parts:
+        return
+    task.workspace.begin()
     with Recording(task.job.bag) as recording:
         for index in task.parts:
             if task.workspace.has(index):
@@ -100,6 +101,7 @@ def finish(task: Task) -> bool:
         with task.workspace.finishing() as made:
             if made is not None:
                 _assemble(made, task.job)
+    task.workspace.tidy()
     return True
 
 

@@ -57,11 +57,7 @@ class Workspace:
                               'not write; nothing is overwritten, name another place')
 
     def begin(self) -> None:
-        """Make the folder, unless the result is complete; OSError if that is impossible."""
-        if self.complete:
-            # All but this was done when the process before was ended.
-            shutil.rmtree(self._parts, ignore_errors=True)
-            return
+        """Make the folder; OSError if that is impossible."""
         self._parts.mkdir(parents=True, exist_ok=True)
         if not (self._parts / _JOB).exists():
             self._write(self._parts / _JOB, {'job': self._identity})
@@ -124,12 +120,21 @@ class Workspace:
             self._write(self.out / COMPLETE, {'job': self._identity, 'parts': records})
             shutil.rmtree(self._parts, ignore_errors=True)
 
+    def tidy(self) -> None:
+        """Remove what a process that was ended at its last step has left of a complete result."""
+        if self.complete:
+            shutil.rmtree(self._parts, ignore_errors=True)
+
     def records(self) -> list[dict[str, Any]]:
         """Return the records of the parts that are done."""
+        records = []
+        for index in range(self._count):
+            # Not there yet; or no more, as another process finishes.
+            with suppress(FileNotFoundError):
+                records.append(json.loads((self._folder(index) / _RECORD).read_text()))
         if self.complete:
             return json.loads((self.out / COMPLETE).read_text())['parts']
-        return [json.loads((self._folder(index) / _RECORD).read_text())
-                for index in range(self._count) if self._folder(index).exists()]
+        return records
 
     def _folder(self, index: int) -> Path:
         return self._parts / str(index)
@@ -149,8 +154,8 @@ class Workspace:
             key = differing[0]
             raise OutputError(
                 f'{self.out} was begun with another {key}: {other.get(key)!r}, now '
-                f'{self._identity.get(key)!r}. Repeat the command it was begun with to go on, or '
-                'name another place')
+                f'{self._identity.get(key)!r}. Repeat the command it was begun with to go on, '
+                'remove it, or name another place')
 
     def _write(self, path: Path, value: Any) -> None:
         """Replace a JSON file as a whole."""
