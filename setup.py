@@ -34,6 +34,7 @@ setup(
         'tqdm',
     ],
     extras_require={
+        'bag': ['rosbags>=0.11.9'],
         'bench': ['matplotlib', 'psutil'],
         'int8': ['onnx', 'onnxruntime', 'onnxscript', 'torch>=2.6'],
     },

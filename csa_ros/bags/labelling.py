@@ -1,0 +1,55 @@
+"""Pictures to masks and their meaning, as the node makes them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from csa_ros import draw
+from csa_ros.model.reuse import WindowMemory
+from csa_ros.ros.parameters import Config
+from csa_ros.segmenter import Pending
+from csa_ros.segmenter import Result
+from csa_ros.segmenter import Segmenter
+import numpy as np
+
+# What the masks of an image are, and the encoding of each.
+OUTPUTS = {'labels': 'mono8', 'overlay': 'rgb8', 'confidence': 'mono8'}
+
+
+class Labeller:
+    """
+    Labels pictures with one vocabulary, that of a configuration.
+
+    Making one encodes the words; errors of the segmenter pass through.
+    """
+
+    def __init__(self, segmenter: Segmenter, config: Config, outputs: Sequence[str]) -> None:
+        self._segmenter = segmenter
+        self._config = config
+        self.outputs = outputs
+        self._words = segmenter.encode(config.vocabulary, config.prompts)
+        self._settings = segmenter.resolve(config.settings)
+
+    def submit(self, rgb: np.ndarray, memory: WindowMemory) -> Pending:
+        """Begin to label a picture, (H, W, 3) uint8; `memory` is that of its camera."""
+        alpha = self._config.overlay_alpha if 'overlay' in self.outputs else None
+        if self._settings.reuse_threshold:
+            result = self._segmenter.segment(rgb, self._words, self._settings, alpha, memory)
+            return Pending(lambda: [result])
+        return self._segmenter.submit([rgb], self._words, self._settings, alpha)
+
+    def masks(self, result: Result) -> dict[str, np.ndarray]:
+        """Return the arrays of OUTPUTS that were asked for, the key drawn on the overlay."""
+        if result.overlay is not None and self._config.overlay_legend:
+            vocabulary = self._config.vocabulary
+            draw.draw_key(result.overlay, vocabulary.names, vocabulary.colors, result.labels)
+        return {name: getattr(result, name) for name in self.outputs}
+
+    @property
+    def legend(self) -> dict[str, Any]:
+        """Return what masks mean, as `Vocabulary.legend`."""
+        return self._config.vocabulary.legend(1, self._segmenter.name)
+
+    @property
+    def threshold(self) -> float:
+        """Return the probability below which a pixel is unknown."""
+        return self._settings.unknown_threshold

@@ -1,0 +1,186 @@
+"""The work on planned jobs: parts that are missing are made, and complete results put together."""
+
+from collections import deque
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from csa_ros.bags import pictures
+from csa_ros.bags import writing
+from csa_ros.bags.jobs import Job
+from csa_ros.bags.labelling import Labeller
+from csa_ros.bags.parts import Part
+from csa_ros.bags.parts import Shard
+from csa_ros.bags.pictures import PicturePart
+from csa_ros.bags.progress import Progress
+from csa_ros.bags.reading import picture_of
+from csa_ros.bags.reading import Recording
+from csa_ros.bags.workspace import Workspace
+from csa_ros.bags.writing import BagPart
+from csa_ros.model.reuse import WindowMemory
+from csa_ros.ros.images import ImageError
+from csa_ros.segmenter import Pending
+from rosbags.interfaces import Connection
+
+# Messages that wait for a frame on the GPU; more would only take memory.
+_MOST_WAITING = 64
+# Of the reasons for which images are left out, those kept of a part.
+_MOST_REASONS = 5
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job with the folder of its result, and the numbers of those of its parts to make here."""
+
+    job: Job
+    workspace: Workspace
+    parts: list[int]
+
+
+@dataclass(frozen=True)
+class _Message:
+    connection: Connection
+    time: int
+    data: bytes
+    header: Any = None
+    pending: Pending | None = None
+
+
+def tasks(jobs: Sequence[Job], shard: Shard) -> list[Task]:
+    """
+    Deal the parts of all jobs to shards, in turn, and return what is this one's.
+
+    Raises OutputError if the place of any result is taken; nothing is written yet.
+    """
+    spaces = [Workspace(job.out, job.identity, len(job.parts)) for job in jobs]
+    for space in spaces:
+        space.check()
+    dealt, number = [], 0
+    for job, space in zip(jobs, spaces):
+        missing = set(space.missing)
+        dealt.append(Task(job, space, [
+            part.index for part in job.parts
+            if shard.has(number + part.index) and part.index in missing]))
+        number += len(job.parts)
+    return dealt
+
+
+def make(task: Task, labeller: Labeller, progress: Progress) -> None:
+    """
+    Make the parts of a task, telling `progress` how far it is.
+
+    BagError and errors of the segmenter pass through; the parts made until then stay.
+    """
+    if not task.parts:
+        return
+    task.workspace.begin()
+    with Recording(task.job.bag) as recording:
+        for index in task.parts:
+            if task.workspace.has(index):
+                continue
+            try:
+                with task.workspace.part(index) as (folder, record):
+                    _make_part(recording, task.job, task.job.parts[index], labeller, folder,
+                               record, progress)
+            except Exception:
+                # Unless another process, at work on the same, has put the result together and
+                # with that taken the folder away.
+                if not task.workspace.complete:
+                    raise
+
+
+def finish(task: Task) -> bool:
+    """Put the result together if all parts are there; return whether it is complete."""
+    if task.workspace.missing:
+        return False
+    if not task.workspace.complete:
+        with task.workspace.finishing() as made:
+            if made is not None:
+                _assemble(made, task.job)
+    task.workspace.tidy()
+    return True
+
+
+def span(job: Job, index: int) -> tuple[int, int]:
+    """Return the start and end of a part in nanoseconds of recording time."""
+    part = job.parts[index]
+    return (job.start if part.start is None else part.start,
+            job.end if part.stop is None else part.stop)
+
+
+def _assemble(made: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
+    if job.request.form == 'bag':
+        writing.assemble([folder for folder, _ in made], job.out)
+    elif job.request.form == 'png':
+        pictures.assemble_png(made, job)
+    else:
+        pictures.assemble_mp4(made, job)
+
+
+def _make_part(recording: Recording, job: Job, part: Part, labeller: Labeller, folder: Path,
+               record: dict[str, Any], progress: Progress) -> None:
+    record.update(labelled=dict.fromkeys(job.cameras, 0), bad=dict.fromkeys(job.cameras, 0),
+                  reasons=[])
+    if job.request.form == 'bag':
+        writer = BagPart(folder, part.index, recording, job, labeller)
+    else:
+        writer = PicturePart(folder, record, job, labeller)
+    last, end = span(job, part.index)
+    with writer:
+        for message in _overlapping(_submitted(recording, job, part, labeller, record)):
+            topic = message.connection.topic
+            writer.copy(message.connection, message.time, message.data)
+            if message.pending:
+                result, = message.pending.result()
+                writer.add(topic, message.time, message.header, result)
+                record['labelled'][topic] += 1
+                progress.image()
+            if message.time > last:
+                progress.advance((message.time - last) * 1e-9)
+                last = message.time
+    progress.advance((end - last) * 1e-9)
+
+
+def _submitted(recording: Recording, job: Job, part: Part, labeller: Labeller,
+               record: dict[str, Any]) -> Iterator[_Message]:
+    """Yield the messages of a part, those to be labelled as soon as the work on them has begun."""
+    # A part does not depend on those before it, which other processes may make.
+    memories = {topic: WindowMemory() for topic in job.cameras}
+    last_period = {}
+    for connection, time, data in recording.messages(part.start, part.stop):
+        message = _Message(connection, time, data)
+        topic = connection.topic
+        period = (time - job.start) // job.period if job.period else None
+        if topic in job.cameras and (period is None or period != last_period.get(topic)):
+            last_period[topic] = period
+            try:
+                header, rgb = picture_of(connection.msgtype, data)
+                message = replace(
+                    message, header=header, pending=labeller.submit(rgb, memories[topic]))
+            except ImageError as error:
+                record['bad'][topic] += 1
+                if len(record['reasons']) < _MOST_REASONS:
+                    record['reasons'].append(f'{topic} at {time}: {error}')
+        yield message
+
+
+def _overlapping(messages: Iterable[_Message]) -> Iterator[_Message]:
+    """
+    Yield messages as they come, but a frame only when work on the next has begun.
+
+    A GPU is then busy with that one while this one is written.
+    """
+    waiting = deque()
+    for message in messages:
+        if message.pending or len(waiting) == _MOST_WAITING:
+            yield from waiting
+            waiting.clear()
+        if message.pending or waiting:
+            waiting.append(message)
+        else:
+            yield message
+    yield from waiting

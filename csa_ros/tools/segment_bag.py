@@ -1,0 +1,207 @@
+"""Segment recorded bags: a bag with labels, overlay and legend, or pictures, or videos."""
+
+import argparse
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+import re
+import signal
+import sqlite3
+import sys
+from typing import Any
+
+from csa_ros.bags import parameters
+from csa_ros.bags.labelling import Labeller
+from csa_ros.bags.labelling import OUTPUTS
+from csa_ros.bags.parts import Shard
+from csa_ros.bags.progress import Progress
+from csa_ros.model.backbone import ModelError
+from csa_ros.segmenter import Segmenter
+from csa_ros.threads import set_threads
+try:
+    from csa_ros.bags import jobs
+    from csa_ros.bags import run
+except ModuleNotFoundError as error:
+    if error.name.partition('.')[0] != 'rosbags':
+        raise
+    jobs = run = None
+
+DONE, FAILED, IMAGES_LEFT_OUT = 0, 1, 3
+_FORMATS = ('bag', 'png', 'mp4')
+_PART_IMAGES = 200
+_MOST_REASONS = 5
+_EPILOG = f"""
+The same command goes on where an interrupted one was ended, and does nothing if there is nothing
+left to do. With --shard it does its share, and whichever ends last puts the results together. Exit
+status: {DONE} all is well, {FAILED} it failed (the command may be repeated), 2 bad arguments,
+{IMAGES_LEFT_OUT} done, but some images could not be read and have no masks.
+"""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Segment what the arguments name; return the exit status."""
+    parser = make_parser()
+    options = parser.parse_args(args)
+    if run is None:
+        return _fail('rosbags, which reads and writes bags, is not installed: pip install rosbags')
+    try:
+        shard = Shard.parse(options.shard)
+        outputs = _outputs(options)
+        _check(options)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        with _ended_by_sigterm():
+            return _run(options, outputs, shard)
+    except KeyboardInterrupt:
+        print('segment_bag: interrupted; the same command goes on from here', file=sys.stderr)
+        return 128 + signal.SIGINT
+    except (ModelError, OSError, RuntimeError, ValueError, sqlite3.Error) as error:
+        return _fail(str(error))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog='segment_bag', description=__doc__, epilog=_EPILOG)
+    parser.add_argument('bags', nargs='+', type=Path, metavar='IN',
+                        help='folder of a rosbag2 recording, or a .mcap or .db3 file')
+    parser.add_argument('out', type=Path, metavar='OUT',
+                        help='new folder for the result; for several bags, for a folder of each')
+    parser.add_argument('--topics', type=_list, default=(), metavar='T,T',
+                        help='image topics to segment, raw or compressed; all if left out')
+    parser.add_argument('--vocabulary', metavar='WORDS',
+                        help='the words, as for the parameter of the node: "road, car|truck"')
+    parser.add_argument('--params-file', type=Path, metavar='YAML',
+                        help='parameters as for the node')
+    parser.add_argument('--model', help='as for the parameter of the node; demo is bundled')
+    parser.add_argument('--device', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--rate', type=float, metavar='HZ',
+                        help='label at most so many images of a topic in a second of recording; '
+                        'the parameter max_rate')
+    parser.add_argument('--format', choices=_FORMATS, default=_FORMATS[0],
+                        help='bag: with all that was recorded (default); png: one file for each '
+                        'mask; mp4: a video for each topic')
+    parser.add_argument('--outputs', type=_list, metavar='O,O',
+                        help='of labels, overlay and confidence (default: labels,overlay; of mp4 '
+                        'overlay, and nothing else)')
+    parser.add_argument('--storage', choices=('mcap', 'sqlite3'), default='',
+                        help='storage of the bag that is written; that of IN if left out')
+    parser.add_argument('--name', default='segment',
+                        help='name of the node: topics of the masks begin with it (default: '
+                        '%(default)s)')
+    parser.add_argument('--shard', default='0/1', metavar='I/N',
+                        help='do the share of process I of N, counted from 0')
+    parser.add_argument('--part-images', type=int, default=_PART_IMAGES, metavar='N',
+                        help='about how many images an interruption can cost, and shards are '
+                        'dealt at once; bags are split into files of so many (default: '
+                        '%(default)s)')
+    return parser
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (item.strip() for item in text.split(','))))
+
+
+def _outputs(options: argparse.Namespace) -> tuple[str, ...]:
+    """Return what is to be made of each image; raise ValueError."""
+    default = ('overlay',) if options.format == 'mp4' else ('labels', 'overlay')
+    asked = options.outputs or default
+    for output in asked:
+        if output not in OUTPUTS:
+            raise ValueError(f'{output!r} is no output: choose from {", ".join(OUTPUTS)}')
+    if options.format == 'mp4' and asked != default:
+        raise ValueError('a video holds the overlay alone, as its compression would change '
+                         'labels: leave --outputs out, or use --format png')
+    return tuple(output for output in OUTPUTS if output in asked)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raise ValueError for options that can be judged alone."""
+    if options.part_images < 1:
+        raise ValueError(f'--part-images is {options.part_images}: it must be at least 1')
+    if not re.fullmatch(r'[A-Za-z_]\w*(/[A-Za-z_]\w*)*', options.name, re.ASCII):
+        raise ValueError(f'--name is {options.name!r}: use letters, digits and _, with / between '
+                         'namespace and name, such as robot/segment')
+
+
+def _run(options: argparse.Namespace, outputs: tuple[str, ...], shard: Shard) -> int:
+    overrides = {'vocabulary': options.vocabulary, 'model': options.model,
+                 'device': options.device, 'max_rate': options.rate}
+    config, ignored = parameters.read(options.params_file, options.name, {
+        name: value for name, value in overrides.items() if value is not None})
+    if ignored:
+        _say(f'{options.params_file}: not known, and ignored: {", ".join(ignored)}')
+    request = jobs.Request(config, options.topics, outputs, options.format, options.storage,
+                           options.name, options.part_images)
+    planned = jobs.plan(options.bags, options.out, request)
+    for job in planned:
+        for topic, reason in job.left_out.items():
+            _say(f'{job.bag}: {topic} is left out: {reason}')
+    tasks = run.tasks(planned, shard)
+    if any(task.parts for task in tasks):
+        _make(tasks, request)
+    return max(_report(task) for task in tasks)
+
+
+def _make(tasks: Sequence['run.Task'], request: 'jobs.Request') -> None:
+    config = request.config
+    set_threads(config.model.threads)
+    _say(f'loading {config.model.model} ...')
+    segmenter = Segmenter.load(**config.model.to_load, settings=config.settings)
+    labeller = Labeller(segmenter, config, request.outputs)
+    spans = [run.span(task.job, index) for task in tasks for index in task.parts]
+    with Progress(sum(end - start for start, end in spans) * 1e-9) as progress:
+        for task in tasks:
+            run.make(task, labeller, progress)
+            # Here already: many bags take long.
+            run.finish(task)
+    _say(f'{progress.images} images labelled, {progress.rate:.1f} a second, on '
+         f'{segmenter.device}')
+
+
+def _report(task: 'run.Task') -> int:
+    """Finish what is not finished, and say what there is; return the exit status."""
+    out = task.job.out
+    complete = run.finish(task)
+    records = task.workspace.records()
+    labelled = sum(sum(record['labelled'].values()) for record in records)
+    bad = sum(sum(record['bad'].values()) for record in records)
+    if complete:
+        _say(f'{out}: complete, {labelled} images have masks')
+    else:
+        _say(f'{out}: {len(task.workspace.missing)} of {len(task.job.parts)} parts are those of '
+             'other shards and not there yet; the shard that ends last puts all together')
+    if bad:
+        reasons = [reason for record in records for reason in record['reasons']]
+        _say(f'{out}: {bad} images could not be read and have no masks, among them')
+        for reason in reasons[:_MOST_REASONS]:
+            _say(f'  {reason}')
+    return IMAGES_LEFT_OUT if bad else DONE
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, which schedulers send, end the block as Ctrl-C does."""
+    def end(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _fail(reason: str) -> int:
+    print(f'segment_bag: {reason}', file=sys.stderr)
+    return FAILED
+
+
+if __name__ == '__main__':
+    sys.exit(main())
