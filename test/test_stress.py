@@ -1,9 +1,13 @@
 """The runs of `test/stress` in a short form; their figures are in `docs/reliability.md`."""
 
 import argparse
+import json
 
+from csa_ros.vocabulary import Vocabulary
 import malformed
+import numpy as np
 import pytest
+from remote import wait_for
 import report
 import soak
 from tqdm import tqdm
@@ -19,25 +23,53 @@ def options(module, *arguments):
 
 
 @pytest.mark.parametrize('module, arguments, least', [
-    (malformed, ['--count', '300', '--garbage', '100', '--explain', '2'],
-     {'counted as bad': 300}),
+    (malformed, ['--count', '150', '--garbage', '50', '--explain', '1'],
+     {'counted as bad': 150}),
     (updates, ['--count', '150'], {'accepted': 40, 'refused': 40, 'masks, each compared': 10}),
-    (soak, ['--minutes', '0.1', '--period', '0.5'], {'masks': 10}),
+    (soak, ['--minutes', '0.07', '--period', '0.5'], {'masks': 5}),
 ], ids=['malformed', 'updates', 'soak'])
 def test_short_run_finds_nothing(module, arguments, least, monkeypatch):
     # What takes long on a busy machine is no failure here.
     for name in 'TARGET_P99_MS', 'TARGET_STALL':
         monkeypatch.setattr(module, name, float('inf'), raising=False)
-    found = module.measure(options(module, *arguments), QUIET)
+    found = report.Report()
+    module.measure(options(module, *arguments), QUIET, found)
     assert found.failures == []
     for name, number in least.items():
         assert found.figures[name] >= number
 
 
-def test_failures_make_the_script_fail(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr('sys.argv', ['script.py', '--json', str(tmp_path / 'figures.json')])
-    for failures, code in ([], 0), (['a mask was wrong'], 1):
-        assert report.run('', lambda parser: None, lambda options, progress: report.Report(
-            {'masks': 3}, failures)) == code
-        assert '| masks |' in capsys.readouterr().out
-    assert 'a mask was wrong' in (tmp_path / 'figures.json').read_text()
+@pytest.mark.parametrize('measure, code', [
+    (lambda options, progress, found: None, 0),
+    (lambda options, progress, found: found.expect(False, 'a mask was wrong'), 1),
+    (lambda options, progress, found: wait_for(lambda: False, 'a mask', 0), 1)])
+def test_failures_make_the_script_fail(monkeypatch, tmp_path, capsys, measure, code):
+    path = tmp_path / 'figures.json'
+    monkeypatch.setattr('sys.argv', ['script.py', '--json', str(path)])
+    assert report.run('', lambda parser: None, measure) == code
+    assert ('FAILED: a mask' in capsys.readouterr().out) == bool(code)
+    assert bool(json.loads(path.read_text())['failures']) == bool(code)
+
+
+def test_masks_that_disagree_with_their_legend_are_found():
+    states = [{'vocabulary': ['sky', 'road']}, {'vocabulary': ['sky', 'road', 'car']},
+              {'vocabulary': ['car', 'road']}]
+    legends = [{**Vocabulary.parse(state['vocabulary']).legend(version, 'demo'),
+                'stamp': {'sec': 10 * version, 'nanosec': 0}}
+               for version, state in enumerate(states, 1)]
+
+    class Oracle:
+
+        def labels(self, state):
+            return np.full((4, 4), states.index(state), np.uint8)
+
+    def judge(*masks):
+        masks = [updates.Mask((stamp, 0), np.full((4, 4), label, np.uint8), sent)
+                 for stamp, label, sent in masks]
+        return list(updates.judge_masks(masks, legends, states, Oracle(), QUIET))
+
+    assert judge((11, 0, 0), (12, 0, 2), (21, 1, 2), (35, 2, 2)) == []
+    assert 'no legend' in judge((9, 0, 0))[0]
+    # Of words that were not asked for yet, of others than its legend's, and of earlier ones.
+    for wrong in [(21, 1, 0)], [(21, 0, 2)], [(35, 2, 2), (21, 1, 2)]:
+        assert 'is none of states' in judge(*wrong)[0]

@@ -91,9 +91,8 @@ def profile(use: bool):
                 os.environ[name] = value
 
 
-def measure(options: argparse.Namespace, progress: tqdm) -> Report:
+def measure(options: argparse.Namespace, progress: tqdm, report: Report) -> None:
     """Count at every size, with and without the profile."""
-    report = Report()
     progress.reset(4 * len(options.sizes))
     # Fast DDS reads its settings once a process.
     workers = multiprocessing.get_context('spawn')
@@ -113,7 +112,6 @@ def measure(options: argparse.Namespace, progress: tqdm) -> Report:
             report.expect(
                 shares[size, True, name] >= min(shares[size, False, name], 0.95),
                 f'{size[0]} x {size[1]}: fewer images {name} with the profile than without')
-    return report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

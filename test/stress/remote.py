@@ -153,10 +153,12 @@ class Remote:
         answer, _ = self.call(ChangeState, 'change_state', request)
         return answer.success
 
-    def stop(self, number: int = signal.SIGINT) -> int:
-        """End the node by a signal; return its exit code."""
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """End the node by a signal; StressError unless it exits as it should."""
         self.process.send_signal(number)
-        return self.process.wait(EXIT_TIMEOUT)
+        if self.process.wait(EXIT_TIMEOUT):
+            raise StressError(f'exit code {self.process.returncode} on signal {number}:\n'
+                              f'{self.log()[-2000:]}')
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -187,7 +189,7 @@ def node(wait: bool = True, **parameters: Any):
         process = subprocess.Popen(
             [sys.executable, ROOT / 'bin' / 'segment', '--ros-args', '--params-file', file],
             stdout=log.open('w'), stderr=subprocess.STDOUT,
-            env={**os.environ, 'ROS_DOMAIN_ID': str(domain),
+            env={**os.environ, 'ROS_DOMAIN_ID': str(domain), 'PYTHONFAULTHANDLER': '1',
                  'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
                  'XDG_CACHE_HOME': str(folder / 'cache')})
         stack.callback(process.wait)

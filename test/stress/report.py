@@ -12,6 +12,7 @@ import sys
 
 from csa_ros.bench.timing import machine
 from csa_ros.bench.timing import table
+from remote import StressError
 from tqdm import tqdm
 
 # More of the same say nothing more.
@@ -47,14 +48,18 @@ class Report:
 
 
 def run(description: str, add_arguments: Callable[[argparse.ArgumentParser], None],
-        measure: Callable[[argparse.Namespace, tqdm], Report]) -> int:
+        measure: Callable[[argparse.Namespace, tqdm, Report], None]) -> int:
     """Be the main function of a script; return the exit status, 1 if something failed."""
     parser = argparse.ArgumentParser(description=description)
     add_arguments(parser)
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to FILE')
     options = parser.parse_args()
-    with tqdm(leave=False, disable=None) as progress:
-        report = measure(options, progress)
+    report = Report()
+    try:
+        with tqdm(leave=False, disable=None) as progress:
+            measure(options, progress, report)
+    except StressError as error:
+        report.failures.append(str(error))
     print(report)
     if options.json:
         command = shlex.join(['python', *sys.argv])

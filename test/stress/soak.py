@@ -238,9 +238,8 @@ class Soak:
         self._remote.client.destroy_subscription(subscription)
 
 
-def measure(options: argparse.Namespace, progress: tqdm) -> Report:
+def measure(options: argparse.Namespace, progress: tqdm, report: Report) -> None:
     """Soak the node for `options.minutes`."""
-    report = Report()
     rng = random.Random(options.seed)
     seconds = 60 * options.minutes
     progress.reset(round(seconds))
@@ -249,19 +248,15 @@ def measure(options: argparse.Namespace, progress: tqdm) -> Report:
         remote = stack.enter_context(
             node(vocabulary=VOCABULARIES[0], prompts='simple', **parameters))
         cameras = []
-        try:
-            for name in options.cameras or ['']:
-                cameras.append(Camera(remote, name, rng))
-                stack.callback(cameras[-1].stop)
-            soak = Soak(remote, cameras, report, rng)
-            started = time.monotonic()
-            while (elapsed := time.monotonic() - started) < seconds:
-                progress.update(round(elapsed) - progress.n)
-                soak.watch(options.period)
-                soak.happen()
-        except StressError as error:
-            report.failures.append(str(error))
-            return report
+        for name in options.cameras or ['']:
+            cameras.append(Camera(remote, name, rng))
+            stack.callback(cameras[-1].stop)
+        soak = Soak(remote, cameras, report, rng)
+        started = time.monotonic()
+        while (elapsed := time.monotonic() - started) < seconds:
+            progress.update(round(elapsed) - progress.n)
+            soak.watch(options.period)
+            soak.happen()
         values = dict(remote.values)
         for camera in cameras:
             camera.end_gap()
@@ -286,10 +281,7 @@ def measure(options: argparse.Namespace, progress: tqdm) -> Report:
             'resident memory at the end (MB)': soak.memory[-1][1] / 1e6,
             'slope over the second half (MB/h)': soak.slope() * 3600 / 1e6,
         }
-        for camera in cameras:
-            camera.stop()
-        report.expect(remote.stop() == 0, f'exit code {remote.process.returncode} on SIGINT')
-    return report
+        remote.stop()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
