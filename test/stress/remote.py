@@ -61,14 +61,15 @@ class Remote:
     """
     A running node, and what a client of it sees.
 
-    `values` are the key-value pairs of its last diagnostics, and `ticks` their number; `legends`
-    are the (time of arrival, legend) that came since the start, by the steady clock.
+    `statuses` are the key-value pairs of its last diagnostics, by camera, and `ticks` is the
+    number of diagnostics; `legends` are the (time of arrival, legend) that came since the start,
+    by the steady clock.
     """
 
     def __init__(self, process: subprocess.Popen, log: Path, client: Node) -> None:
         self.process = process
         self.client = client
-        self.values: dict[str, str] = {}
+        self.statuses: dict[str, dict[str, str]] = {}
         self.ticks = 0
         self.legends: list[tuple[float, dict]] = []
         self._log = log
@@ -81,6 +82,11 @@ class Remote:
         if self.process.poll() is not None:
             raise StressError(f'the node ended with exit code {self.process.returncode}:\n'
                               f'{self.log()[-2000:]}')
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Return the last diagnostics of the first camera, empty before they come."""
+        return next(iter(self.statuses.values()), {})
 
     def log(self) -> str:
         """Return what the node has written."""
@@ -129,6 +135,8 @@ class Remote:
             service = self.client.create_client(kind, f'/segment/{name}')
             if not service.wait_for_service(SERVICE_TIMEOUT):
                 raise StressError(f'the node has no service {name}')
+            # A server does not answer a client that it has not discovered yet.
+            time.sleep(0.5)
             self._services[name] = service
         answered = threading.Event()
         start = time.monotonic()
@@ -162,9 +170,10 @@ class Remote:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name == 'segment: segmentation':
-                self.values = {item.key: item.value for item in status.values}
-                self.ticks += 1
+            if status.name.startswith('segment: '):
+                values = {item.key: item.value for item in status.values}
+                self.statuses[status.name.removeprefix('segment: ')] = values
+        self.ticks += 1
 
     def _on_legend(self, message: String) -> None:
         self.legends.append((time.monotonic(), json.loads(message.data)))
