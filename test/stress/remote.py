@@ -40,7 +40,10 @@ SERVICE_TIMEOUT = 20.0
 EXIT_TIMEOUT = 20.0
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL,
                      reliability=ReliabilityPolicy.RELIABLE)
-_runs = itertools.count()
+# Those that no test takes, and whose ports Linux gives to nobody else.
+_DOMAINS = itertools.cycle(range(215, 232))
+# Longer than it takes to discover other participants.
+_DISCOVERY = 1.0
 
 
 class StressError(RuntimeError):
@@ -188,9 +191,8 @@ def node(wait: bool = True, **parameters: Any):
     leaving if it has not been stopped.
     """
     parameters = {'model': 'demo', **parameters}
-    # Others on this machine must not take part; a process may run several nodes one by one.
-    domain = 1 + (os.getpid() + next(_runs)) % 100
     with ExitStack() as stack:
+        client, domain = stack.enter_context(_client())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         file = folder / 'parameters.yaml'
         file.write_text(json.dumps({'/**': {'ros__parameters': parameters}}))
@@ -203,7 +205,7 @@ def node(wait: bool = True, **parameters: Any):
                  'XDG_CACHE_HOME': str(folder / 'cache')})
         stack.callback(process.wait)
         stack.callback(process.kill)
-        remote = Remote(process, log, stack.enter_context(_client(domain)))
+        remote = Remote(process, log, client)
         if wait:
             def active() -> bool:
                 remote.check_alive()
@@ -214,11 +216,9 @@ def node(wait: bool = True, **parameters: Any):
 
 
 @contextmanager
-def _client(domain: int):
-    """Run a ROS node in a thread."""
-    context = Context()
-    rclpy.init(context=context, domain_id=domain)
-    client = rclpy.create_node('client', context=context)
+def _client():
+    """Run a ROS node in a thread; yields it and its domain, in which it is alone."""
+    context, client, domain = _lonely_client()
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(client)
     stopping = threading.Event()
@@ -230,10 +230,22 @@ def _client(domain: int):
     thread = threading.Thread(target=spin, name='client')
     thread.start()
     try:
-        yield client
+        yield client, domain
     finally:
         stopping.set()
         thread.join()
         executor.shutdown()
+        client.destroy_node()
+        rclpy.try_shutdown(context=context)
+
+
+def _lonely_client() -> tuple[Context, Node, int]:
+    for domain in _DOMAINS:
+        context = Context()
+        rclpy.init(context=context, domain_id=domain)
+        client = rclpy.create_node('client', context=context)
+        time.sleep(_DISCOVERY)
+        if client.get_node_names() == ['client']:
+            return context, client, domain
         client.destroy_node()
         rclpy.try_shutdown(context=context)
