@@ -2,6 +2,7 @@
 
 import array
 import itertools
+import weakref
 
 from graph import ACTIVATE
 from graph import CLEANUP
@@ -13,6 +14,7 @@ from graph import wait_for
 from graph import WORDS
 import numpy as np
 import pytest
+import torch
 
 NAMES = ['front', 'rear']
 
@@ -164,10 +166,14 @@ def test_bad_image_of_one_camera_is_its_own(graph, masks):
 
 def test_batch_that_fails_is_tried_frame_by_frame(graph, masks, monkeypatch):
     submit = graph.segmenter.submit
+    held, freed = [], []
 
     def fail_together(images, *args, **kwargs):
         if len(images) > 1:
-            raise RuntimeError('out of memory')
+            memory = np.zeros(1)
+            held.append(weakref.ref(memory))
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+        freed.extend(memory() is None for memory in held)
         return submit(images, *args, **kwargs)
 
     monkeypatch.setattr(graph.segmenter, 'submit', fail_together)
@@ -177,6 +183,8 @@ def test_batch_that_fails_is_tried_frame_by_frame(graph, masks, monkeypatch):
     let_go(graph)
     wait_for(lambda: all(stamp_of(masks[name][-1]) == stamps[name] for name in NAMES))
     assert [graph.report(name).totals['failed'] for name in NAMES] == [0, 0]
+    # What they held together is free when they are tried alone.
+    assert freed == [True, True]
 
 
 def test_one_legend_is_for_all(graph, masks):

@@ -180,14 +180,19 @@ class Pipeline:
     def _segment(self, batch: Sequence[_Frame]) -> None:
         """Segment and publish frames of one size with one snapshot."""
         try:
-            results = self._label(batch)
-        except Exception as error:
-            if len(batch) == 1:
-                self._report_frame_error(batch[0].offer.camera, error)
+            results, error = self._label(batch), None
+        except Exception as raised:
+            # A traceback would hold what the frames held, when the memory is needed.
+            results, error = (), raised.with_traceback(None)
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            # Another process may need it.
+            torch.cuda.empty_cache()
+        if error and len(batch) == 1:
+            self._report_frame_error(batch[0].offer.camera, error)
+        elif error:
             # What one frame breaks, or all of them together, is no reason to lose the others.
-            for frame in batch if len(batch) > 1 else ():
+            for frame in batch:
                 self._segment([frame])
-            return
         for frame, result in zip(batch, results):
             try:
                 self._publish(frame, result)
@@ -270,9 +275,6 @@ class Pipeline:
             camera.statistics.bad(str(error))
             self._complain(camera, 'image dropped', str(error))
         else:
-            if isinstance(error, torch.cuda.OutOfMemoryError):
-                # What the frame held is free by now; another process may need it.
-                torch.cuda.empty_cache()
             camera.statistics.failed(_describe(error))
             self._complain(camera, 'frame failed', _describe(error))
 

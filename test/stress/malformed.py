@@ -126,22 +126,26 @@ class Run:
         for _ in range(size):
             self._camera.publish(garbage(self._rng))
             time.sleep(PAUSE)
+        # Some of it happens to be a message.
+        self.sent = self._settle()['images received']
 
     def account(self) -> dict[str, int]:
-        """Check the node's sums once all is quiet, and return its counters."""
-        before = None
-        while before != (before := self._counters()):
-            ticks = self._remote.ticks
-            wait_for(lambda: self._remote.ticks > ticks + 1, 'the next diagnostics')
-        received, *shares = before.values()
+        """Check the node's sums, and return its counters."""
+        counters = self._settle()
+        received, *shares = counters.values()
         self._report.expect(
             received == self.sent and sum(shares) == received,
-            f'{self.sent} images were sent, and the counters are {before}')
-        self._report.expect(not before['failures'], f'{before["failures"]} frames failed')
-        return before
+            f'{self.sent} images were sent, and the counters are {counters}')
+        self._report.expect(not counters['failures'], f'{counters["failures"]} frames failed')
+        return counters
 
-    def _counters(self) -> dict[str, int]:
-        return {key: self._remote.count(key) for key in COUNTERS}
+    def _settle(self) -> dict[str, int]:
+        """Return the node's counters once all is quiet."""
+        before = None
+        while before != (before := {key: self._remote.count(key) for key in COUNTERS}):
+            ticks = self._remote.ticks
+            wait_for(lambda: self._remote.ticks > ticks + 1, 'the next diagnostics')
+        return before
 
     def _publish(self, name: str) -> None:
         image = self._images.good()

@@ -40,7 +40,10 @@ SERVICE_TIMEOUT = 20.0
 EXIT_TIMEOUT = 20.0
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL,
                      reliability=ReliabilityPolicy.RELIABLE)
-_runs = itertools.count()
+# Those that no test takes, and whose ports Linux gives to nobody else.
+_DOMAINS = itertools.cycle(range(215, 232))
+# Longer than it takes to discover other participants.
+_DISCOVERY = 1.0
 
 
 class StressError(RuntimeError):
@@ -61,14 +64,15 @@ class Remote:
     """
     A running node, and what a client of it sees.
 
-    `values` are the key-value pairs of its last diagnostics, and `ticks` their number; `legends`
-    are the (time of arrival, legend) that came since the start, by the steady clock.
+    `statuses` are the key-value pairs of its last diagnostics, by camera, and `ticks` is the
+    number of diagnostics; `legends` are the (time of arrival, legend) that came since the start,
+    by the steady clock.
     """
 
     def __init__(self, process: subprocess.Popen, log: Path, client: Node) -> None:
         self.process = process
         self.client = client
-        self.values: dict[str, str] = {}
+        self.statuses: dict[str, dict[str, str]] = {}
         self.ticks = 0
         self.legends: list[tuple[float, dict]] = []
         self._log = log
@@ -81,6 +85,11 @@ class Remote:
         if self.process.poll() is not None:
             raise StressError(f'the node ended with exit code {self.process.returncode}:\n'
                               f'{self.log()[-2000:]}')
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Return the last diagnostics of the first camera, empty before they come."""
+        return next(iter(self.statuses.values()), {})
 
     def log(self) -> str:
         """Return what the node has written."""
@@ -129,6 +138,8 @@ class Remote:
             service = self.client.create_client(kind, f'/segment/{name}')
             if not service.wait_for_service(SERVICE_TIMEOUT):
                 raise StressError(f'the node has no service {name}')
+            # A server does not answer a client that it has not discovered yet.
+            time.sleep(0.5)
             self._services[name] = service
         answered = threading.Event()
         start = time.monotonic()
@@ -162,9 +173,10 @@ class Remote:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name == 'segment: segmentation':
-                self.values = {item.key: item.value for item in status.values}
-                self.ticks += 1
+            if status.name.startswith('segment: '):
+                values = {item.key: item.value for item in status.values}
+                self.statuses[status.name.removeprefix('segment: ')] = values
+        self.ticks += 1
 
     def _on_legend(self, message: String) -> None:
         self.legends.append((time.monotonic(), json.loads(message.data)))
@@ -179,9 +191,8 @@ def node(wait: bool = True, **parameters: Any):
     leaving if it has not been stopped.
     """
     parameters = {'model': 'demo', **parameters}
-    # Others on this machine must not take part; a process may run several nodes one by one.
-    domain = 1 + (os.getpid() + next(_runs)) % 100
     with ExitStack() as stack:
+        client, domain = stack.enter_context(_client())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         file = folder / 'parameters.yaml'
         file.write_text(json.dumps({'/**': {'ros__parameters': parameters}}))
@@ -194,7 +205,7 @@ def node(wait: bool = True, **parameters: Any):
                  'XDG_CACHE_HOME': str(folder / 'cache')})
         stack.callback(process.wait)
         stack.callback(process.kill)
-        remote = Remote(process, log, stack.enter_context(_client(domain)))
+        remote = Remote(process, log, client)
         if wait:
             def active() -> bool:
                 remote.check_alive()
@@ -205,11 +216,9 @@ def node(wait: bool = True, **parameters: Any):
 
 
 @contextmanager
-def _client(domain: int):
-    """Run a ROS node in a thread."""
-    context = Context()
-    rclpy.init(context=context, domain_id=domain)
-    client = rclpy.create_node('client', context=context)
+def _client():
+    """Run a ROS node in a thread; yields it and its domain, in which it is alone."""
+    context, client, domain = _lonely_client()
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(client)
     stopping = threading.Event()
@@ -221,10 +230,22 @@ def _client(domain: int):
     thread = threading.Thread(target=spin, name='client')
     thread.start()
     try:
-        yield client
+        yield client, domain
     finally:
         stopping.set()
         thread.join()
         executor.shutdown()
+        client.destroy_node()
+        rclpy.try_shutdown(context=context)
+
+
+def _lonely_client() -> tuple[Context, Node, int]:
+    for domain in _DOMAINS:
+        context = Context()
+        rclpy.init(context=context, domain_id=domain)
+        client = rclpy.create_node('client', context=context)
+        time.sleep(_DISCOVERY)
+        if client.get_node_names() == ['client']:
+            return context, client, domain
         client.destroy_node()
         rclpy.try_shutdown(context=context)

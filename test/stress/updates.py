@@ -42,6 +42,8 @@ from tqdm import tqdm
 
 SIZE = (96, 72)
 CAMERA_PERIOD = 0.05
+# Seconds between requests: some overtake the frames, others are seen by several.
+PAUSES = (0.0, 0.0, 0.05, 0.1)
 TARGET_P99_MS = 100.0
 # Two machines' rounding may differ; another vocabulary differs in far more pixels than these.
 EQUAL_SHARE = 0.995
@@ -55,7 +57,8 @@ ENSEMBLES = ('simple', ['a {}', 'a photo of one {} in a street'], 'the {} of a t
 FIRST = {
     'vocabulary': ['sky', 'road'], 'prompts': 'simple', 'inference': 'slide', 'short_side': 64,
     'crop': 0, 'stride': 0, 'logit_scale': 40.0, 'unknown_threshold': 0.0, 'min_area': 0.0,
-    'overlay_alpha': 0.5, 'overlay_legend': True, 'max_rate': 0.0, 'lazy': True}
+    'overlay_alpha': 0.5, 'overlay_legend': True, 'mask_classes': '', 'points_layout': 'dense',
+    'depth_slop': 0.05, 'max_rate': 0.0, 'lazy': True}
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Change:
 
 
 def valid_change(rng: random.Random) -> Change:
-    """Return a change that is accepted, unless windows and strides do not fit one another."""
+    """Return a change that is accepted, unless it does not fit the others."""
     if rng.random() < 0.5:
         return Change('vocabulary', _vocabulary(rng))
     return Change(*rng.choice((
@@ -82,6 +85,9 @@ def valid_change(rng: random.Random) -> Change:
         ('min_area', rng.choice((0, 0.1, rng.random()))),
         ('overlay_alpha', rng.random()),
         ('overlay_legend', rng.random() < 0.5),
+        ('mask_classes', rng.choice(('', ['sky'], 'road, car'))),
+        ('points_layout', rng.choice(('dense', 'organized'))),
+        ('depth_slop', rng.uniform(0.0, 0.5)),
         ('max_rate', rng.choice((0, 50, 200.0))),
         ('lazy', rng.random() < 0.5))))
 
@@ -112,6 +118,13 @@ def invalid_change(rng: random.Random) -> Change:
         ('vocabulary', rng.random()),
         ('vocabulary', '[road, {a: b}]'),
         ('vocabulary', '../../etc/passwd|\n'),
+        ('vocabulary', '@nowhere'),
+        ('vocabulary', '@../../../etc/passwd'),
+        ('mask_classes', 'no such class'),
+        ('points_layout', 'sparse'),
+        ('depth_slop', -1),
+        ('cameras', ['front', 'left']),
+        ('transport', 'compressed'),
         ('prompts', 'a photo'),
         ('prompts', ['a {}', 'no place']),
         ('prompts', 3),
@@ -150,7 +163,11 @@ class Rules:
         crop = state['crop'] or self._native
         stride = state['stride'] or max(crop * self._stride // self._native, 1)
         short_side = state['short_side'] or self._short_side
-        return crop % self._patch == 0 and stride <= crop and short_side >= self._patch
+        classes = state['mask_classes']
+        names = classes.split(', ') if isinstance(classes, str) else classes
+        known = Vocabulary.parse(state['vocabulary']).names
+        return (crop % self._patch == 0 and stride <= crop and short_side >= self._patch
+                and all(name in known for name in filter(None, names)))
 
 
 class Oracle:
@@ -255,6 +272,7 @@ class Updates:
         self.latencies.append(seconds)
         results = [answer.result] if atomic else answer.results
         self._check(changes, expected, results)
+        time.sleep(rng.choice(PAUSES))
         return len(changes)
 
     def _judge(self, changes: list[Change], atomic: bool) -> tuple[list[bool], list[dict]]:
