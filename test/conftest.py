@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+import signal
 import sys
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)
 # Neither robots nearby nor other test runs take part.
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+# A shell ignores SIGINT for what it runs in the background, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # The stress runs are scripts, and share modules as such.
 sys.path.append(str(Path(__file__).parent / 'stress'))
 
