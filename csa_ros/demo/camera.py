@@ -1,6 +1,7 @@
 """A camera that drives through rendered streets: images, camera info and true labels."""
 
 import itertools
+import signal
 
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Frame
@@ -154,4 +155,6 @@ def main(args=None) -> None:
         if rclpy.ok():
             raise
     finally:
+        # launch repeats the Ctrl-C that the terminal has sent: leave the rest its time.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         rclpy.try_shutdown()
