@@ -184,7 +184,7 @@ class Vocabulary:
 def _split(spec) -> list[str]:
     """Return the raw entries of any form of vocabulary."""
     if isinstance(spec, str):
-        return _split_text(spec)
+        return split_text(spec)
     if not isinstance(spec, Sequence):
         raise VocabularyError(
             f'a vocabulary is a list of words or one comma-separated string, not {spec!r}; '
@@ -195,7 +195,13 @@ def _split(spec) -> list[str]:
     return list(spec)
 
 
-def _split_text(text: str) -> list[str]:
+def split_text(text: str) -> list[str]:
+    """
+    Return the entries of a string with commas between them, or of a YAML list of strings.
+
+    They are as they stand, with spaces around them. Raises VocabularyError for a list that cannot
+    be read or is not flat.
+    """
     text = text.strip()
     if not text.startswith('['):
         return text.split(',') if text else []

@@ -18,20 +18,12 @@ from PIL import Image
 import pytest
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
+from test_images import GREY
+from test_images import HEIGHT
+from test_images import RGB
+from test_images import WIDTH
 
-HEIGHT, WIDTH = 48, 64
-
-
-def gradients():
-    """Smooth ramps, different in each channel, which JPEG keeps within a few grey levels."""
-    y, x = np.mgrid[0:1:HEIGHT * 1j, 0:1:WIDTH * 1j]
-    ramps = [x, y, 1 - x]
-    return np.stack([np.rint(40 + 160 * ramp) for ramp in ramps], axis=-1).astype(np.uint8)
-
-
-RGB = gradients()
 BGR = np.ascontiguousarray(RGB[..., ::-1])
-GREY = np.repeat(RGB[..., 1:2], 3, axis=2)
 PICTURE = Image.fromarray(RGB)
 FADE = Image.fromarray(np.linspace(0, 255, HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH))
 PALETTE = PICTURE.quantize(16)

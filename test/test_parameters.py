@@ -89,7 +89,7 @@ def test_forms_of_prompts(value, expected):
     ('reuse_threshold', 255.5), ('reuse_frames', 0), ('reuse_frames', 1001),
     ('cameras', 'front,'), ('cameras', ['front', 'front']), ('cameras', [1]),
     ('cameras', '/front'), ('cameras', 'my camera'), ('cameras', '1st'), ('cameras', '[front'),
-    ('cameras', '[[a], b]'),
+    ('cameras', '[[a], b]'), ('cameras', '[' * 10**4),
     ('cameras', [f'camera{i}' for i in range(17)]), ('cameras', '{node}'),
     ('transport', 'theora'), ('points_layout', 'sparse'), ('depth_slop', -0.1),
     ('mask_classes', 'lava'), ('mask_classes', ['road', 'road']), ('mask_classes', 5),

@@ -99,10 +99,12 @@ class Camera:
             self._forget_depth()
 
     def explain_missing_points(self) -> str:
-        """Return why nothing comes of the depth images, for which somebody waits."""
+        """Return why there are no points, which somebody listens to; nothing if they may come."""
         with self._matching:
             reason = self._matcher.explain()
-        return self._depth_input.explain_silence() or reason or 'no CameraInfo has arrived'
+        if not reason and self._info is None:
+            reason = 'no CameraInfo has arrived; see `ros2 topic hz` of camera_info'
+        return self._depth_input.explain_silence() or reason
 
     def change(self, config: Config) -> None:
         """Take over the parameters of the points."""

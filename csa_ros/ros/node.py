@@ -227,8 +227,8 @@ class SegmentNode(LifecycleNode):
             reason = (f'no image for {report.silence:.0f} s on {images.describe()}: '
                       f'{images.explain_silence()}')
         elif camera.depth_input and not report.rates['points'] and not report.rates['bad_depth']:
-            reason = ('no points, which somebody listens to: '
-                      f'{camera.explain_missing_points()}')
+            missing = camera.explain_missing_points()
+            reason = missing and f'no points, which somebody listens to: {missing}'
         now = time.monotonic()
         if reason and now - self._warned.get(camera.name, -WARN_PERIOD) >= WARN_PERIOD:
             self._warned[camera.name] = now

@@ -22,6 +22,7 @@ from csa_ros.segmenter import INFERENCE
 from csa_ros.segmenter import LONG_SIDE
 from csa_ros.segmenter import Settings
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
+from csa_ros.vocabulary import split_text
 from csa_ros.vocabulary import Vocabulary
 from csa_ros.vocabulary import VocabularyError
 from rcl_interfaces.msg import FloatingPointRange
@@ -29,7 +30,6 @@ from rcl_interfaces.msg import IntegerRange
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.validate_topic_name import validate_topic_name
-import yaml
 
 # The segmenter resizes no side of a frame beyond this.
 MAX_PIXELS = LONG_SIDE
@@ -367,10 +367,14 @@ def _read_cameras(value: Any) -> tuple[str, ...]:
 
 def _read_names(parameter: str, value: Any) -> tuple[str, ...]:
     """Return the names in a list, or in one string with commas between them."""
-    names = _split(parameter, value) if isinstance(value, str) else value
+    try:
+        # A list in which YAML takes some names for booleans arrives as its own source text.
+        names = split_text(value) if isinstance(value, str) else value
+    except VocabularyError as error:
+        raise ParameterError(f'{parameter}: {error}') from error
     # An empty list arrives as one of booleans or bytes.
     if not _are_strings(names):
-        shown = value if isinstance(value, (bool, int, float, str)) else list(value)
+        shown = value if isinstance(value, (bool, int, float)) else list(value)
         raise ParameterError(f'{parameter} is {shown!r}: it must be a list of names, or one '
                              'string with commas between them; quote what YAML takes for numbers')
     names = tuple(name.strip() for name in names)
@@ -381,18 +385,6 @@ def _read_names(parameter: str, value: Any) -> tuple[str, ...]:
             raise ParameterError(f'{parameter} has {name!r} {names.count(name)} times; drop the '
                                  'others')
     return names
-
-
-def _split(parameter: str, text: str) -> list:
-    text = text.strip()
-    if not text.startswith('['):
-        return text.split(',') if text else []
-    # A list in which YAML takes some names for booleans arrives as its own source text.
-    try:
-        return yaml.load(text, yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        raise ParameterError(f'{parameter}: {text!r} starts a list that YAML cannot read; close '
-                             'the bracket and every quote, or leave the brackets out') from error
 
 
 def _are_strings(value: Any) -> bool:
