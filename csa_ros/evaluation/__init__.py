@@ -1,0 +1,1 @@
+"""How well it sees: benchmarks with their published protocols, and what comes of them."""
