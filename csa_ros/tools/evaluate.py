@@ -1,0 +1,204 @@
+"""Measure the mean IoU on data sets, in their published protocol, and show where it fails."""
+
+import argparse
+from collections.abc import Sequence
+from difflib import get_close_matches
+import json
+from pathlib import Path
+import shlex
+import signal
+import sys
+from typing import Any
+
+from csa_ros.bags.parts import Shard
+from csa_ros.evaluation import output
+from csa_ros.evaluation.benchmark import Benchmark
+from csa_ros.evaluation.benchmark import BenchmarkError
+from csa_ros.evaluation.demo import DEMO
+from csa_ros.evaluation.protocol import Method
+from csa_ros.evaluation.records import digest
+from csa_ros.evaluation.records import RecordsError
+from csa_ros.evaluation.records import write_whole
+from csa_ros.evaluation.result import describe
+from csa_ros.evaluation.result import describe_all
+from csa_ros.evaluation.run import make_task
+from csa_ros.evaluation.run import run
+from csa_ros.model.attention import ATTENTION
+from csa_ros.model.backbone import DEFAULT_MODEL
+from csa_ros.model.backbone import ModelError
+from csa_ros.model.text import templates
+from csa_ros.segmenter import INFERENCE
+from csa_ros.segmenter import Segmenter
+from csa_ros.threads import set_threads
+from csa_ros.threads import usable_threads
+import torch
+
+# Settings that can be given in place of a data set's.
+SETTINGS = {'inference': str, 'short_side': int, 'crop': int, 'stride': int, 'logit_scale': float,
+            'unknown_threshold': float, 'min_area': float}
+BENCHMARKS = {DEMO.name: DEMO}
+_EPILOG = """
+The same command goes on where an interrupted one was ended; with other settings it begins anew,
+beside what is there. Exit status: 0 all is well, 1 something is missing or failed, 2 bad
+arguments, 3 done, but pictures of other shards are missing, 130 interrupted.
+"""
+DONE, FAILED, OTHERS_MISSING = 0, 1, 3
+_MOST_WORKERS = 4
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Evaluate what the arguments name; return the exit status."""
+    parser = make_parser()
+    args = sys.argv[1:] if args is None else list(args)
+    options = parser.parse_args(args)
+    try:
+        names = _names(options)
+        _check(options, names)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        return _run(options, names, shlex.join(['evaluate', *args]))
+    except KeyboardInterrupt:
+        print('\nevaluate: interrupted; the same command goes on from here', file=sys.stderr)
+        return 128 + signal.SIGINT
+    except (BenchmarkError, ModelError, RecordsError, OSError, RuntimeError, ValueError) as error:
+        _say(str(error))
+        return FAILED
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog='evaluate', description=__doc__, epilog=_EPILOG)
+    what = parser.add_argument_group('what')
+    what.add_argument('--dataset', nargs='+', default=[], metavar='NAME',
+                      help=f"{', '.join(BENCHMARKS)}; demo needs no files")
+    what.add_argument('--all', action='store_true',
+                      help='all data sets but the demo, beside the published figures')
+    what.add_argument('--root', type=Path, metavar='DIR',
+                      help='folder that holds the data sets, each as it is unpacked')
+    what.add_argument('--limit', type=int, metavar='N',
+                      help='segment N pictures of each data set, evenly spaced')
+    how = parser.add_argument_group('how')
+    how.add_argument('--model', default=DEFAULT_MODEL,
+                     help='as for the parameter of the node (default: %(default)s)')
+    how.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    how.add_argument('--precision', default='auto', help='auto, fp32, fp16, bf16 or int8')
+    how.add_argument('--attention', default='csa',
+                     help=f"{', '.join(ATTENTION)} (default: %(default)s)")
+    how.add_argument('--prompts', default='imagenet80',
+                     help='name of an ensemble, or one template (default: %(default)s)')
+    for name, kind in SETTINGS.items():
+        how.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None,
+                         choices=INFERENCE if name == 'inference' else None,
+                         help="in place of the data set's")
+    work = parser.add_argument_group('work')
+    work.add_argument('--out', type=Path, default=Path('evaluation'), metavar='DIR',
+                      help='folder for the results (default: %(default)s)')
+    work.add_argument('--workers', type=int, metavar='N',
+                      help='processes that read pictures ahead (default: none on a CPU, up to '
+                      f'{_MOST_WORKERS} beside a GPU)')
+    work.add_argument('--threads', type=int, default=0,
+                      help='threads on a CPU; 0 takes as many as can run at once')
+    work.add_argument('--shard', default='0/1', metavar='I/N',
+                      help='do the share of process I of N, counted from 0')
+    work.add_argument('--worst', type=int, default=8, metavar='N',
+                      help='pictures on the sheet of the worst (default: %(default)s)')
+    return parser
+
+
+def _names(options: argparse.Namespace) -> list[str]:
+    """Return the data sets that are asked for; raise ValueError."""
+    if options.all == bool(options.dataset):
+        raise ValueError('name data sets with --dataset, or ask for --all')
+    if options.all:
+        return [name for name in BENCHMARKS if name != DEMO.name]
+    for name in options.dataset:
+        _choose(name, BENCHMARKS, 'data set')
+    return list(dict.fromkeys(options.dataset))
+
+
+def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Raise ValueError for options that can be judged before anything is loaded."""
+    _choose(options.attention, ATTENTION, 'attention')
+    templates(options.prompts)
+    Shard.parse(options.shard)
+    for name, least in (('limit', 1), ('workers', 0), ('threads', 0), ('worst', 1)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ValueError(f'--{name} is {value}: it must be at least {least}')
+    if options.root is None and any(name != DEMO.name for name in names):
+        raise ValueError('name the folder that holds the data sets with --root')
+
+
+def _choose(name: str, choices: Sequence[str], what: str) -> None:
+    if name not in choices:
+        close = get_close_matches(name.lower(), choices, n=1, cutoff=0.5)
+        hint = f' (did you mean {close[0]}?)' if close else ''
+        raise ValueError(f"there is no {what} {name!r}{hint}: choose from {', '.join(choices)}")
+
+
+def _run(options: argparse.Namespace, names: Sequence[str], command: str) -> int:
+    options.out.mkdir(parents=True, exist_ok=True)
+    set_threads(options.threads)
+    segmenter = Segmenter.load(
+        options.model, options.device, options.precision, options.attention)
+    results, failed, waiting = [], {}, False
+    for name in names:
+        try:
+            result = _evaluate(BENCHMARKS[name], segmenter, options, command)
+        except BenchmarkError as error:
+            # One that is missing is no reason to do without the others.
+            failed[BENCHMARKS[name].title] = str(error)
+            _say(str(error))
+            continue
+        if result is None:
+            waiting = True
+            continue
+        results.append(result)
+        print(f'\n{describe(result)}\n', flush=True)
+    if len(names) > 1 and results and not waiting:
+        print(f'\n{_summarise(results, failed, options.out)}')
+    return FAILED if failed else OTHERS_MISSING if waiting else DONE
+
+
+def _evaluate(benchmark: Benchmark, segmenter: Segmenter, options: argparse.Namespace,
+              command: str) -> dict[str, Any] | None:
+    overrides = {name: getattr(options, name) for name in SETTINGS
+                 if getattr(options, name) is not None}
+    method = Method(options.attention, options.prompts, overrides)
+    task = make_task(benchmark, options.root, options.limit, segmenter, method)
+    records = run(task, options.out, _workers(options, segmenter.device),
+                  Shard.parse(options.shard))
+    if records is None:
+        _say(f'{benchmark.title}: this share is done; the shard that ends last puts all together')
+        return None
+    result, unplotted = output.write(task, records, options.out, command, options.worst)
+    if unplotted:
+        _say(unplotted)
+    _say(f'{benchmark.title}: all of it is in {task.folder(options.out)}')
+    return result
+
+
+def _workers(options: argparse.Namespace, device: torch.device) -> int:
+    if options.workers is not None:
+        return options.workers
+    return 0 if device.type == 'cpu' else min(_MOST_WORKERS, usable_threads())
+
+
+def _summarise(results: Sequence[dict[str, Any]], failed: dict[str, str], out: Path) -> str:
+    """Write the summary of several data sets, and return it as markdown."""
+    text = describe_all(results, failed)
+    key = digest({'methods': [result['method'] for result in results]})
+    path = out / f"summary-{results[0]['method']['attention']}-{key}.json"
+    document = {'kind': 'summary', 'results': list(results), 'failed': failed}
+    write_whole(path.with_suffix('.md'), text + '\n')
+    write_whole(path, json.dumps(document, indent=1) + '\n')
+    return f'{text}\n\nWritten to {path} and {path.with_suffix(".md").name}'
+
+
+def _say(text: str) -> None:
+    print(f'evaluate: {text}', file=sys.stderr)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
