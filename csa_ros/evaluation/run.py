@@ -71,7 +71,7 @@ class Task:
         return out / self.benchmark.name / f'{self.method.attention}-{digest(self.identity)}'
 
     def labels(self, rgb: np.ndarray) -> np.ndarray:
-        """Segment a picture (H, W, 3) uint8; return its labels (H, W) uint8 as they count."""
+        """Return the labels (H, W) uint8 of a picture (H, W, 3) uint8, as they count."""
         return self.benchmark.counted(
             self.segmenter.segment(rgb, self.words, self.settings).labels)
 

@@ -30,13 +30,18 @@ class Panel:
     labels: np.ndarray | None = None
 
 
-def sheet(rows: Sequence[Sequence[Panel]], vocabulary: Vocabulary) -> np.ndarray:
+def sheet(rows: Sequence[Sequence[Panel]], vocabulary: Vocabulary, one_key: bool = False
+          ) -> np.ndarray:
     """
     Draw rows of panels of equal width, and beside each row the key of the colours in it.
 
-    Returns (H, W, 3) uint8, RGB.
+    With `one_key`, only the first row has a key, with the colours of all. Returns (H, W, 3)
+    uint8, RGB.
     """
-    bands = [_band(row, vocabulary) for row in rows]
+    shown = [[panel.labels for panel in row if panel.labels is not None] for row in rows]
+    if one_key:
+        shown = [sum(shown, [])] + [[]] * (len(rows) - 1)
+    bands = [_band(row, labels, vocabulary) for row, labels in zip(rows, shown)]
     width = max(band.shape[1] for band in bands)
     return np.concatenate([
         cv2.copyMakeBorder(band, 0, 0, 0, width - band.shape[1], cv2.BORDER_CONSTANT,
@@ -48,11 +53,13 @@ def encode(rgb: np.ndarray) -> bytes:
     return cv2.imencode('.png', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
-def _band(row: Sequence[Panel], vocabulary: Vocabulary) -> np.ndarray:
+def _band(row: Sequence[Panel], labels: Sequence[np.ndarray], vocabulary: Vocabulary
+          ) -> np.ndarray:
+    """Return a row of panels with the key of the classes in `labels`."""
     drawn = [_draw(panel, vocabulary.colors) for panel in row]
     height = max(image.shape[0] for image in drawn)
-    drawn.append(_key([panel.labels for panel in row if panel.labels is not None], vocabulary,
-                      height))
+    if labels:
+        drawn.append(_key(labels, vocabulary, height))
     band = np.full((height + _GAP, sum(image.shape[1] + _GAP for image in drawn), 3), _BACKGROUND,
                    np.uint8)
     left = 0

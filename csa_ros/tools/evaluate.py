@@ -11,7 +11,9 @@ import sys
 from typing import Any
 
 from csa_ros.bags.parts import Shard
+from csa_ros.evaluation import comparison
 from csa_ros.evaluation import output
+from csa_ros.evaluation import page
 from csa_ros.evaluation.benchmark import Benchmark
 from csa_ros.evaluation.benchmark import BenchmarkError
 from csa_ros.evaluation.demo import DEMO
@@ -23,6 +25,7 @@ from csa_ros.evaluation.result import describe
 from csa_ros.evaluation.result import describe_all
 from csa_ros.evaluation.run import make_task
 from csa_ros.evaluation.run import run
+from csa_ros.evaluation.sheet import encode
 from csa_ros.model.attention import ATTENTION
 from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.backbone import ModelError
@@ -42,7 +45,7 @@ The same command goes on where an interrupted one was ended; with other settings
 beside what is there. Exit status: 0 all is well, 1 something is missing or failed, 2 bad
 arguments, 3 done, but pictures of other shards are missing, 130 interrupted.
 """
-DONE, FAILED, OTHERS_MISSING = 0, 1, 3
+DONE, FAILED, BAD_ARGUMENTS, OTHERS_MISSING = 0, 1, 2, 3
 _MOST_WORKERS = 4
 
 
@@ -51,6 +54,8 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = make_parser()
     args = sys.argv[1:] if args is None else list(args)
     options = parser.parse_args(args)
+    if options.page:
+        return _write_page(*options.page)
     try:
         names = _names(options)
         _check(options, names)
@@ -74,10 +79,16 @@ def make_parser() -> argparse.ArgumentParser:
                       help=f"{', '.join(BENCHMARKS)}; demo needs no files")
     what.add_argument('--all', action='store_true',
                       help='all data sets but the demo, beside the published figures')
+    what.add_argument('--compare', action='store_true',
+                      help='compare ways to segment each data set: attentions, refinement, '
+                      'windows, prompts and sizes; what follows says what they start from')
     what.add_argument('--root', type=Path, metavar='DIR',
                       help='folder that holds the data sets, each as it is unpacked')
     what.add_argument('--limit', type=int, metavar='N',
                       help='segment N pictures of each data set, evenly spaced')
+    what.add_argument('--page', nargs='+', type=Path, metavar='FILE',
+                      help='segment nothing: put the figures of JSON files into a page, which is '
+                      'named first')
     how = parser.add_argument_group('how')
     how.add_argument('--model', default=DEFAULT_MODEL,
                      help='as for the parameter of the node (default: %(default)s)')
@@ -126,6 +137,8 @@ def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             raise ValueError(f'--{name} is {value}: it must be at least {least}')
+    if options.compare and options.shard != '0/1':
+        raise ValueError('--shard cannot be combined with --compare')
     if options.root is None and any(name != DEMO.name for name in names):
         raise ValueError('name the folder that holds the data sets with --root')
 
@@ -145,6 +158,9 @@ def _run(options: argparse.Namespace, names: Sequence[str], command: str) -> int
     results, failed, waiting = [], {}, False
     for name in names:
         try:
+            if options.compare:
+                _compare(BENCHMARKS[name], segmenter, options, command)
+                continue
             result = _evaluate(BENCHMARKS[name], segmenter, options, command)
         except BenchmarkError as error:
             # One that is missing is no reason to do without the others.
@@ -163,10 +179,7 @@ def _run(options: argparse.Namespace, names: Sequence[str], command: str) -> int
 
 def _evaluate(benchmark: Benchmark, segmenter: Segmenter, options: argparse.Namespace,
               command: str) -> dict[str, Any] | None:
-    overrides = {name: getattr(options, name) for name in SETTINGS
-                 if getattr(options, name) is not None}
-    method = Method(options.attention, options.prompts, overrides)
-    task = make_task(benchmark, options.root, options.limit, segmenter, method)
+    task = make_task(benchmark, options.root, options.limit, segmenter, _method(options))
     records = run(task, options.out, _workers(options, segmenter.device),
                   Shard.parse(options.shard))
     if records is None:
@@ -177,6 +190,39 @@ def _evaluate(benchmark: Benchmark, segmenter: Segmenter, options: argparse.Name
         _say(unplotted)
     _say(f'{benchmark.title}: all of it is in {task.folder(options.out)}')
     return result
+
+
+def _compare(benchmark: Benchmark, segmenter: Segmenter, options: argparse.Namespace,
+             command: str) -> None:
+    document, picture = comparison.compare(
+        benchmark, options.root, options.limit, segmenter.backbone, _method(options), options.out,
+        _workers(options, segmenter.device), command)
+    text = comparison.describe(document)
+    path = options.out / f"comparison-{benchmark.name}-{digest(document['method'])}.json"
+    write_whole(path.with_suffix('.png'), encode(picture))
+    write_whole(path.with_suffix('.md'), text + '\n')
+    write_whole(path, json.dumps(document, indent=1) + '\n')
+    print(f'\n{text}\n', flush=True)
+    _say(f"{benchmark.title}: written to {path}, .md and .png")
+
+
+def _method(options: argparse.Namespace) -> Method:
+    overrides = {name: getattr(options, name) for name in SETTINGS
+                 if getattr(options, name) is not None}
+    return Method(options.attention, options.prompts, overrides)
+
+
+def _write_page(path: Path, *files: Path) -> int:
+    if not files:
+        _say('--page needs a page and at least one JSON file')
+        return BAD_ARGUMENTS
+    try:
+        page.update(path, files)
+    except (OSError, page.PageError) as error:
+        _say(str(error))
+        return FAILED
+    print(f'{path} has the figures of {", ".join(map(str, files))}')
+    return DONE
 
 
 def _workers(options: argparse.Namespace, device: torch.device) -> int:

@@ -1,0 +1,99 @@
+"""
+Puts figures into a page that is otherwise written by hand.
+
+What is made of a file stands between two lines, and nothing else of the page is touched:
+
+    <!-- evaluate: comparison of demo -->
+    <!-- end -->
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import json
+from pathlib import Path
+import re
+import shutil
+from typing import Any
+
+from csa_ros.evaluation import comparison
+from csa_ros.evaluation.result import describe
+from csa_ros.evaluation.result import describe_all
+
+_END = '<!-- end -->'
+
+
+class PageError(RuntimeError):
+    """The page cannot be made; the message says what is missing."""
+
+
+def update(path: Path, files: Sequence[Path]) -> None:
+    """
+    Put what `evaluate` has written as JSON into the page at `path`, and sheets beside it.
+
+    A page that does not exist is begun. Raises PageError for a file of something else, and for a
+    page without a place for it; OSError.
+    """
+    documents = [_read(file) for file in files]
+    page = path.read_text() if path.exists() else '\n\n'.join(
+        f'{_begin(document)}\n{_END}' for document in documents) + '\n'
+    for document, file in zip(documents, files):
+        page = filled(page, document, path.stem)
+        picture = file.with_suffix('.png')
+        if document['kind'] == 'comparison' and picture.exists():
+            target = path.with_name(_picture(document, path.stem))
+            if target.resolve() != picture.resolve():
+                shutil.copyfile(picture, target)
+    path.write_text(page)
+
+
+def filled(page: str, document: Mapping[str, Any], stem: str) -> str:
+    """
+    Return a page with the figures of one document in their place.
+
+    `stem` is the page's name without its ending, which those of its pictures begin with. Raises
+    PageError.
+    """
+    begin = _begin(document)
+    place = re.compile(f'{re.escape(begin)}\n.*?{re.escape(_END)}', re.S)
+    if not place.search(page):
+        raise PageError(f'the page has no place for this: write the lines {begin} and {_END} '
+                        'where it is to stand')
+    content = f'{begin}\n\n{_text(document, stem)}\n\n{_END}'
+    return place.sub(lambda _: content, page, count=1)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(file.read_text())
+    except ValueError as error:
+        raise PageError(f'{file} is no JSON: {error}') from error
+    kind = document.get('kind') if isinstance(document, dict) else None
+    if kind not in _KINDS:
+        raise PageError(f'{file} is not of evaluate: name a result.json, a summary or a '
+                        'comparison')
+    return document
+
+
+def _begin(document: Mapping[str, Any]) -> str:
+    of = f" of {document['dataset']}" if 'dataset' in document else ''
+    return f"<!-- evaluate: {document['kind']}{of} -->"
+
+
+def _picture(document: Mapping[str, Any], stem: str) -> str:
+    return f"{stem}_{document['dataset']}.png"
+
+
+def _text(document: Mapping[str, Any], stem: str) -> str:
+    return _KINDS[document['kind']](document, stem)
+
+
+def _comparison(document: Mapping[str, Any], stem: str) -> str:
+    picture = f"![One picture as each attention labels it]({_picture(document, stem)})"
+    return f'Made by `{document["command"]}`.\n\n{comparison.describe(document)}\n\n{picture}'
+
+
+_KINDS = {
+    'comparison': _comparison,
+    'summary': lambda document, _: describe_all(document['results'], document['failed']),
+    'result': lambda document, _: describe(document),
+}
