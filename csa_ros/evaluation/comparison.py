@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import asdict
 from dataclasses import dataclass
-from dataclasses import fields
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,12 +27,14 @@ from csa_ros.evaluation.sheet import sheet
 from csa_ros.model.attention import ATTENTION
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.text import TEMPLATES
+from csa_ros.segmenter import INFERENCE
+from csa_ros.segmenter import REFINE
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Settings
 import numpy as np
 
 # Of the short side that the benchmark or the model asks for.
-_SIZES = (0.5, 0.75, 1.0, 1.25)
+_SIZES = (0.5, 0.75, 1.25)
 _ROUNDS = 5
 # Some hundred megabytes.
 _MOST_REMEMBERED = 100
@@ -72,22 +74,25 @@ def variants(settings: Settings, backbone: Backbone, base: Method) -> list[Varia
 
     `settings` are those of the base, resolved.
     """
+    # Not those that other attentions are published with.
+    base = replace(base, overrides=asdict(settings))
+
     def changed(**overrides: Any) -> Method:
         return replace(base, overrides={**base.overrides, **overrides})
 
+    refined = changed(refine='pamr')
     attentions = [base.attention, *(name for name in ATTENTION if name != base.attention)]
-    found = [Variant('attention', name, replace(base, attention=name)) for name in attentions]
-    if 'refine' in {item.name for item in fields(Settings)}:
-        refined = changed(refine='pamr')
-        found += [Variant('attention and PAMR', name, replace(refined, attention=name))
-                  for name in attentions]
-    found += [Variant('inference', name, changed(inference=name)) for name in ('slide', 'whole')]
-    found += [Variant('prompts', name, replace(base, prompts=name)) for name in TEMPLATES]
     patch = backbone.patch_size
     sides = {round(settings.short_side * size / patch) * patch for size in _SIZES}
-    found += [Variant('short side', f'{side}', changed(short_side=side))
-              for side in sorted(side for side in sides if side >= settings.crop)]
-    return found
+    sides = sorted({settings.short_side, *(side for side in sides if side >= settings.crop)})
+    return [
+        *(Variant('attention', name, replace(base, attention=name)) for name in attentions),
+        *(Variant('attention, pamr', name, replace(refined, attention=name))
+          for name in attentions),
+        *(Variant('refine', name, changed(refine=name)) for name in REFINE),
+        *(Variant('inference', name, changed(inference=name)) for name in INFERENCE),
+        *(Variant('prompts', name, replace(base, prompts=name)) for name in TEMPLATES),
+        *(Variant('short side', f'{side}', changed(short_side=side)) for side in sides)]
 
 
 def compare(benchmark: Benchmark, root: Path | None, limit: int | None, backbone: Backbone,

@@ -23,6 +23,7 @@ from csa_ros.segmenter import Settings
 
 PUBLISHED_NATIVE = 224
 PUBLISHED_PROMPTS = 'imagenet80'
+PUBLISHED_REFINE = 'pamr-output'
 _LENGTHS = ('short_side', 'crop', 'stride')
 
 
@@ -31,7 +32,7 @@ class Method:
     """
     How pictures are segmented, apart from the model.
 
-    `overrides` are the settings that replace those of the benchmark.
+    `overrides` are the settings that replace those of the benchmark, by name.
     """
 
     attention: str = 'csa'
@@ -39,25 +40,23 @@ class Method:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-def settings_for(benchmark: Benchmark, backbone: Backbone, overrides: Mapping[str, Any]
-                 ) -> Settings:
+def settings_for(benchmark: Benchmark, backbone: Backbone, method: Method) -> Settings:
     """
-    Return the settings of a benchmark for a tower, some of them replaced.
+    Return the settings of a benchmark for a tower and a method.
 
     Raises ValueError for a value out of range.
     """
-    settings = benchmark.settings
+    settings = benchmark.protocol(method.attention)
     scale = backbone.image_size / PUBLISHED_NATIVE
     lengths = {name: getattr(settings, name) for name in _LENGTHS}
     settings = replace(settings, **{name: round(pixels * scale)
                                     for name, pixels in lengths.items() if pixels is not None})
-    return replace(settings, **overrides)
+    return replace(settings, **method.overrides)
 
 
 def published_key(attention: str, settings: Settings) -> str:
     """Return under which name the figure for a method is published."""
-    refine = getattr(settings, 'refine', 'off')
-    return attention if refine == 'off' else f'{attention}+{refine}'
+    return attention if settings.refine == 'off' else f'{attention}+pamr'
 
 
 def deviations(benchmark: Benchmark, backbone: Backbone, method: Method) -> Sequence[str]:
@@ -67,11 +66,12 @@ def deviations(benchmark: Benchmark, backbone: Backbone, method: Method) -> Sequ
         found.append(f'model {backbone.name}, published with {DEFAULT_MODEL}')
     if method.prompts != PUBLISHED_PROMPTS:
         found.append(f'prompts {method.prompts}, published with {PUBLISHED_PROMPTS}')
-    ours = settings_for(benchmark, backbone, method.overrides)
-    theirs = settings_for(benchmark, backbone, {})
+    ours = settings_for(benchmark, backbone, method)
+    theirs = settings_for(benchmark, backbone, replace(method, overrides={}))
+    if ours.refine != 'off':
+        theirs = replace(theirs, refine=PUBLISHED_REFINE)
     for item in fields(Settings):
         one, other = getattr(ours, item.name), getattr(theirs, item.name)
-        # Whether labels are refined is part of the name under which a figure is published.
-        if one != other and item.name != 'refine':
+        if one != other:
             found.append(f'{item.name} {one}, published with {other}')
     return found

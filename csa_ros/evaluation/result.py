@@ -88,18 +88,20 @@ def describe_all(results: Sequence[Mapping[str, Any]], failed: Mapping[str, str]
 
     `failed` says of data sets why there is no figure.
     """
-    rows = [[result['title'], percent(result['miou']), _published_percent(result),
-             _signed(difference(result)), _counted(result, short=True)] for result in results]
+    rows = [[result['title'], percent(result['miou']), _published_percent(result, 'miou'),
+             _signed(difference(result)), _published_percent(result, 'code'),
+             _counted(result, short=True)] for result in results]
     compared = [result for result in results if difference(result) is not None]
     if len(compared) > 1:
         rows.append([
             f'mean of {len(compared)}', percent(_mean([result['miou'] for result in compared])),
             f"{_mean([result['published']['miou'] for result in compared]):.1f}",
-            _signed(_mean([difference(result) for result in compared])), ''])
+            _signed(_mean([difference(result) for result in compared])), '', ''])
     counted = [result['miou'] for result in results if result['miou'] is not None]
     if len(counted) > max(len(compared), 1):
-        rows.append([f'mean of {len(counted)}', percent(_mean(counted)), '', '', ''])
-    parts = [table(['mIoU in percent', 'here', 'published', 'difference', 'pictures'], rows)]
+        rows.append([f'mean of {len(counted)}', percent(_mean(counted)), '', '', '', ''])
+    parts = [table(['mIoU in percent', 'here', 'published', 'difference',
+                    "by the authors' code", 'pictures'], rows)]
     parts += [_method(results[0]['method'], shared=True)] if results else []
     parts += _notes(results)
     parts += [f'{name} is missing: {reason}' for name, reason in failed.items()]
@@ -115,12 +117,15 @@ def _published(task: Task) -> dict[str, Any] | None:
     key = published_key(task.method.attention, task.settings)
     if key not in task.benchmark.published:
         return None
+    # The code of a paper's authors may give figures of its own.
     return {'method': key, 'miou': task.benchmark.published[key],
-            'source': task.benchmark.sources.get(key)}
+            'source': task.benchmark.sources.get(key),
+            'code': task.benchmark.published.get(f'{key} (released code)')}
 
 
-def _published_percent(result: Mapping[str, Any]) -> str:
-    return '-' if result['published'] is None else f"{result['published']['miou']:.1f}"
+def _published_percent(result: Mapping[str, Any], key: str) -> str:
+    value = (result['published'] or {}).get(key)
+    return '-' if value is None else f'{value:.1f}'
 
 
 def _against_published(result: Mapping[str, Any]) -> list[str]:
@@ -161,7 +166,7 @@ def _method(method: Mapping[str, Any], shared: bool = False) -> str:
             parts.append(f"crop {method['crop']} at stride {method['stride']}")
         parts += [f"logit scale {method['logit_scale']:g}",
                   f"unknown threshold {method['unknown_threshold']:g}",
-                  f"min area {method['min_area']:g}"]
+                  f"min area {method['min_area']:g}", f"refine {method['refine']}"]
     parts.append(f"{len(method['prompts'])} prompt templates")
     text = ', '.join(parts)
     return f'{text[0].upper()}{text[1:]}.'

@@ -91,7 +91,7 @@ def make_task(benchmark: Benchmark, root: Path | None, limit: int | None, segmen
     names = [sample.name for sample in samples]
     if len(set(names)) < len(names):
         raise BenchmarkError(f'{benchmark.title} has pictures of the same name under {root}')
-    settings = segmenter.resolve(settings_for(benchmark, segmenter.backbone, method.overrides))
+    settings = segmenter.resolve(settings_for(benchmark, segmenter.backbone, method))
     return Task(
         benchmark=benchmark,
         samples=_spaced(samples, limit),

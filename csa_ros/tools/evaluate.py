@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from csa_ros.bags.parts import Shard
+from csa_ros.evaluation import benchmarks
 from csa_ros.evaluation import comparison
 from csa_ros.evaluation import output
 from csa_ros.evaluation import page
@@ -31,15 +32,17 @@ from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.backbone import ModelError
 from csa_ros.model.text import templates
 from csa_ros.segmenter import INFERENCE
+from csa_ros.segmenter import REFINE
 from csa_ros.segmenter import Segmenter
 from csa_ros.threads import set_threads
 from csa_ros.threads import usable_threads
 import torch
 
 # Settings that can be given in place of a data set's.
-SETTINGS = {'inference': str, 'short_side': int, 'crop': int, 'stride': int, 'logit_scale': float,
+SETTINGS = {'refine': str, 'inference': str, 'short_side': int, 'crop': int, 'stride': int, 'logit_scale': float,
             'unknown_threshold': float, 'min_area': float}
-BENCHMARKS = {DEMO.name: DEMO}
+CHOICES = {'refine': REFINE, 'inference': INFERENCE}
+BENCHMARKS = {**benchmarks.BENCHMARKS, DEMO.name: DEMO}
 _EPILOG = """
 The same command goes on where an interrupted one was ended; with other settings it begins anew,
 beside what is there. Exit status: 0 all is well, 1 something is missing or failed, 2 bad
@@ -100,8 +103,7 @@ def make_parser() -> argparse.ArgumentParser:
                      help='name of an ensemble, or one template (default: %(default)s)')
     for name, kind in SETTINGS.items():
         how.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None,
-                         choices=INFERENCE if name == 'inference' else None,
-                         help="in place of the data set's")
+                         choices=CHOICES.get(name), help="in place of the data set's")
     work = parser.add_argument_group('work')
     work.add_argument('--out', type=Path, default=Path('evaluation'), metavar='DIR',
                       help='folder for the results (default: %(default)s)')
