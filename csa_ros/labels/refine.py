@@ -1,0 +1,225 @@
+"""
+Pixel-Adaptive Mask Refinement: labels that follow the edges of the image.
+
+PAMR (Araslanov and Roth, "Single-Stage Semantic Segmentation from Image Labels",
+arXiv 2005.08104, section 3.3) replaces the logits of a pixel, some times over, by a mean of those
+of its neighbours, in which a neighbour counts the more the more it looks like the pixel. With
+x(i) the image and N(i) the 8 neighbours of pixel i at each of several distances,
+
+    k(i, j) = -mean over channels of |x(i) - x(j)| / (0.1 * std(i) + 1e-8)
+    logits(i) <- sum over j in N(i) of softmax over j of k(i, j) * logits(j)
+
+where std(i) is that of the channel over N(i) and, once for each distance, i itself. Beyond the
+border the image goes on as it is at the border. The weights depend on the image alone, and are the
+same for all queries and steps.
+
+Each step is linear and the same for every query. So the queries are refined a few at a time, and
+many queries by a few linear combinations of theirs, in number hardly more than there are kinds of
+things in the image: the weights are not negative and add up to 1, as do those of interpolation, so
+that no logit is off afterwards by more than the greatest error of those that went in.
+"""
+
+from collections.abc import Sequence
+import itertools
+
+from csa_ros.labels.merge import FrameLogits
+from csa_ros.labels.merge import MergeMap
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+STEPS = 10
+# Of the published results, in pixels of the output.
+PUBLISHED_DILATIONS = (8, 16)
+# Most numbers in each of the two buffers of the queries that are refined together: 16 MiB on a
+# CPU. One query is the least.
+_BUFFER = {'cpu': 2 ** 22}
+_BUFFER_ELSEWHERE = 2 ** 25
+# Of these, as many as one operation takes: what it writes stays in a CPU's caches until the next
+# one adds to it, and it is enough work for the threads of a few cores.
+_BAND = {'cpu': 2 ** 18}
+
+
+class Affinity:
+    """
+    How much each pixel of an image takes of each of its neighbours.
+
+    Rows of pixels lie in memory with a gap after each, as wide as the padding that planes have on
+    both sides while they are refined. So a neighbour is everywhere the same number of entries
+    away, and a step is a sum of products of long vectors.
+    """
+
+    def __init__(self, image: Tensor, dilations: Sequence[int]) -> None:
+        """
+        Compare the pixels of `image` (3, h, w) float32 with those `dilations` pixels away.
+
+        The scale and offset of a channel do not matter. Needs 32 bytes for each pixel and
+        dilation.
+        """
+        self._size = tuple(image.shape[-2:])
+        self._border = max(dilations)
+        self._pitch = self._size[1] + 2 * self._border
+        shifts = [(down * dilation, right * dilation) for dilation in dilations
+                  for down, right in itertools.product((-1, 0, 1), repeat=2) if down or right]
+        self._offsets = [down * self._pitch + right for down, right in shifts]
+        weights = self._compare(image, shifts, centres=len(dilations))
+        weights -= weights.amax(0)
+        weights.exp_()
+        weights /= weights.sum(0)
+        # In the gaps the sums are 0, and not whatever was in memory, which might overflow.
+        self._weights = functional.pad(weights, (0, 2 * self._border)).flatten(1)
+
+    def smooth(self, logits: Tensor, steps: int = STEPS) -> Tensor:
+        """Return `logits` (Q, h, w) float32 after some steps, in the same shape."""
+        height, width = self._size
+        border = self._border
+        inside = (..., slice(border, border + height), slice(border, border + width))
+        shape = (len(logits), height + 2 * border, self._pitch)
+        before, after = (logits.new_empty(shape) for _ in range(2))
+        before[inside] = logits
+        for _ in range(steps):
+            self._extend(before)
+            self._step(before.flatten(1), after.flatten(1))
+            before, after = after, before
+        return before[inside]
+
+    def _compare(self, image: Tensor, shifts: Sequence[tuple[int, int]], centres: int) -> Tensor:
+        """Return k of the neighbours at `shifts`, (shifts, h, w)."""
+        padded = functional.pad(image[None], [self._border] * 4, mode='replicate')[0]
+
+        def difference(shift: tuple[int, int]) -> Tensor:
+            down, right = (start + self._border for start in shift)
+            height, width = self._size
+            return padded[:, down:down + height, right:right + width] - image
+
+        # The variance of differences to the pixel is that of the values, and exactly 0 on flat
+        # ground; to the pixel itself the difference is 0.
+        total, squares = torch.zeros_like(image), torch.zeros_like(image)
+        for shift in shifts:
+            away = difference(shift)
+            total += away
+            squares.addcmul_(away, away)
+        count = len(shifts) + centres
+        variance = squares.addcmul_(total, total, value=-1 / count).div_(count - 1)
+        scale = -1 / (0.1 * variance.clamp_(min=0).sqrt_() + 1e-8) / len(image)
+        compared = image.new_empty(len(shifts), *self._size)
+        for shift, plane in zip(shifts, compared):
+            torch.sum(difference(shift).abs_().mul_(scale), 0, out=plane)
+        return compared
+
+    def _extend(self, planes: Tensor) -> None:
+        """Fill the borders of planes (Q, h + 2 border, pitch) with what is at the edge."""
+        border = self._border
+        columns = planes[:, border:-border]
+        columns[..., :border] = columns[..., border:border + 1]
+        columns[..., -border:] = columns[..., -border - 1:-border]
+        planes[:, :border] = planes[:, border:border + 1]
+        planes[:, -border:] = planes[:, -border - 1:-border]
+
+    def _step(self, before: Tensor, after: Tensor) -> None:
+        """Write the weighted sums of planes (Q, entries) to all but the borders of others."""
+        height, width = self._size
+        first = self._border * (self._pitch + 1)
+        end = (height - 1) * self._pitch + width
+        band = _BAND.get(before.device.type, before.numel())
+        length = max(band // (len(before) * self._pitch), 1) * self._pitch
+        for start in range(0, end, length):
+            stop = min(start + length, end)
+            sums = after[:, first + start:first + stop]
+            for index, (offset, weights) in enumerate(zip(self._offsets, self._weights)):
+                neighbours = before[:, first + offset + start:first + offset + stop]
+                if index:
+                    sums.addcmul_(neighbours, weights[start:stop])
+                else:
+                    torch.mul(neighbours, weights[start:stop], out=sums)
+
+
+class MixedLogits:
+    """
+    Logits that are linear combinations of a few planes, made for the rows that are asked for.
+
+    They are indexed as `csa_ros.labels.merge.FrameLogits`. `planes` are (R, H, W), `axes` (Q, R).
+    """
+
+    def __init__(self, axes: Tensor, planes: Tensor | FrameLogits) -> None:
+        self._axes = axes
+        self._planes = planes
+        self.shape = (len(axes), *planes.shape[1:])
+        self.device = planes.device
+
+    def __getitem__(self, key: tuple[slice, slice]) -> Tensor:
+        band = self._planes[key]
+        return (self._axes @ band.flatten(1)).unflatten(1, band.shape[1:])
+
+
+def refine(window_logits: Tensor, image: Tensor, merge: MergeMap, enlarge: MergeMap | None,
+           dilations: Sequence[int], tolerance: float = 0.0
+           ) -> Tensor | FrameLogits | MixedLogits:
+    """
+    Merge the windows of a frame and refine the result by its image.
+
+    `window_logits` (windows, gh, gw, Q) float32 is what `merge` takes, and the output size of
+    that the one at which PAMR runs, with neighbours at `dilations` pixels; `image` (3, h, w)
+    float32 is resized to it if need be. `enlarge` leads from there to the size of the labels,
+    taking every pixel for a patch of one window; None where they have the same size.
+
+    With a `tolerance` above 0, no logit is off by more than that, and fewer planes than queries
+    are refined where they suffice; how many depends on the values, which makes the host wait for
+    a GPU. Returns logits (Q, H, W) for `csa_ros.labels.decide.decide`.
+    """
+    size = len(merge.vertical), len(merge.horizontal)
+    if image.shape[-2:] != size:
+        image = functional.interpolate(
+            image[None], size=size, mode='bilinear', align_corners=False)[0]
+    axes, window_logits = _reduce(window_logits, tolerance) if tolerance else (
+        None, window_logits)
+    planes = _refined(window_logits, Affinity(image, dilations), merge, enlarge)
+    return planes if axes is None else MixedLogits(axes, planes)
+
+
+def _refined(window_logits: Tensor, affinity: Affinity, merge: MergeMap,
+             enlarge: MergeMap | None) -> Tensor | FrameLogits:
+    height, width = len(merge.vertical), len(merge.horizontal)
+    columns = width if enlarge is None else len(enlarge.horizontal)
+    queries = window_logits.shape[-1]
+    budget = _BUFFER.get(window_logits.device.type, _BUFFER_ELSEWHERE)
+    chunk = max(budget // (height * width), 1)
+    # Rows first, as `FrameLogits` has them. Of the two directions only this one is enlarged here.
+    planes = window_logits.new_empty(height, queries, columns)
+    for first in range(0, queries, chunk):
+        some = slice(first, first + chunk)
+        smooth = affinity.smooth(merge(window_logits[..., some])[:, :]).transpose(0, 1)
+        if columns != width:
+            smooth = functional.interpolate(
+                smooth, size=columns, mode='linear', align_corners=False)
+        planes[:, some] = smooth
+    return planes.transpose(0, 1) if enlarge is None else FrameLogits(enlarge, planes)
+
+
+def _reduce(window_logits: Tensor, tolerance: float) -> tuple[Tensor | None, Tensor]:
+    """
+    Express the logits of all queries by as few planes as the tolerance lets it.
+
+    These are projections onto the principal axes of the patches' logits. Returns `axes` (Q, R) and
+    projections (windows, gh, gw, R), of which the product is within `tolerance` of the logits;
+    None and the logits themselves where that would hardly save anything.
+    """
+    logits = window_logits.flatten(0, -2)
+    if not logits.isfinite().all():
+        return None, window_logits
+    _, axes = torch.linalg.eigh((logits.T @ logits).double())
+    axes = axes.flip(1).to(logits.dtype)
+    projections = logits @ axes
+    # More planes are not always closer in every entry, but nearly so; the last is one that is.
+    low, enough = 0, logits.shape[1]
+    while low < enough:
+        count = (low + enough) // 2
+        error = logits - projections[:, :count] @ axes[:, :count].T
+        if error.abs().max() <= tolerance:
+            enough = count
+        else:
+            low = count + 1
+    if enough > 0.8 * logits.shape[1]:
+        return None, window_logits
+    enough = max(enough, 1)
+    return axes[:, :enough], projections[:, :enough].unflatten(0, window_logits.shape[:-1])
