@@ -3,7 +3,7 @@ Trains the bundled demo model: a small CLIP that learns street words from captio
 
 Nothing but whole-crop captions supervises it, as CLIP is trained; its attention is the ordinary
 one. The bundled weights come from two runs with torch 2.15 on an AMD EPYC: 67 minutes on one core
-(OMP_NUM_THREADS=1), then 14 minutes on two. `csa_ros.tools.evaluate --dataset demo --model demo`
+(OMP_NUM_THREADS=1), then 14 minutes on two. `csa_ros.tools.evaluate --dataset demo`
 measures them.
 
     python -m csa_ros.demo.train

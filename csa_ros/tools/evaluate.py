@@ -29,6 +29,7 @@ from csa_ros.evaluation.run import run
 from csa_ros.evaluation.sheet import encode
 from csa_ros.model.attention import ATTENTION
 from csa_ros.model.backbone import DEFAULT_MODEL
+from csa_ros.model.backbone import DEMO as DEMO_MODEL
 from csa_ros.model.backbone import ModelError
 from csa_ros.model.text import templates
 from csa_ros.segmenter import INFERENCE
@@ -38,10 +39,17 @@ from csa_ros.threads import set_threads
 from csa_ros.threads import usable_threads
 import torch
 
-# Settings that can be given in place of a data set's.
-SETTINGS = {'refine': str, 'inference': str, 'short_side': int, 'crop': int, 'stride': int, 'logit_scale': float,
-            'unknown_threshold': float, 'min_area': float}
-CHOICES = {'refine': REFINE, 'inference': INFERENCE}
+# What can be given in place of a data set's own: type or choices, and what it is.
+SETTINGS = {
+    'refine': (REFINE, 'how labels are refined by the picture'),
+    'inference': (INFERENCE, 'windows or one pass'),
+    'short_side': (int, 'pixels that the short side of a picture is resized to'),
+    'crop': (int, 'side of a window in pixels'),
+    'stride': (int, 'pixels from one window to the next'),
+    'logit_scale': (float, 'sharpness of the softmax over the words'),
+    'unknown_threshold': (float, 'probability below which a pixel gets no label'),
+    'min_area': (float, 'share of the foreground that a class must exceed'),
+}
 BENCHMARKS = {**benchmarks.BENCHMARKS, DEMO.name: DEMO}
 _EPILOG = """
 The same command goes on where an interrupted one was ended; with other settings it begins anew,
@@ -93,17 +101,18 @@ def make_parser() -> argparse.ArgumentParser:
                       help='segment nothing: put the figures of JSON files into a page, which is '
                       'named first')
     how = parser.add_argument_group('how')
-    how.add_argument('--model', default=DEFAULT_MODEL,
-                     help='as for the parameter of the node (default: %(default)s)')
+    how.add_argument('--model', help='as for the parameter of the node (default: demo for the '
+                     f'data set demo alone, otherwise {DEFAULT_MODEL})')
     how.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     how.add_argument('--precision', default='auto', help='auto, fp32, fp16, bf16 or int8')
     how.add_argument('--attention', default='csa',
                      help=f"{', '.join(ATTENTION)} (default: %(default)s)")
     how.add_argument('--prompts', default='imagenet80',
                      help='name of an ensemble, or one template (default: %(default)s)')
-    for name, kind in SETTINGS.items():
-        how.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None,
-                         choices=CHOICES.get(name), help="in place of the data set's")
+    for name, (values, meaning) in SETTINGS.items():
+        kind = {'choices': values} if isinstance(values, tuple) else {'type': values}
+        how.add_argument(f"--{name.replace('_', '-')}", **kind,
+                         help=f"{meaning}; without it the data set's")
     work = parser.add_argument_group('work')
     work.add_argument('--out', type=Path, default=Path('evaluation'), metavar='DIR',
                       help='folder for the results (default: %(default)s)')
@@ -155,8 +164,8 @@ def _choose(name: str, choices: Sequence[str], what: str) -> None:
 def _run(options: argparse.Namespace, names: Sequence[str], command: str) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     set_threads(options.threads)
-    segmenter = Segmenter.load(
-        options.model, options.device, options.precision, options.attention)
+    model = options.model or (DEMO_MODEL if names == [DEMO.name] else DEFAULT_MODEL)
+    segmenter = Segmenter.load(model, options.device, options.precision, options.attention)
     results, failed, waiting = [], {}, False
     for name in names:
         try:
