@@ -49,9 +49,11 @@ class Benchmark:
     those of the published results for ViT-B/16. `unknown_class` is the class that a pixel without
     a label (255) is counted as, None if that is simply wrong. `published` maps attentions to their
     published mIoU in percent, with ViT-B/16 and OpenAI's weights, and `sources` to where that is
-    written. `protocols` holds the settings of the figures that others did not measure with
-    `settings`, as far as they are known. `samples` lists the pictures below a folder of data sets,
-    which holds the official layout of this one; it raises BenchmarkError if they are not there.
+    written. `samples` lists the pictures below a folder of data sets, which holds the official
+    layout of this one; it raises BenchmarkError if they are not there.
+
+    `protocols` holds the settings of the published figures of those attentions whose authors did
+    not use `settings`, as far as they are known.
     """
 
     name: str
@@ -68,12 +70,12 @@ class Benchmark:
         """Return the vocabulary."""
         return Vocabulary.parse(read_preset(self.vocabulary))
 
-    def protocol(self, attention: str) -> Settings:
-        """Return the settings that the published figure of an attention was measured with."""
-        return self.protocols.get(attention, self.settings)
-
     def counted(self, labels: np.ndarray) -> np.ndarray:
         """Return labels (H, W) uint8 as they are counted."""
         if self.unknown_class is None:
             return labels
         return np.where(labels == UNKNOWN, np.uint8(self.unknown_class), labels)
+
+    def protocol(self, attention: str) -> Settings:
+        """Return the settings that the published figure of an attention was measured with."""
+        return self.protocols.get(attention, self.settings)
