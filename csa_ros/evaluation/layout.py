@@ -136,9 +136,18 @@ class Layout:
 
 def _named(folder: Path, suffix: str) -> set[str]:
     """Return the names, without suffix, of the files of a folder and those below."""
-    # Finder leaves a hidden file beside each one that it unpacks.
-    return {path.relative_to(folder).as_posix()[:-len(suffix)]
-            for path in folder.rglob(f'*{suffix}') if not path.name.startswith('.')}
+    names = set()
+    # Large data sets often are links to where there was room.
+    for place, _, files in os.walk(folder, onerror=_refuse, followlinks=True):
+        below = Path(place).relative_to(folder)
+        # Finder leaves a hidden file beside each one that it unpacks.
+        names.update((below / file).as_posix()[:-len(suffix)] for file in files
+                     if file.endswith(suffix) and not file.startswith('.'))
+    return names
+
+
+def _refuse(error: OSError) -> None:
+    raise BenchmarkError(f'{error.filename} cannot be read: {error.strerror}') from error
 
 
 def _contents(folder: Path, limit: int = 10) -> str:
@@ -153,4 +162,3 @@ def _contents(folder: Path, limit: int = 10) -> str:
 
 def _count(number: int, one: str, many: str = '') -> str:
     return f'{number} {one if number == 1 else many or one + "s"}'
-

@@ -22,8 +22,8 @@ VOC21 = Layout(
     annotations=('SegmentationClass',),
     forms=(Form('.png', _VOC_WITH_BACKGROUND),),
     counts=(1449,),
-    source='Unpack VOCtrainval_11-May-2012.tar of http://host.robots.ox.ac.uk/pascal/VOC/voc2012/, '
-           'so that there is VOCdevkit/VOC2012',
+    source='Unpack VOCtrainval_11-May-2012.tar of '
+           'http://host.robots.ox.ac.uk/pascal/VOC/voc2012/, so that there is VOCdevkit/VOC2012',
     names='ImageSets/Segmentation/val.txt',
 )
 # The background does not count.
@@ -39,9 +39,10 @@ CONTEXT60 = Layout(
     forms=(Form('.png', _CONTEXT_WITH_BACKGROUND),),
     # Of the 5105 pictures, some releases of the list lack one.
     counts=(5105, 5104),
-    source='Unpack VOCtrainval_03-May-2010.tar of http://host.robots.ox.ac.uk/pascal/VOC/voc2010/, '
-           'so that there is VOCdevkit/VOC2010; then let MMSegmentation convert the annotations, '
-           'trainval_merged.json (its docs/en/user_guides/2_dataset_prepare.md says where it is): '
+    source='Unpack VOCtrainval_03-May-2010.tar of '
+           'http://host.robots.ox.ac.uk/pascal/VOC/voc2010/, so that there is VOCdevkit/VOC2010; '
+           'then let MMSegmentation convert the annotations, trainval_merged.json (its '
+           'docs/en/user_guides/2_dataset_prepare.md says where it is): '
            'python tools/dataset_converters/pascal_context.py VOCdevkit '
            'VOCdevkit/VOC2010/trainval_merged.json',
     names='ImageSets/SegmentationContext/val.txt',
