@@ -26,6 +26,7 @@ from csa_ros.labels.windows import plan_windows
 from csa_ros.model.attention import ATTENTION
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.int8 import Int8Encoder
+from csa_ros.model.tower import Block
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
 from csa_ros.vocabulary import Vocabulary
@@ -63,7 +64,8 @@ class Tower(nn.Module):
         x = visual.conv1(pixels).flatten(2).transpose(1, 2)
         class_token = visual.class_embedding.expand(len(x), 1, -1)
         x = torch.cat([class_token, x], dim=1) + visual.positional_embedding
-        x = ATTENTION['csa'](visual.transformer.resblocks, visual.ln_pre(x))
+        blocks = [Block(block) for block in visual.transformer.resblocks]
+        x = ATTENTION['csa'](blocks, visual.ln_pre(x))
         x = (visual.ln_post(x) @ visual.proj)[:, 1:]
         return F.normalize(x, dim=-1).unflatten(1, self._grid)
 

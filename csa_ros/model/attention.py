@@ -9,12 +9,12 @@ the last block, or with several of them. The variants are named after the papers
 from collections.abc import Callable
 from collections.abc import Sequence
 
-from torch import nn
+from csa_ros.model.tower import Block
 from torch import Tensor
 from torch.nn import functional as F
 
 Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
-RunBlocks = Callable[[Sequence[nn.Module], Tensor], Tensor]
+RunBlocks = Callable[[Sequence[Block], Tensor], Tensor]
 
 
 def _self_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -27,19 +27,13 @@ def _correlative(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, q, v) + F.scaled_dot_product_attention(k, k, v)
 
 
-def _attend(attention: nn.MultiheadAttention, x: Tensor, mix: Mix) -> Tensor:
-    qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
-    q, k, v = qkv.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    return attention.out_proj(mix(q, k, v).transpose(1, 2).flatten(2))
-
-
-def _run_block(block: nn.Module, x: Tensor, mix: Mix) -> Tensor:
-    x = x + block.ls_1(_attend(block.attn, block.ln_1(x), mix))
-    return x + block.ls_2(block.mlp(block.ln_2(x)))
+def _run_block(block: Block, x: Tensor, mix: Mix) -> Tensor:
+    x = x + block.out(mix(*block.qkv(block.normed(x))))
+    return x + block.feed_forward(x)
 
 
 def _with_last_block(mix: Mix) -> RunBlocks:
-    def run_blocks(blocks: Sequence[nn.Module], x: Tensor) -> Tensor:
+    def run_blocks(blocks: Sequence[Block], x: Tensor) -> Tensor:
         for block in blocks[:-1]:
             x = _run_block(block, x, _self_attention)
         return _run_block(blocks[-1], x, mix)
@@ -47,7 +41,7 @@ def _with_last_block(mix: Mix) -> RunBlocks:
     return run_blocks
 
 
-# Each: (residual attention blocks, tokens (N, 1 + patches, width)) -> tokens of the same shape.
+# Each: (blocks, tokens (N, 1 + patches, width)) -> tokens of the same shape.
 ATTENTION: dict[str, RunBlocks] = {
     'csa': _with_last_block(_correlative),
     'vanilla': _with_last_block(_self_attention),

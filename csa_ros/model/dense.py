@@ -22,7 +22,7 @@ class DenseEncoder:
         if attention not in ATTENTION:
             raise ModelError(
                 f'unknown attention {attention!r}: choose one of {", ".join(sorted(ATTENTION))}')
-        self._tower = backbone.clip.visual
+        self._tower = backbone.tower
         self._run_blocks = ATTENTION[attention]
         # Cameras come in few sizes, so that a handful of grids covers a process.
         self.positions = lru_cache(maxsize=16)(self._resample_positions)
@@ -59,26 +59,15 @@ class DenseEncoder:
 
     def _project_tokens(self, pixels: Tensor) -> Tensor:
         tower = self._tower
-        x = self._embed(pixels.to(tower.conv1.weight.dtype))
-        class_token = tower.class_embedding.to(x.dtype).expand(len(x), 1, -1)
+        x = tower.embed(pixels)
+        class_token = tower.class_token.to(x.dtype).expand(len(x), 1, -1)
         positions = self.positions(*self.grid(*pixels.shape[-2:]))
         x = torch.cat([class_token, x], dim=1) + positions.to(x.dtype)
-        x = self._run_blocks(tower.transformer.resblocks, tower.ln_pre(x))
-        return (tower.ln_post(x) @ tower.proj).float()
-
-    def _embed(self, pixels: Tensor) -> Tensor:
-        # Its stride is its size, so that the convolution is one product of matrices. Left to
-        # cuDNN it would be rounded to TF32, torch's default for convolutions alone.
-        height, width = self._tower.patch_size
-        rows, columns = self.grid(*pixels.shape[-2:])
-        patches = pixels[..., :rows * height, :columns * width].unflatten(2, (rows, height))
-        patches = patches.unflatten(4, (columns, width)).permute(0, 2, 4, 1, 3, 5)
-        return F.linear(patches.flatten(3).flatten(1, 2), self._tower.conv1.weight.flatten(1),
-                        self._tower.conv1.bias)
+        return tower.project(self._run_blocks(tower.blocks, tower.enter(x))).float()
 
     def _resample_positions(self, rows: int, columns: int) -> Tensor:
         """Return the position embeddings (1 + rows * columns, width) of a grid of patches."""
-        positions = self._tower.positional_embedding
+        positions = self._tower.positions
         native_rows, native_columns = self._tower.grid_size
         if rows * columns == native_rows * native_columns:
             # As in the authors' code, which compares counts only: a rectangle with the native
