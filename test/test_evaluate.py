@@ -25,21 +25,25 @@ PICTURES = 5
 
 
 @pytest.fixture(scope='module')
-def segmenters(tmp_path_factory):
-    """Return segmenters with a tiny random tower, by attention."""
-    backbone, cache = make_backbone(), tmp_path_factory.mktemp('cache')
-    return {name: Segmenter(backbone, name, cache_dir=cache) for name in ('csa', 'vanilla')}
+def backbone():
+    """Return a tiny random tower."""
+    return make_backbone()
+
+
+@pytest.fixture(scope='module')
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp('cache')
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch, segmenters):
-    prepare(monkeypatch, segmenters)
+def tiny(monkeypatch, backbone, cache):
+    prepare(monkeypatch, backbone, cache)
 
 
-def prepare(monkeypatch, segmenters):
+def prepare(monkeypatch, backbone, cache):
     """Let the tool use the tiny tower, and know the data sets `tiny` and `other`."""
-    monkeypatch.setattr(evaluate.Segmenter, 'load',
-                        lambda model, device, precision, attention: segmenters[attention])
+    monkeypatch.setattr(evaluate, 'load_backbone', lambda model, device, precision: backbone)
+    monkeypatch.setenv('XDG_CACHE_HOME', str(cache))
     # Plots take longer than all the rest.
     monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
     tiny = replace(DEMO, name='tiny', title='Tiny streets', samples=small_streets,
@@ -75,11 +79,11 @@ def figures(out, **names):
 
 
 @pytest.fixture(scope='module')
-def whole(tmp_path_factory, segmenters):
+def whole(tmp_path_factory, backbone, cache):
     """Return a folder with the result of an uninterrupted run, without plots."""
     out = tmp_path_factory.mktemp('whole')
     with pytest.MonkeyPatch.context() as patch:
-        prepare(patch, segmenters)
+        prepare(patch, backbone, cache)
         assert call(out) == 0
     return out
 
@@ -92,8 +96,8 @@ def pixels(path):
 
 # What comes out
 
-def test_iou_is_that_of_torchmetrics(whole, segmenters):
-    segmenter = segmenters['csa']
+def test_iou_is_that_of_torchmetrics(whole, backbone):
+    segmenter = Segmenter(backbone)
     words = segmenter.encode(DEMO.words(), 'simple')
     metric = MulticlassJaccardIndex(len(words.vocabulary), average=None,
                                     zero_division=float('nan'))
@@ -236,10 +240,9 @@ def test_shards_make_one_result(tmp_path, whole, capsys):
     assert figures(tmp_path) == figures(whole)
 
 
-def test_two_processes_do_not_write_one_file(tmp_path, whole, capsys):
-    task = running.make_task(
-        evaluate.BENCHMARKS['tiny'], None, None, evaluate.Segmenter.load('', '', '', 'csa'),
-        running.Method(prompts='simple'))
+def test_two_processes_do_not_write_one_file(tmp_path, backbone, capsys):
+    task = running.make_task(evaluate.BENCHMARKS['tiny'], None, None, backbone,
+                             running.Method(prompts='simple'))
     records = running.Records(task.folder(tmp_path / 'out'), task.identity)
     with records.writing():
         assert call(tmp_path) == 1
@@ -295,6 +298,7 @@ def test_all_are_the_eight_of_the_paper():
 
 def test_a_picture_that_cannot_be_read_stops_the_run(tmp_path, monkeypatch, capsys):
     class Damaged(Street):
+
         def read(self):
             raise BenchmarkError('street-003 is damaged: unpack the archive again')
 
@@ -310,6 +314,7 @@ def test_a_picture_that_cannot_be_read_stops_the_run(tmp_path, monkeypatch, caps
 
 def test_a_truth_of_another_size_is_named(tmp_path, monkeypatch, capsys):
     class Cut(Street):
+
         def read(self):
             rgb, truth = super().read()
             return rgb, truth[1:]

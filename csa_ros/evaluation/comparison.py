@@ -25,11 +25,12 @@ from csa_ros.evaluation.run import Task
 from csa_ros.evaluation.sheet import Panel
 from csa_ros.evaluation.sheet import sheet
 from csa_ros.model.attention import ATTENTION
+from csa_ros.model.attention import RESIDUAL
 from csa_ros.model.backbone import Backbone
+from csa_ros.model.backbone import ModelError
 from csa_ros.model.text import TEMPLATES
 from csa_ros.segmenter import INFERENCE
 from csa_ros.segmenter import REFINE
-from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Settings
 import numpy as np
 
@@ -80,15 +81,20 @@ def variants(settings: Settings, backbone: Backbone, base: Method) -> list[Varia
     def changed(**overrides: Any) -> Method:
         return replace(base, overrides={**base.overrides, **overrides})
 
-    refined = changed(refine='pamr')
+    # What others do with the residual connection is their own.
+    free = replace(base, residual='auto')
+    refined = replace(changed(refine='pamr'), residual='auto')
     attentions = [base.attention, *(name for name in ATTENTION if name != base.attention)]
     patch = backbone.patch_size
     sides = {round(settings.short_side * size / patch) * patch for size in _SIZES}
     sides = sorted({settings.short_side, *(side for side in sides if side >= settings.crop)})
     return [
-        *(Variant('attention', name, replace(base, attention=name)) for name in attentions),
+        Variant('attention', base.attention, base),
+        *(Variant('attention', name, replace(free, attention=name)) for name in attentions[1:]),
         *(Variant('attention, pamr', name, replace(refined, attention=name))
           for name in attentions),
+        *(Variant('residual', name, replace(base, residual=name)) for name in RESIDUAL
+          if name != 'auto'),
         *(Variant('refine', name, changed(refine=name)) for name in REFINE),
         *(Variant('inference', name, changed(inference=name)) for name in INFERENCE),
         *(Variant('prompts', name, replace(base, prompts=name)) for name in TEMPLATES),
@@ -106,20 +112,22 @@ def compare(benchmark: Benchmark, root: Path | None, limit: int | None, backbone
     attention labels it. Times are the shortest of several rounds, in turn, with that picture: the
     least disturbed by what else the machine does.
     """
-    segmenters = {name: Segmenter(backbone, name) for name in ATTENTION}
     store = {}
     samples = [Remembered(sample, store) for sample in benchmark.samples(root)]
     benchmark = replace(benchmark, samples=lambda _: samples)
-
-    def task_of(method: Method) -> Task:
-        return make_task(benchmark, root, limit, segmenters[method.attention], method)
-
-    chosen = variants(task_of(base).settings, backbone, base)
-    tasks, results = [], []
-    for variant in chosen:
-        task = task_of(variant.method)
+    start = make_task(benchmark, root, limit, backbone, base)
+    chosen, tasks, results, left_out = [], [], [], {}
+    for variant in variants(start.settings, backbone, base):
+        name = f'{variant.group}: {variant.name}'
+        try:
+            task = make_task(benchmark, root, limit, backbone, variant.method)
+        except (ModelError, ValueError) as error:
+            # Not every tower can have every attention.
+            left_out[name] = str(error)
+            continue
+        chosen.append(variant)
         tasks.append(task)
-        results.append(summarise(task, run(task, out, workers), command))
+        results.append(summarise(task, run(task, out, workers, name=name), command))
     rgb, _ = _median(tasks[0], results[0]).read()
     # The base, which is in every group, is timed once.
     keys = [digest(task.identity) for task in tasks]
@@ -132,7 +140,7 @@ def compare(benchmark: Benchmark, root: Path | None, limit: int | None, backbone
     document = {'kind': 'comparison', 'dataset': benchmark.name, 'title': benchmark.title,
                 'segmented': len(tasks[0].samples), 'total': tasks[0].total,
                 'method': tasks[0].identity, 'machine': machine(), 'command': command,
-                'rows': rows}
+                'rows': rows, 'left_out': left_out}
     return document, _sheet(chosen, tasks, results)
 
 
@@ -150,6 +158,7 @@ def describe(document: Mapping[str, Any]) -> str:
     parts.append(table(
         ['IoU', *(row['variant'] for row in attentions)],
         [[name, *(percent(row['iou'][name]) for row in attentions)] for name in base['iou']]))
+    parts += [f'Left out, {name}: {reason}.' for name, reason in document['left_out'].items()]
     return '\n\n'.join(parts)
 
 

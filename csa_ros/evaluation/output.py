@@ -70,8 +70,9 @@ def _stored(path: Path, task: Task, records: Mapping[str, Record]) -> dict[str, 
     return result if same else None
 
 
-def _plot(path: Path, draw: Callable[[BinaryIO, Mapping[str, Any]], None], result: Mapping[str, Any]
-          ) -> str:
+def _plot(path: Path, draw: Callable[[BinaryIO, Mapping[str, Any]], None],
+          result: Mapping[str, Any]) -> str:
+    """Draw a picture; return why it cannot be drawn, or an empty text."""
     file = io.BytesIO()
     try:
         draw(file, result)

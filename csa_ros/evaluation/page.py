@@ -88,7 +88,7 @@ def _text(document: Mapping[str, Any], stem: str) -> str:
 
 
 def _comparison(document: Mapping[str, Any], stem: str) -> str:
-    picture = f"![One picture as each attention labels it]({_picture(document, stem)})"
+    picture = f'![One picture as each attention labels it]({_picture(document, stem)})'
     return f'Made by `{document["command"]}`.\n\n{comparison.describe(document)}\n\n{picture}'
 
 

@@ -32,10 +32,13 @@ class Method:
     """
     How pictures are segmented, apart from the model.
 
+    `attention` and `residual` are as for `csa_ros.model.attention.choose`, `prompts` as for
+    `csa_ros.model.text.templates`.
     `overrides` are the settings that replace those of the benchmark, by name.
     """
 
     attention: str = 'csa'
+    residual: str = 'auto'
     prompts: str = PUBLISHED_PROMPTS
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
@@ -64,6 +67,8 @@ def deviations(benchmark: Benchmark, backbone: Backbone, method: Method) -> Sequ
     found = []
     if backbone.name != DEFAULT_MODEL:
         found.append(f'model {backbone.name}, published with {DEFAULT_MODEL}')
+    if method.residual != 'auto':
+        found.append(f'residual {method.residual}, published with auto')
     if method.prompts != PUBLISHED_PROMPTS:
         found.append(f'prompts {method.prompts}, published with {PUBLISHED_PROMPTS}')
     ours = settings_for(benchmark, backbone, method)

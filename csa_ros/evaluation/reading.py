@@ -34,6 +34,8 @@ def read(samples: Sequence[Sample], workers: int) -> Iterator[Picture]:
 
 
 class _Pictures(Dataset):
+    """What a DataLoader reads: pictures, or why one cannot be read."""
+
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._samples = samples
 

@@ -151,7 +151,7 @@ def _notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
     notes = [note for result in results if result['published'] for note in _deviating(result)]
     limited = [result['title'] for result in results if result['segmented'] < result['total']]
     if limited:
-        notes.append(f"Not all pictures were segmented, so that there is no difference for "
+        notes.append('Not all pictures were segmented, so that there is no difference for '
                      f"{', '.join(limited)}.")
     sources = {result['published']['source'] for result in results if result['published']}
     return [*notes, *(f'Published: {source}' for source in sorted(filter(None, sources)))]
@@ -159,7 +159,8 @@ def _notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _method(method: Mapping[str, Any], shared: bool = False) -> str:
     """Say in a line how pictures were segmented; `shared`: what data sets have in common."""
-    parts = [f"model `{method['model']}`", f"attention {method['attention']}"]
+    parts = [f"model `{method['model']}`",
+             f"attention {method['attention']} (residual {method['residual']})"]
     if not shared:
         parts += [f"short side {method['short_side']}", f"inference {method['inference']}"]
         if method['inference'] == 'slide':

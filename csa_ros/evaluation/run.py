@@ -23,6 +23,7 @@ from csa_ros.evaluation.records import Record
 from csa_ros.evaluation.records import Records
 from csa_ros.evaluation.records import Writer
 from csa_ros.labels.score import confusion
+from csa_ros.model.backbone import Backbone
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Settings
 from csa_ros.segmenter import Words
@@ -62,6 +63,7 @@ class Task:
             'quantized': backbone.quantized,
             'device': backbone.device.type,
             'attention': self.method.attention,
+            'residual': self.method.residual,
             'prompts': list(self.words.prompts),
             **asdict(self.settings),
         }
@@ -71,27 +73,31 @@ class Task:
         return out / self.benchmark.name / f'{self.method.attention}-{digest(self.identity)}'
 
     def labels(self, rgb: np.ndarray) -> np.ndarray:
-        """Return the labels (H, W) uint8 of a picture (H, W, 3) uint8, as they count."""
+        """Return what a picture (H, W, 3) uint8 shows, as it counts: class ids (H, W) uint8."""
         return self.benchmark.counted(
             self.segmenter.segment(rgb, self.words, self.settings).labels)
 
 
-def make_task(benchmark: Benchmark, root: Path | None, limit: int | None, segmenter: Segmenter,
+def make_task(benchmark: Benchmark, root: Path | None, limit: int | None, backbone: Backbone,
               method: Method) -> Task:
     """
     Find the pictures of a data set and encode its words.
 
     `root` is the folder of data sets; `limit`, at least 1, asks for so many pictures, evenly
-    spaced. Raises BenchmarkError, `csa_ros.model.text.PromptError`, and ValueError for settings
-    that do not fit the model.
+    spaced. Raises BenchmarkError, `csa_ros.model.backbone.ModelError` for an attention that the
+    tower cannot have, `csa_ros.model.text.PromptError`, and ValueError for settings that do not
+    fit the model.
     """
+    # Pictures of data sets have many sizes.
+    segmenter = Segmenter(
+        backbone, method.attention, residual=method.residual, capture=False)
     samples = list(benchmark.samples(root))
     if not samples:
         raise BenchmarkError(f'{benchmark.title} has no pictures under {root}')
     names = [sample.name for sample in samples]
     if len(set(names)) < len(names):
         raise BenchmarkError(f'{benchmark.title} has pictures of the same name under {root}')
-    settings = segmenter.resolve(settings_for(benchmark, segmenter.backbone, method))
+    settings = segmenter.resolve(settings_for(benchmark, backbone, method))
     return Task(
         benchmark=benchmark,
         samples=_spaced(samples, limit),
@@ -103,14 +109,14 @@ def make_task(benchmark: Benchmark, root: Path | None, limit: int | None, segmen
         words=segmenter.encode(benchmark.words(), method.prompts))
 
 
-def run(task: Task, out: Path, workers: int = 0, shard: Shard = Shard()
+def run(task: Task, out: Path, workers: int = 0, shard: Shard = Shard(), name: str = ''
         ) -> Mapping[str, Record] | None:
     """
     Segment the pictures that have no record yet; return the records of all, by picture.
 
     `out` is the folder of all results and `workers` the number of processes that read pictures.
-    Of several processes with the same `out`, each does the share of its `shard`. Returns None
-    while those of others are missing. Raises BenchmarkError for a picture that cannot be read,
+    Of several processes with the same `out`, each does the share of its `shard`. `name` stands
+    before the progress bar, in place of that of the data set. Returns None while those of others are missing. Raises BenchmarkError for a picture that cannot be read,
     `csa_ros.evaluation.records.RecordsError` and OSError; what was done until then stays.
     """
     records = Records(task.folder(out), task.identity, shard)
@@ -119,17 +125,17 @@ def run(task: Task, out: Path, workers: int = 0, shard: Shard = Shard()
                if sample.name not in done]
     if missing:
         with records.writing() as writer:
-            _segment(task, missing, workers, writer)
+            _segment(task, missing, workers, writer, name or task.benchmark.name)
         done = records.read()
     if any(sample.name not in done for sample in task.samples):
         return None
     return {sample.name: done[sample.name] for sample in task.samples}
 
 
-def _segment(task: Task, samples: Sequence[Sample], workers: int, writer: Writer) -> None:
+def _segment(task: Task, samples: Sequence[Sample], workers: int, writer: Writer,
+             name: str) -> None:
     classes = len(task.words.vocabulary)
     total = len(task.samples)
-    name = f'{task.benchmark.name} {task.method.attention}'
     with tqdm(total=total, initial=total - len(samples), desc=name, unit='picture',
               # In a log a line now and then is enough.
               mininterval=0.1 if sys.stderr.isatty() else 60) as progress:

@@ -28,13 +28,15 @@ from csa_ros.evaluation.run import make_task
 from csa_ros.evaluation.run import run
 from csa_ros.evaluation.sheet import encode
 from csa_ros.model.attention import ATTENTION
+from csa_ros.model.attention import RESIDUAL
+from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.backbone import DEMO as DEMO_MODEL
+from csa_ros.model.backbone import load_backbone
 from csa_ros.model.backbone import ModelError
 from csa_ros.model.text import templates
 from csa_ros.segmenter import INFERENCE
 from csa_ros.segmenter import REFINE
-from csa_ros.segmenter import Segmenter
 from csa_ros.threads import set_threads
 from csa_ros.threads import usable_threads
 import torch
@@ -107,6 +109,9 @@ def make_parser() -> argparse.ArgumentParser:
     how.add_argument('--precision', default='auto', help='auto, fp32, fp16, bf16 or int8')
     how.add_argument('--attention', default='csa',
                      help=f"{', '.join(ATTENTION)} (default: %(default)s)")
+    how.add_argument('--residual', choices=RESIDUAL, default='auto',
+                     help="the last block's residual connection and feed-forward network "
+                     '(default: %(default)s)')
     how.add_argument('--prompts', default='imagenet80',
                      help='name of an ensemble, or one template (default: %(default)s)')
     for name, (values, meaning) in SETTINGS.items():
@@ -165,14 +170,14 @@ def _run(options: argparse.Namespace, names: Sequence[str], command: str) -> int
     options.out.mkdir(parents=True, exist_ok=True)
     set_threads(options.threads)
     model = options.model or (DEMO_MODEL if names == [DEMO.name] else DEFAULT_MODEL)
-    segmenter = Segmenter.load(model, options.device, options.precision, options.attention)
+    backbone = load_backbone(model, options.device, options.precision)
     results, failed, waiting = [], {}, False
     for name in names:
         try:
             if options.compare:
-                _compare(BENCHMARKS[name], segmenter, options, command)
+                _compare(BENCHMARKS[name], backbone, options, command)
                 continue
-            result = _evaluate(BENCHMARKS[name], segmenter, options, command)
+            result = _evaluate(BENCHMARKS[name], backbone, options, command)
         except BenchmarkError as error:
             # One that is missing is no reason to do without the others.
             failed[BENCHMARKS[name].title] = str(error)
@@ -188,10 +193,10 @@ def _run(options: argparse.Namespace, names: Sequence[str], command: str) -> int
     return FAILED if failed else OTHERS_MISSING if waiting else DONE
 
 
-def _evaluate(benchmark: Benchmark, segmenter: Segmenter, options: argparse.Namespace,
+def _evaluate(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespace,
               command: str) -> dict[str, Any] | None:
-    task = make_task(benchmark, options.root, options.limit, segmenter, _method(options))
-    records = run(task, options.out, _workers(options, segmenter.device),
+    task = make_task(benchmark, options.root, options.limit, backbone, _method(options))
+    records = run(task, options.out, _workers(options, backbone.device),
                   Shard.parse(options.shard))
     if records is None:
         _say(f'{benchmark.title}: this share is done; the shard that ends last puts all together')
@@ -203,24 +208,24 @@ def _evaluate(benchmark: Benchmark, segmenter: Segmenter, options: argparse.Name
     return result
 
 
-def _compare(benchmark: Benchmark, segmenter: Segmenter, options: argparse.Namespace,
+def _compare(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespace,
              command: str) -> None:
     document, picture = comparison.compare(
-        benchmark, options.root, options.limit, segmenter.backbone, _method(options), options.out,
-        _workers(options, segmenter.device), command)
+        benchmark, options.root, options.limit, backbone, _method(options), options.out,
+        _workers(options, backbone.device), command)
     text = comparison.describe(document)
     path = options.out / f"comparison-{benchmark.name}-{digest(document['method'])}.json"
     write_whole(path.with_suffix('.png'), encode(picture))
     write_whole(path.with_suffix('.md'), text + '\n')
     write_whole(path, json.dumps(document, indent=1) + '\n')
     print(f'\n{text}\n', flush=True)
-    _say(f"{benchmark.title}: written to {path}, .md and .png")
+    _say(f'{benchmark.title}: written to {path}, .md and .png')
 
 
 def _method(options: argparse.Namespace) -> Method:
     overrides = {name: getattr(options, name) for name in SETTINGS
                  if getattr(options, name) is not None}
-    return Method(options.attention, options.prompts, overrides)
+    return Method(options.attention, options.residual, options.prompts, overrides)
 
 
 def _write_page(path: Path, *files: Path) -> int:
