@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 import json
+from pathlib import Path
+import subprocess
 import sys
+import time
 
 from csa_ros.evaluation import run as running
 from csa_ros.evaluation.benchmark import BenchmarkError
@@ -240,13 +243,45 @@ def test_shards_make_one_result(tmp_path, whole, capsys):
     assert figures(tmp_path) == figures(whole)
 
 
-def test_two_processes_do_not_write_one_file(tmp_path, backbone, capsys):
-    task = running.make_task(evaluate.BENCHMARKS['tiny'], None, None, backbone,
-                             running.Method(prompts='simple'))
-    records = running.Records(task.folder(tmp_path / 'out'), task.identity)
-    with records.writing():
+HOLD = """
+import fcntl, sys
+file = open(sys.argv[1], 'w')
+fcntl.lockf(file, fcntl.LOCK_EX)
+print('held', flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_processes_do_not_write_one_file(tmp_path, whole, capsys):
+    target = tmp_path / 'out' / 'tiny' / folder(whole).name
+    target.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, '-c', HOLD, target / 'pictures.0-1.lock'],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b'held\n'
         assert call(tmp_path) == 1
+        process.stdin.close()
     assert 'another process is writing' in capsys.readouterr().err
+    assert call(tmp_path) == 0
+
+
+KILLED = """
+import os, signal, sys
+from csa_ros.evaluation.demo import streets
+from csa_ros.evaluation.reading import read
+pictures = read(streets(), workers=1)
+next(pictures)
+print(open(f'/proc/self/task/{os.getpid()}/children').read(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_readers_end_with_a_process_that_is_killed():
+    done = subprocess.run([sys.executable, '-c', KILLED], stdout=subprocess.PIPE, timeout=60)
+    reader = Path('/proc', done.stdout.decode().strip())
+    deadline = time.monotonic() + 20
+    while reader.exists() and reader.joinpath('stat').read_text().split()[2] != 'Z':
+        assert time.monotonic() < deadline, reader
+        time.sleep(0.1)
 
 
 # A part, and several
@@ -292,6 +327,37 @@ def test_all_are_the_eight_of_the_paper():
     names = evaluate._names(evaluate.make_parser().parse_args(['--all']))
     assert [name for name in names if name not in ('tiny', 'other')] == list(BENCHMARKS)
     assert len(BENCHMARKS) == 8
+
+
+def test_a_data_set_on_disk(tmp_path, monkeypatch, capsys):
+    """Pascal VOC in its official folders: what no label is sure enough of is background."""
+    place = tmp_path / 'VOCdevkit' / 'VOC2012'
+    names = ('2007_000033', '2007_000042')
+    for path in ('JPEGImages', 'SegmentationClass', 'ImageSets/Segmentation'):
+        (place / path).mkdir(parents=True)
+    (place / 'ImageSets/Segmentation/val.txt').write_text('\n'.join(names))
+    for seed, name in enumerate(names):
+        rgb, truth = Street(seed, (64, 48)).read()
+        assert cv2.imwrite(str(place / 'JPEGImages' / f'{name}.jpg'), rgb[:, :, ::-1])
+        # The ids of Pascal VOC; its borders between things do not count.
+        assert cv2.imwrite(str(place / 'SegmentationClass' / f'{name}.png'),
+                           np.where(truth == 1, 255, np.where(truth == 6, 7, 0)))
+    voc21 = BENCHMARKS['voc21']
+    monkeypatch.setitem(evaluate.BENCHMARKS, 'voc21', replace(
+        voc21, samples=replace(voc21.samples, counts=(2,))))
+    assert evaluate.main(['--dataset', 'voc21', '--root', str(tmp_path), '--out',
+                          str(tmp_path / 'out'), '--prompts', 'simple', '--worst', '1',
+                          '--unknown-threshold', '0.5']) == 0
+    found = result(tmp_path, dataset='voc21')
+    # The tower's native pictures are of 32 pixels, where ViT-B/16 has 224.
+    assert [found['method'][name] for name in ('short_side', 'crop', 'stride')] == [48, 32, 16]
+    assert found['method']['min_area'] == 0.1
+    matrix = np.array(found['confusion'])
+    assert (matrix[:, -1] == 0).all()
+    assert matrix[0, 0] > 0
+    truths = [cv2.imread(str(place / 'SegmentationClass' / f'{name}.png'), -1) for name in names]
+    assert matrix.sum() == sum((truth != 255).sum() for truth in truths)
+    assert 'Published for csa: 59.1' in capsys.readouterr().out
 
 
 # What is refused

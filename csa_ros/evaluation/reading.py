@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 from collections.abc import Sequence
+import os
+import threading
+import time
 
 from csa_ros.evaluation.benchmark import BenchmarkError
 from csa_ros.evaluation.benchmark import Sample
@@ -58,3 +61,11 @@ def _same(read_: Picture | BenchmarkError) -> Picture | BenchmarkError:
 def _begin(_: int) -> None:
     # The threads of OpenCV's pool stay behind in the process that a worker is a copy of.
     cv2.setNumThreads(0)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is killed: it would wait to hand over what it has read."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)

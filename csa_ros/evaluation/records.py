@@ -20,6 +20,7 @@ from pathlib import Path
 import tempfile
 from typing import Any
 from typing import BinaryIO
+from typing import IO
 
 from csa_ros.bags.parts import Shard
 from csa_ros.labels.score import iou
@@ -121,12 +122,10 @@ class Records:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._claim()
-        with open(self._path, 'ab') as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+        with open(self._path.with_suffix('.lock'), 'w') as lock, open(self._path, 'ab') as file:
+            if not _locked(lock):
                 raise RecordsError(f'another process is writing {self._path}: wait for it, or '
-                                   'share the work with --shard') from error
+                                   'share the work with --shard')
             # What a process that was killed has begun to write.
             file.truncate(sum(map(len, _whole_lines(self._path))))
             yield Writer(file)
@@ -165,6 +164,19 @@ def write_whole(path: Path, content: str | bytes) -> None:
         draft = Path(folder, path.name)
         draft.write_bytes(content)
         os.replace(draft, path)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock a file until it is closed, or the process ends; return whether nobody else has."""
+    try:
+        # Not flock: processes that read pictures would inherit that, and outlive this one a bit.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        # Some file systems of clusters have no locks.
+        return True
+    return True
 
 
 def _whole_lines(path: Path) -> list[bytes]:

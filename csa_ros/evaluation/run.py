@@ -116,7 +116,8 @@ def run(task: Task, out: Path, workers: int = 0, shard: Shard = Shard(), name: s
 
     `out` is the folder of all results and `workers` the number of processes that read pictures.
     Of several processes with the same `out`, each does the share of its `shard`. `name` stands
-    before the progress bar, in place of that of the data set. Returns None while those of others are missing. Raises BenchmarkError for a picture that cannot be read,
+    before the progress bar, in place of that of the data set. Returns None while pictures of
+    other shards are missing. Raises BenchmarkError for a picture that cannot be read,
     `csa_ros.evaluation.records.RecordsError` and OSError; what was done until then stays.
     """
     records = Records(task.folder(out), task.identity, shard)
