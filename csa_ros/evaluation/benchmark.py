@@ -45,26 +45,34 @@ class Benchmark:
     """
     A data set and the protocol that the published figures were made with.
 
-    `vocabulary` is the name of a preset (`csa_ros.presets`), without its sign. `settings` are
-    those of the published results for ViT-B/16. `unknown_class` is the class that a pixel without
-    a label (255) is counted as, None if that is simply wrong. `published` maps attentions to their
-    published mIoU in percent, with ViT-B/16 and OpenAI's weights, and `sources` to where that is
-    written. `samples` lists the pictures below a folder of data sets, which holds the official
-    layout of this one; it raises BenchmarkError if they are not there.
+    `vocabulary` is the name of a preset (`csa_ros.presets`), without its sign, or a tuple of
+    entries. `settings` are those of the published results for ViT-B/16. `unknown_class` is the
+    class that a pixel without a label (255) is counted as, None if that is simply wrong.
+    `published` maps attentions to their published mIoU in percent, with ViT-B/16 and OpenAI's
+    weights, and `sources` to where that is written. `protocols` holds the settings of the figures
+    that others did not measure with `settings`, as far as they are known. `samples` lists the
+    pictures below a folder of data sets, which holds the official layout of this one; it raises
+    BenchmarkError if they are not there.
     """
 
     name: str
     title: str
-    vocabulary: str
+    vocabulary: str | tuple[str, ...]
     settings: Settings
     samples: Callable[[Path], Sequence[Sample]]
     unknown_class: int | None = None
     published: Mapping[str, float] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
+    protocols: Mapping[str, Settings] = field(default_factory=dict)
 
     def words(self) -> Vocabulary:
         """Return the vocabulary."""
-        return Vocabulary.parse(read_preset(self.vocabulary))
+        entries = self.vocabulary
+        return Vocabulary.parse(read_preset(entries) if isinstance(entries, str) else entries)
+
+    def protocol(self, attention: str) -> Settings:
+        """Return the settings that the published figure of an attention was measured with."""
+        return self.protocols.get(attention, self.settings)
 
     def counted(self, labels: np.ndarray) -> np.ndarray:
         """Return labels (H, W) uint8 as they are counted."""
