@@ -141,10 +141,11 @@ class Segmenter:
     """
 
     def __init__(self, backbone: Backbone, attention: str = 'csa',
-                 settings: Settings = Settings(), cache_dir: Path | None = None) -> None:
+                 settings: Settings = Settings(), cache_dir: Path | None = None,
+                 residual: str = 'auto') -> None:
         self.backbone = backbone
-        self.encoder = (Int8Encoder(backbone, attention, cache_dir) if backbone.quantized
-                        else DenseEncoder(backbone, attention))
+        self.encoder = (Int8Encoder(backbone, attention, cache_dir, residual)
+                        if backbone.quantized else DenseEncoder(backbone, attention, residual))
         self._text = TextEncoder(backbone, cache_dir)
         self._normalize = Normalization(backbone.mean, backbone.std, backbone.device)
         self._graphs = None
@@ -155,22 +156,28 @@ class Segmenter:
     @classmethod
     def load(cls, model: str = DEFAULT_MODEL, device: str = 'auto', precision: str = 'auto',
              attention: str = 'csa', settings: Settings = Settings(),
-             cache_dir: Path | None = None) -> 'Segmenter':
+             cache_dir: Path | None = None, residual: str = 'auto') -> 'Segmenter':
         """
         Load a model and wrap it.
 
         `model`, `device` and `precision` as for `csa_ros.model.backbone.load_backbone`,
-        `attention` a key of `csa_ros.model.attention.ATTENTION`; `settings` are used when
-        `segment` is given none; `cache_dir` holds text features and, for `int8`, the exported
+        `attention` and `residual` as for `csa_ros.model.attention.choose`; `settings` are used
+        when `segment` is given none; `cache_dir` holds text features and, for `int8`, the exported
         tower (None: the user's cache). Raises `csa_ros.model.backbone.ModelError`, and ValueError
         for settings that do not fit the model.
         """
-        return cls(load_backbone(model, device, precision), attention, settings, cache_dir)
+        backbone = load_backbone(model, device, precision)
+        return cls(backbone, attention, settings, cache_dir, residual)
 
     @property
     def name(self) -> str:
         """Name of the model, as it was asked for."""
         return self.backbone.name
+
+    @property
+    def attention(self) -> str:
+        """Attention of the model in words, and whether it differs from the method's own."""
+        return self.encoder.description
 
     @property
     def device(self) -> torch.device:
@@ -185,7 +192,8 @@ class Segmenter:
         for the native size, and `short_side` the backbone's: 224, 112 and 336 for ViT-B/16, as in
         SCLIP.
         Raises ValueError if `crop` is not a multiple of the patch size, `stride` is larger than
-        `crop` or `short_side` is less than a patch.
+        `crop` or `short_side` is less than a patch, and ModelError if windows of a frame as high
+        as wide are too small for the attention.
         """
         native, patch = self.backbone.image_size, self.backbone.patch_size
         crop = settings.crop or native
@@ -200,7 +208,10 @@ class Segmenter:
         if short_side < patch:
             raise ValueError(f'short_side is {short_side} pixels: it must be at least one patch '
                              f'of {self.name}, {patch}')
-        return replace(settings, crop=crop, stride=stride, short_side=short_side)
+        settings = replace(settings, crop=crop, stride=stride, short_side=short_side)
+        plan = _plan(self._working_size(short_side, short_side, settings), settings)
+        self.encoder.check(plan.crop_height, plan.crop_width)
+        return settings
 
     def check(self, vocabulary: Vocabulary, prompts: str | tuple[str, ...] = 'imagenet80') -> None:
         """Raise `csa_ros.model.text.PromptError` if `encode` would."""

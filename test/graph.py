@@ -144,7 +144,7 @@ class Graph:
         parameters = {'vocabulary': WORDS, 'prompts': 'simple', 'autostart': autostart,
                       **parameters}
 
-        def load_probe(model, device, precision, attention, settings):
+        def load_probe(model, device, precision, attention, residual, settings):
             self.segmenter = ProbeSegmenter(folder, attention, settings)
             return self.segmenter
 

@@ -28,7 +28,7 @@ def test_defaults_are_the_contract():
     assert config.prompts == TEMPLATES['imagenet80']
     assert vars(config.model) == {
         'model': 'ViT-B-16-quickgelu/openai', 'device': 'auto', 'precision': 'auto',
-        'attention': 'csa', 'threads': 0}
+        'attention': 'csa', 'residual': 'auto', 'threads': 0}
     assert (config.overlay_alpha, config.overlay_legend, config.max_rate, config.lazy) == (
         0.5, True, 0.0, True)
 
@@ -67,7 +67,7 @@ def test_threads_are_no_argument_of_load():
     assert config.model.threads == 3
     assert config.model.to_load == {
         'model': 'ViT-B-16-quickgelu/openai', 'device': 'auto', 'precision': 'auto',
-        'attention': 'csa'}
+        'attention': 'csa', 'residual': 'auto'}
 
 
 @pytest.mark.parametrize('value, expected', [
@@ -93,7 +93,7 @@ def test_forms_of_prompts(value, expected):
     ('cameras', [f'camera{i}' for i in range(17)]), ('cameras', '{node}'),
     ('transport', 'theora'), ('points_layout', 'sparse'), ('depth_slop', -0.1),
     ('mask_classes', 'lava'), ('mask_classes', ['road', 'road']), ('mask_classes', 5),
-    ('attention', 'cs'), ('precision', 'fp8'), ('lazy', 'yes'),
+    ('attention', 'cs'), ('residual', 'yes'), ('precision', 'fp8'), ('lazy', 'yes'),
     *[(name, None) for name in NAMES],
 ])
 def test_refusals_name_the_parameter(name, value):

@@ -133,6 +133,7 @@ def _identity(recording: Recording, chosen: Sequence[str], request: Request) -> 
         'model': config.model.model,
         'precision': config.model.precision,
         'attention': config.model.attention,
+        'residual': config.model.residual,
         'prompts': list(config.prompts),
         **asdict(config.settings),
         'overlay_alpha': config.overlay_alpha,

@@ -23,7 +23,8 @@ from csa_ros.bench.timing import table
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.labels.windows import cut
 from csa_ros.labels.windows import plan_windows
-from csa_ros.model.attention import ATTENTION
+from csa_ros.model import tower
+from csa_ros.model.attention import choose
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.int8 import Int8Encoder
 from csa_ros.segmenter import Segmenter
@@ -54,18 +55,18 @@ class Tower(nn.Module):
     def __init__(self, visual: nn.Module) -> None:
         super().__init__()
         self._visual = visual
-        self._grid = tuple(visual.grid_size)
+        self._parts = tower.Tower(visual)
+        self._run_blocks = choose('csa', 'auto', self._parts)
         self.eval().requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the features of every patch."""
-        visual = self._visual
-        x = visual.conv1(pixels).flatten(2).transpose(1, 2)
-        class_token = visual.class_embedding.expand(len(x), 1, -1)
-        x = torch.cat([class_token, x], dim=1) + visual.positional_embedding
-        x = ATTENTION['csa'](visual.transformer.resblocks, visual.ln_pre(x))
-        x = (visual.ln_post(x) @ visual.proj)[:, 1:]
-        return F.normalize(x, dim=-1).unflatten(1, self._grid)
+        parts = self._parts
+        x = parts.embed(pixels)
+        class_token = parts.class_token.expand(len(x), 1, -1)
+        x = torch.cat([class_token, x], dim=1) + parts.positions
+        x = self._run_blocks(parts.blocks, parts.enter(x), parts.grid_size)
+        return F.normalize(parts.project(x)[:, 1:], dim=-1).unflatten(1, parts.grid_size)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,54 +1,144 @@
 """
-Which self-attention a vision transformer runs, and in which block.
+Which self-attention an image tower runs, and in which blocks.
 
-Each entry of `ATTENTION` runs all the blocks of a tower: the variants differ in what they do with
-the last block, or with several of them. The variants are named after the papers they come from:
-`csa` is Correlative Self-Attention (SCLIP, arXiv 2312.01597), `vanilla` is CLIP as trained.
+A method of `ATTENTION` runs all blocks of a tower. Most run all but the last as they were trained,
+and differ in what the last one compares, and in whether its residual connection and its
+feed-forward network are kept. They are named after the papers that they come from:
+
+- `csa`: SCLIP, arXiv 2312.01597;
+- `vanilla`: CLIP as trained;
+- `maskclip`: MaskCLIP, arXiv 2112.01071;
+- `clearclip`: ClearCLIP, arXiv 2407.12442;
+- `naclip`: NACLIP, arXiv 2404.08181;
+- `sc-clip`: SC-CLIP, `csa_ros.model.sc_clip`;
+- `gem`: GEM, `csa_ros.model.gem`.
 """
 
-from collections.abc import Callable
 from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import replace
+from typing import ClassVar
+from typing import Protocol
 
-from torch import nn
+from csa_ros.model.backbone import ModelError
+from csa_ros.model.gem import Gem
+from csa_ros.model.mixing import as_trained
+from csa_ros.model.mixing import attend
+from csa_ros.model.mixing import both
+from csa_ros.model.mixing import finish
+from csa_ros.model.mixing import gaussian
+from csa_ros.model.mixing import identity
+from csa_ros.model.mixing import key_key
+from csa_ros.model.mixing import Prior
+from csa_ros.model.mixing import query_key
+from csa_ros.model.mixing import query_query
+from csa_ros.model.mixing import Similarity
+from csa_ros.model.positions import enlarged
+from csa_ros.model.positions import fitted
+from csa_ros.model.positions import Grid
+from csa_ros.model.positions import Resample
+from csa_ros.model.sc_clip import SelfCalibration
+from csa_ros.model.tower import Block
+from csa_ros.model.tower import Tower
 from torch import Tensor
-from torch.nn import functional as F
 
-Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
-RunBlocks = Callable[[Sequence[nn.Module], Tensor], Tensor]
-
-
-def _self_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    return F.scaled_dot_product_attention(q, k, v)
+RESIDUAL = ('auto', 'keep', 'drop')
+# From this width on, that of ViT-L, CSA is worse than CLIP as trained unless both are dropped.
+LARGE_WIDTH = 1024
 
 
-def _correlative(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    # The paper's attention map is a sum, softmax(qq') + softmax(kk'), whose rows add up to 2. It
-    # is linear in v, so that two fused calls give it without ever holding the map.
-    return F.scaled_dot_product_attention(q, q, v) + F.scaled_dot_product_attention(k, k, v)
+class Method(Protocol):
+    """
+    What runs the blocks of a tower.
+
+    `resample` gives it its positions for grids other than the tower's own; `residual` says whether
+    the last block's residual connection and feed-forward network are kept, None where that is no
+    choice; the tower must have `min_blocks`, and an image `min_patches`.
+    """
+
+    resample: Resample
+    residual: bool | None
+    min_blocks: int
+    min_patches: int
+
+    def __call__(self, blocks: Sequence[Block], x: Tensor, grid: Grid) -> Tensor:
+        """
+        Return the tokens that are to be projected.
+
+        `x` is (N, 1 + patches, width), class token first, for a `grid` of patches (rows,
+        columns). The patches are the last tokens of the result, (N, patches, width) or
+        (N, 1 + patches, width) with the class token before them.
+        """
 
 
-def _attend(attention: nn.MultiheadAttention, x: Tensor, mix: Mix) -> Tensor:
-    qkv = F.linear(x, attention.in_proj_weight, attention.in_proj_bias)
-    q, k, v = qkv.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    return attention.out_proj(mix(q, k, v).transpose(1, 2).flatten(2))
+@dataclass(frozen=True)
+class LastBlock:
+    """Runs all blocks as trained but the last, which compares tokens by a similarity."""
 
+    similarity: Similarity
+    residual: bool = True
+    prior: Prior | None = None
+    resample: Resample = enlarged
+    min_blocks: ClassVar[int] = 1
+    min_patches: ClassVar[int] = 1
 
-def _run_block(block: nn.Module, x: Tensor, mix: Mix) -> Tensor:
-    x = x + block.ls_1(_attend(block.attn, block.ln_1(x), mix))
-    return x + block.ls_2(block.mlp(block.ln_2(x)))
-
-
-def _with_last_block(mix: Mix) -> RunBlocks:
-    def run_blocks(blocks: Sequence[nn.Module], x: Tensor) -> Tensor:
+    def __call__(self, blocks: Sequence[Block], x: Tensor, grid: Grid) -> Tensor:
+        """Run all blocks; see `Method`."""
         for block in blocks[:-1]:
-            x = _run_block(block, x, _self_attention)
-        return _run_block(blocks[-1], x, mix)
+            x = as_trained(block, x)
+        last = blocks[-1]
+        q, k, v = last.qkv(last.normed(x))
+        prior = None if self.prior is None else self.prior(grid, v)
+        mixed = attend(self.similarity(q, k), v, prior)
+        return finish(last, x, mixed) if self.residual else last.out(mixed)
 
-    return run_blocks
 
-
-# Each: (residual attention blocks, tokens (N, 1 + patches, width)) -> tokens of the same shape.
-ATTENTION: dict[str, RunBlocks] = {
-    'csa': _with_last_block(_correlative),
-    'vanilla': _with_last_block(_self_attention),
+ATTENTION: dict[str, Method] = {
+    'csa': LastBlock(both),
+    'vanilla': LastBlock(query_key),
+    'maskclip': LastBlock(identity, resample=fitted),
+    'clearclip': LastBlock(query_query, residual=False),
+    'naclip': LastBlock(key_key, residual=False, prior=gaussian),
+    'sc-clip': SelfCalibration(),
+    'gem': Gem(),
 }
+
+
+def choose(attention: str, residual: str, tower: Tower) -> Method:
+    """
+    Return the method of a name, for a tower.
+
+    `attention` is a key of `ATTENTION`. `residual` is `keep` or `drop`, of the last block's
+    residual connection and feed-forward network, or `auto`: as the method has it, except that
+    `csa` drops both in towers 1024 wide and more. Raises ModelError for a name that is unknown, a
+    choice that the method has not, and a tower that it cannot run.
+    """
+    if attention not in ATTENTION:
+        raise ModelError(
+            f'unknown attention {attention!r}: choose one of {", ".join(ATTENTION)}')
+    if residual not in RESIDUAL:
+        raise ModelError(f'unknown residual {residual!r}: choose one of {", ".join(RESIDUAL)}')
+    method = ATTENTION[attention]
+    if len(tower.blocks) < method.min_blocks:
+        raise ModelError(f'attention {attention!r} compares outputs of the blocks before the '
+                         f'last, and the tower has {len(tower.blocks)}: it needs '
+                         f'{method.min_blocks}, use another attention')
+    if residual == 'auto':
+        drop = attention == 'csa' and tower.width >= LARGE_WIDTH
+        return replace(method, residual=False) if drop else method
+    if method.residual is None:
+        raise ModelError(f'residual {residual!r} is no choice with attention {attention!r}, which '
+                         "is defined without the last block's residual connection and "
+                         "feed-forward network: use 'auto', or another attention")
+    return replace(method, residual=residual == 'keep')
+
+
+def describe(attention: str, residual: str, tower: Tower) -> str:
+    """Say in words what `choose` returns, and why where it is not the method's own."""
+    method = choose(attention, residual, tower)
+    if method.residual == ATTENTION[attention].residual:
+        return f'{attention} attention'
+    fate = 'kept' if method.residual else 'dropped'
+    reason = f'the tower is {tower.width} wide' if residual == 'auto' else 'as asked for'
+    return (f"{attention} attention, the last block's residual connection and feed-forward "
+            f'network {fate} ({reason})')

@@ -16,6 +16,7 @@ from pathlib import Path
 import re
 
 from csa_ros.model import torchscript
+from csa_ros.model.tower import Tower
 from huggingface_hub import try_to_load_from_cache
 import open_clip
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME
@@ -70,6 +71,11 @@ class Backbone:
     short_side: int
     stride: int
     quantized: bool = False
+
+    @property
+    def tower(self) -> Tower:
+        """Image tower by its parts, as patch features are computed from it."""
+        return Tower(self.clip.visual)
 
     @property
     def patch_size(self) -> int:

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from csa_ros.model.attention import ATTENTION
+from csa_ros.model import attention as methods
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import ModelError
 import torch
@@ -14,16 +14,15 @@ class DenseEncoder:
     """
     Runs an image tower with another attention and keeps its patches.
 
-    `attention` is a key of `csa_ros.model.attention.ATTENTION`; ModelError names the choices if it
-    is not.
+    `attention` and `residual` as for `csa_ros.model.attention.choose`, which raises ModelError.
+    `description` says in words what they come to for this tower.
     """
 
-    def __init__(self, backbone: Backbone, attention: str = 'csa') -> None:
-        if attention not in ATTENTION:
-            raise ModelError(
-                f'unknown attention {attention!r}: choose one of {", ".join(sorted(ATTENTION))}')
-        self._tower = backbone.clip.visual
-        self._run_blocks = ATTENTION[attention]
+    def __init__(self, backbone: Backbone, attention: str = 'csa', residual: str = 'auto') -> None:
+        self._tower = backbone.tower
+        self._attention = attention
+        self._method = methods.choose(attention, residual, self._tower)
+        self.description = methods.describe(attention, residual, self._tower)
         # Cameras come in few sizes, so that a handful of grids covers a process.
         self.positions = lru_cache(maxsize=16)(self._resample_positions)
 
@@ -34,60 +33,51 @@ class DenseEncoder:
 
         `pixels` (N, 3, H, W): floating point, normalised with the mean and standard deviation of
         the backbone, on its device; H and W at least one patch. Returns (N, H // patch,
-        W // patch, D) float32.
+        W // patch, D) float32. Raises ModelError if these are too few patches for the attention.
         """
         return self.forward(pixels)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Do the same outside of inference mode, which exporters cannot trace."""
-        patches = self._project_tokens(pixels)[:, 1:]
-        return F.normalize(patches, dim=-1).unflatten(1, self.grid(*pixels.shape[-2:]))
+        rows, columns = self.grid(*pixels.shape[-2:])
+        patches = self._project_tokens(pixels)[:, -rows * columns:]
+        return F.normalize(patches, dim=-1).unflatten(1, (rows, columns))
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         """Return how many patches lie along a height and a width, in pixels; the rest is cut."""
         patch_height, patch_width = self._tower.patch_size
         return height // patch_height, width // patch_width
 
+    def check(self, height: int, width: int) -> None:
+        """Raise ModelError if windows of a height and a width, in pixels, cannot be encoded."""
+        rows, columns = self.grid(height, width)
+        least = self._method.min_patches
+        if rows * columns < least:
+            raise ModelError(
+                f'attention {self._attention!r} compares a patch with {least - 1} others, and a '
+                f'window of {width} x {height} pixels has {columns} x {rows} patches: it needs '
+                f'{least}, use a larger crop and short_side, or another attention')
+
     @torch.inference_mode()
     def tokens(self, pixels: Tensor) -> Tensor:
         """
-        Return the projected output of every token, class token first, not normalised.
+        Return the projected output of every token, not normalised.
 
-        `pixels` as for a call. Returns (N, 1 + patches, D) float32, patches row by row.
+        `pixels` as for a call. Returns (N, 1 + patches, D) float32, class token first, patches
+        row by row; `sc-clip` alone has no class token.
         """
         return self._project_tokens(pixels)
 
     def _project_tokens(self, pixels: Tensor) -> Tensor:
         tower = self._tower
-        x = self._embed(pixels.to(tower.conv1.weight.dtype))
-        class_token = tower.class_embedding.to(x.dtype).expand(len(x), 1, -1)
-        positions = self.positions(*self.grid(*pixels.shape[-2:]))
-        x = torch.cat([class_token, x], dim=1) + positions.to(x.dtype)
-        x = self._run_blocks(tower.transformer.resblocks, tower.ln_pre(x))
-        return (tower.ln_post(x) @ tower.proj).float()
-
-    def _embed(self, pixels: Tensor) -> Tensor:
-        # Its stride is its size, so that the convolution is one product of matrices. Left to
-        # cuDNN it would be rounded to TF32, torch's default for convolutions alone.
-        height, width = self._tower.patch_size
-        rows, columns = self.grid(*pixels.shape[-2:])
-        patches = pixels[..., :rows * height, :columns * width].unflatten(2, (rows, height))
-        patches = patches.unflatten(4, (columns, width)).permute(0, 2, 4, 1, 3, 5)
-        return F.linear(patches.flatten(3).flatten(1, 2), self._tower.conv1.weight.flatten(1),
-                        self._tower.conv1.bias)
+        self.check(*pixels.shape[-2:])
+        grid = self.grid(*pixels.shape[-2:])
+        x = tower.embed(pixels)
+        class_token = tower.class_token.to(x.dtype).expand(len(x), 1, -1)
+        x = torch.cat([class_token, x], dim=1) + self.positions(*grid).to(x.dtype)
+        return tower.project(self._method(tower.blocks, tower.enter(x), grid)).float()
 
     def _resample_positions(self, rows: int, columns: int) -> Tensor:
         """Return the position embeddings (1 + rows * columns, width) of a grid of patches."""
-        positions = self._tower.positional_embedding
-        native_rows, native_columns = self._tower.grid_size
-        if rows * columns == native_rows * native_columns:
-            # As in the authors' code, which compares counts only: a rectangle with the native
-            # number of patches keeps the native positions.
-            return positions
-        native = positions[1:].float().unflatten(0, (native_rows, native_columns))
-        # The 0.1 makes the rounded-down size exact. It also moves the sampling points a little,
-        # and published numbers include that (DINO, then SCLIP).
-        scale = ((rows + 0.1) / native_rows, (columns + 0.1) / native_columns)
-        resampled = F.interpolate(
-            native.permute(2, 0, 1)[None], scale_factor=scale, mode='bicubic')
-        return torch.cat([positions[:1].float(), resampled[0].flatten(1).T])
+        tower = self._tower
+        return self._method.resample(tower.positions, tower.grid_size, (rows, columns))

@@ -21,6 +21,11 @@ import warnings
 
 from csa_ros.model import attention as attention_module
 from csa_ros.model import dense as dense_module
+from csa_ros.model import gem
+from csa_ros.model import mixing
+from csa_ros.model import positions
+from csa_ros.model import sc_clip
+from csa_ros.model import tower as tower_module
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import ModelError
 from csa_ros.model.dense import DenseEncoder
@@ -31,6 +36,8 @@ from torch import Tensor
 
 # Each holds the weights of the tower, a quarter of their size in float32.
 SESSIONS = 4
+# What an exported tower is made by, with this module.
+CODE = (attention_module, dense_module, gem, mixing, positions, sc_clip, tower_module)
 # Of a file in the format of ONNX, which is one message of Protocol Buffers.
 MAX_BYTES = 2 * 1024**3
 
@@ -41,16 +48,16 @@ class Int8Encoder:
 
     Exporting a tower takes several seconds, and is done for every size of window: the result is
     kept in `cache_dir` (None: `csa_ros.model.text.default_cache_dir()`), shared by all processes.
-    A folder that cannot be written is no error. Raises ModelError for an unknown attention, and
-    for a tower too large for the format of ONNX.
+    A folder that cannot be written is no error. Raises ModelError as
+    `csa_ros.model.attention.choose`, and for a tower too large for the format of ONNX.
     """
 
     def __init__(self, backbone: Backbone, attention: str = 'csa',
-                 cache_dir: Path | None = None) -> None:
+                 cache_dir: Path | None = None, residual: str = 'auto') -> None:
         # Of its own: what it remembers while it is traced is of no use outside.
-        self._dense = DenseEncoder(backbone, attention)
+        self._dense = DenseEncoder(backbone, attention, residual)
         self._visual = backbone.clip.visual
-        self._recipe = (backbone.identity, attention)
+        self._recipe = (backbone.identity, attention, residual)
         self._folder = (cache_dir or default_cache_dir()) / 'onnx'
         size = sum(weight.nbytes for weight in self._visual.parameters())
         if size >= MAX_BYTES:
@@ -58,7 +65,9 @@ class Int8Encoder:
                              f'{size / 1024**3:.1f} GiB of weights, and ONNX takes less than '
                              f"{MAX_BYTES / 1024**3:.0f}. Use 'bf16' or 'fp32'")
         self._session = lru_cache(maxsize=SESSIONS)(self._make_session)
+        self.description = self._dense.description
         self.grid = self._dense.grid
+        self.check = self._dense.check
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """
@@ -125,7 +134,7 @@ class Int8Encoder:
 
     def _key(self, height: int, width: int) -> str:
         import onnxruntime
-        code = [inspect.getsource(module) for module in (attention_module, dense_module)]
+        code = [inspect.getsource(module) for module in CODE]
         code.append(inspect.getsource(Int8Encoder))
         recipe = json.dumps([*self._recipe, height, width, onnxruntime.__version__, code])
         return hashlib.sha256(recipe.encode()).hexdigest()

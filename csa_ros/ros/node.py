@@ -194,13 +194,12 @@ class SegmentNode(LifecycleNode):
         self._pipeline.change(self._config)
 
     def _ready(self) -> str:
-        config, segmenter = self._config, self._pipeline.segmenter
-        snapshot = self._pipeline.newest
+        segmenter, snapshot = self._pipeline.segmenter, self._pipeline.newest
         return '\n  '.join([
             'ready',
-            f'model: {segmenter.name}, {config.model.attention} attention, on '
-            f'{segmenter.device}, '
+            f'model: {segmenter.name}, on {segmenter.device}, '
             f'{"int8" if segmenter.backbone.quantized else segmenter.backbone.dtype}',
+            f'attention: {segmenter.attention}',
             f'vocabulary, version {snapshot.version}: {", ".join(snapshot.words.vocabulary.spec)}',
             'listening to ' + ', '.join(
                 camera.image_input.describe() for camera in self._pipeline.cameras)])

@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Any
 
 from csa_ros.model.attention import ATTENTION
+from csa_ros.model.attention import RESIDUAL
 from csa_ros.model.backbone import PRECISIONS
 from csa_ros.model.text import PromptError
 from csa_ros.model.text import TEMPLATES
@@ -142,10 +143,16 @@ PARAMETERS = (
         choices=('auto', *PRECISIONS)),
     Parameter(
         'attention', 'csa',
-        'Self-attention of the last block; csa is the one that segments, vanilla is CLIP as '
-        'trained.',
+        'Self-attention of the model; all but vanilla, which is CLIP as trained, are made for '
+        'segmenting.',
         loaded=True,
         choices=tuple(ATTENTION)),
+    Parameter(
+        'residual', 'auto',
+        "The last block's residual connection and feed-forward network; auto does as the "
+        'attention has it, except that csa drops both in ViT-L and larger.',
+        loaded=True,
+        choices=RESIDUAL),
     Parameter(
         'threads', 0,
         'Threads that compute on a CPU; 0 takes as many as the process may use.',
@@ -246,7 +253,7 @@ PARAMETERS = (
 _BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 NAMES = tuple(_BY_NAME)
 LOADED = tuple(parameter.name for parameter in PARAMETERS if parameter.loaded)
-_OF_MODEL = ('model', 'device', 'precision', 'attention', 'threads')
+_OF_MODEL = ('model', 'device', 'precision', 'attention', 'residual', 'threads')
 
 
 @dataclass(frozen=True)
@@ -257,6 +264,7 @@ class ModelConfig:
     device: str
     precision: str
     attention: str
+    residual: str
     threads: int
 
     @property
