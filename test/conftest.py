@@ -1,5 +1,6 @@
 """Where ROS is found, and a graph around the node, for the tests that need it."""
 
+import gc
 import os
 from pathlib import Path
 import signal
@@ -15,6 +16,17 @@ os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # The stress runs are scripts, and share modules as such.
 sys.path.append(str(Path(__file__).parent / 'stress'))
+
+
+def pytest_collection_finish():
+    """Spare garbage collections what the imports have made: a node collects when it is freed."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    """Let the interpreter free all of it at its end."""
+    gc.unfreeze()
 
 
 @pytest.fixture

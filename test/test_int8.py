@@ -63,9 +63,10 @@ def files(folder):
 
 
 @needs_onnx
-@pytest.mark.parametrize('attention', ['csa', 'vanilla'])
-@pytest.mark.parametrize('size', [(32, 32), (48, 48), (40, 67)])
-def test_features_are_close_to_those_in_float32(cache, size, attention):
+@pytest.mark.parametrize('attention, size', [
+    ('csa', (32, 32)), ('csa', (40, 67)), ('vanilla', (48, 48)), ('naclip', (48, 48)),
+    ('sc-clip', (48, 48)), ('gem', (48, 48))])
+def test_features_are_close_to_those_in_float32(cache, attention, size):
     pixels = images(3, *size)
     backbone = make_backbone()
     found = Int8Encoder(backbone, attention, cache)(pixels)
@@ -129,9 +130,10 @@ def test_what_differs_has_a_file_of_its_own(tmp_path, monkeypatch):
     Int8Encoder(make_backbone(), 'csa', tmp_path)(images(1, 48, 32))
     Int8Encoder(make_backbone(), 'vanilla', tmp_path)(images(1))
     Int8Encoder(make_backbone(seed=1), 'csa', tmp_path)(images(1))
+    Int8Encoder(make_backbone(), 'csa', tmp_path, 'drop')(images(1))
     monkeypatch.setattr('onnxruntime.__version__', '0.0')
     Int8Encoder(make_backbone(), 'csa', tmp_path)(images(1))
-    assert len(files(tmp_path)) == 5
+    assert len(files(tmp_path)) == 6
 
 
 @needs_onnx

@@ -185,3 +185,33 @@ def test_signals_end_the_process_cleanly(graph, number):
     assert process.returncode == 0
     assert 'Traceback' not in output
     assert 'leaked' not in output
+
+
+def test_signal_thread_of_rclpy_finds_the_executor_alive_until_it_has_ended(monkeypatch):
+    # That thread wakes every executor and does not see whether one is being freed.
+    executors = weakref.WeakSet()
+    alive = []
+
+    class Executor:
+
+        def __init__(self):
+            executors.add(self)
+
+        def add_node(self, node):
+            pass
+
+        def spin(self):
+            raise KeyboardInterrupt
+
+    class Node:
+        autostart = False
+
+        def destroy_node(self):
+            pass
+
+    monkeypatch.setattr('csa_ros.ros.node.SingleThreadedExecutor', Executor)
+    monkeypatch.setattr('csa_ros.ros.node.SegmentNode', Node)
+    monkeypatch.setattr('rclpy.init', lambda args: None)
+    monkeypatch.setattr('rclpy.try_shutdown', lambda: alive.append(len(executors)))
+    assert main() == 0
+    assert alive == [1]

@@ -114,8 +114,8 @@ def outliers(patches: Tensor) -> Tensor:
     itself = torch.eye(patches.shape[1], dtype=torch.bool, device=patches.device)
     distances = distances.masked_fill(itself, float('inf'))
     nearest, neighbours = distances.topk(NEIGHBOURS, dim=-1, largest=False)
-    # Equal patches have no distance at all.
-    reach = nearest[..., -1].clamp(min=torch.finfo(patches.dtype).tiny)
+    # Equal patches have no distance at all, or by rounding one below 0.
+    reach = nearest[..., -1].clamp(min=1e-12)
     inverses = reach.reciprocal()[:, None].expand_as(distances).gather(2, neighbours)
     factors = reach * inverses.mean(dim=-1)
     # What is above an interpolated quantile is above the value below it, too, and no other is.

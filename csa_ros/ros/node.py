@@ -258,12 +258,11 @@ def _explain(error: Exception) -> str:
     return f'{type(error).__name__}: {error}'
 
 
-def _spin(node: SegmentNode) -> int:
+def _spin(node: SegmentNode, executor: SingleThreadedExecutor) -> int:
     if node.autostart:
         for trigger in node.trigger_configure, node.trigger_activate:
             if trigger() != TransitionCallbackReturn.SUCCESS:
                 return 1
-    executor = SingleThreadedExecutor()
     executor.add_node(node)
     executor.spin()
     return 0
@@ -278,10 +277,13 @@ def main(args: list[str] | None = None) -> int:
     except RuntimeError as error:  # rclpy has no public name for what bad arguments raise
         get_logger('segment').fatal(f'bad arguments: {error}')
         return 1
-    node = None
+    node = executor = None
     try:
+        # On a signal a thread of rclpy wakes all executors, and crashes if one has just been
+        # freed: this one must last until that thread is ended, by try_shutdown.
+        executor = SingleThreadedExecutor()
         node = SegmentNode()
-        return _spin(node)
+        return _spin(node, executor)
     except (ParameterError, ParameterException) as error:
         get_logger('segment').fatal(f'bad parameter: {error}')
         return 1

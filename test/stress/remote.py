@@ -38,6 +38,8 @@ START_TIMEOUT = 120.0
 # Far beyond what a service may take, so that what exceeds it hangs.
 SERVICE_TIMEOUT = 20.0
 EXIT_TIMEOUT = 20.0
+# Of a node that failed: enough for the stacks of all its threads.
+LOG_TAIL = 20000
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL,
                      reliability=ReliabilityPolicy.RELIABLE)
 # Those that no test takes, and whose ports Linux gives to nobody else.
@@ -84,7 +86,7 @@ class Remote:
         """Raise StressError if the process has ended."""
         if self.process.poll() is not None:
             raise StressError(f'the node ended with exit code {self.process.returncode}:\n'
-                              f'{self.log()[-2000:]}')
+                              f'{self.log()[-LOG_TAIL:]}')
 
     @property
     def values(self) -> dict[str, str]:
@@ -169,7 +171,7 @@ class Remote:
         self.process.send_signal(number)
         if self.process.wait(EXIT_TIMEOUT):
             raise StressError(f'exit code {self.process.returncode} on signal {number}:\n'
-                              f'{self.log()[-2000:]}')
+                              f'{self.log()[-LOG_TAIL:]}')
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
