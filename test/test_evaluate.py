@@ -312,7 +312,7 @@ def test_all_goes_on_without_what_is_missing(tmp_path, monkeypatch, capsys):
                           '--prompts', 'simple']) == 1
     printed, said = capsys.readouterr()
     assert 'absent: unpack it' in said
-    assert 'Absent streets is missing' in printed
+    assert 'No figure for Absent streets: there is no folder' in printed
     gaps = [100 * result(tmp_path, dataset=name)['miou'] - published
             for name, published in (('tiny', 20), ('other', 10))]
     row, = (line for line in printed.splitlines() if line.startswith('| mean of 2'))

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 import json
+from pathlib import Path
 
 from csa_ros.evaluation import comparison
+from csa_ros.evaluation import page
 from csa_ros.evaluation import protocol
 from csa_ros.evaluation.benchmarks import BENCHMARKS
 from csa_ros.evaluation.demo import DEMO
@@ -17,6 +19,9 @@ from csa_ros.tools import evaluate
 import cv2
 import pytest
 from towers import make_backbone
+
+
+DOCS = Path(__file__).parents[1] / 'docs'
 
 
 @pytest.fixture(scope='module')
@@ -139,12 +144,29 @@ def test_page_is_begun_and_brought_up_to_date(compared, document, tmp_path, caps
     assert path.read_text() == f'# By hand\n\n{begun}\nBelow\n'
 
 
+def test_page_shows_what_is_published(compared, tmp_path):
+    path, (file,) = tmp_path / 'accuracy.md', compared.glob('comparison-*.json')
+    assert evaluate.main(['--page', str(path), str(file)]) == 0
+    row, = (line for line in path.read_text().splitlines() if line.startswith('| csa  '))
+    assert [cell.strip() for cell in row.split('|')[2:-1]] == [
+        '59.1', '80.4', '30.4', '34.2', '30.5', '22.4', '32.2', '16.1', '38.2']
+    assert '- csa: arXiv 2312.01597' in path.read_text()
+
+
 def test_page_without_a_place_is_left_alone(compared, tmp_path, capsys):
     path, (file,) = tmp_path / 'accuracy.md', compared.glob('comparison-*.json')
     path.write_text('# By hand\n')
     assert evaluate.main(['--page', str(path), str(file)]) == 1
     assert '<!-- evaluate: comparison of tiny -->' in capsys.readouterr().err
     assert path.read_text() == '# By hand\n'
+
+
+def test_docs_show_the_figures_that_are_kept():
+    text = (DOCS / 'accuracy.md').read_text()
+    document = json.loads((DOCS / 'accuracy.json').read_text())
+    assert page.filled(text, document, 'accuracy') == text
+    assert page.filled(text, page.PUBLISHED, 'accuracy') == text
+    assert (DOCS / 'accuracy_demo.png').exists()
 
 
 @pytest.mark.parametrize('content, message', [

@@ -5,6 +5,11 @@ What is made of a file stands between two lines, and nothing else of the page is
 
     <!-- evaluate: comparison of demo -->
     <!-- end -->
+
+What others have published needs no file, and is filled in wherever there is a place for it:
+
+    <!-- evaluate: published -->
+    <!-- end -->
 """
 
 from collections.abc import Mapping
@@ -15,7 +20,9 @@ import re
 import shutil
 from typing import Any
 
+from csa_ros.bench.timing import table
 from csa_ros.evaluation import comparison
+from csa_ros.evaluation.benchmarks import BENCHMARKS
 from csa_ros.evaluation.result import describe
 from csa_ros.evaluation.result import describe_all
 
@@ -35,7 +42,9 @@ def update(path: Path, files: Sequence[Path]) -> None:
     """
     documents = [_read(file) for file in files]
     page = path.read_text() if path.exists() else '\n\n'.join(
-        f'{_begin(document)}\n{_END}' for document in documents) + '\n'
+        f'{_begin(document)}\n{_END}' for document in (*documents, PUBLISHED)) + '\n'
+    if _begin(PUBLISHED) in page:
+        page = filled(page, PUBLISHED, path.stem)
     for document, file in zip(documents, files):
         page = filled(page, document, path.stem)
         picture = file.with_suffix('.png')
@@ -92,7 +101,26 @@ def _comparison(document: Mapping[str, Any], stem: str) -> str:
     return f'Made by `{document["command"]}`.\n\n{comparison.describe(document)}\n\n{picture}'
 
 
+def _published(*_: Any) -> str:
+    """Return what is published of each attention on each data set, and where."""
+    benchmarks = list(BENCHMARKS.values())
+    rows = []
+    for name in dict.fromkeys(name for benchmark in benchmarks for name in benchmark.published):
+        figures = [benchmark.published.get(name) for benchmark in benchmarks]
+        mean = '' if None in figures else f'{sum(figures) / len(figures):.1f}'
+        rows.append([name, *('' if figure is None else f'{figure:.1f}' for figure in figures),
+                     mean])
+    sources = {name: source for benchmark in benchmarks
+               for name, source in benchmark.sources.items()}
+    return '\n\n'.join([
+        table(['mIoU', *(benchmark.name for benchmark in benchmarks), 'mean'], rows),
+        '\n'.join(f'- {name}: {source}' for name, source in sources.items())])
+
+
+# Stands for a document, where none is needed.
+PUBLISHED = {'kind': 'published'}
 _KINDS = {
+    'published': _published,
     'comparison': _comparison,
     'summary': lambda document, _: describe_all(document['results'], document['failed']),
     'result': lambda document, _: describe(document),

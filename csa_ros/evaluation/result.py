@@ -12,7 +12,9 @@ from csa_ros.evaluation.protocol import published_key
 from csa_ros.evaluation.records import Record
 from csa_ros.evaluation.run import Task
 from csa_ros.labels.score import iou
+import cv2
 import numpy as np
+import open_clip
 
 
 def summarise(task: Task, records: Mapping[str, Record], command: str) -> dict[str, Any]:
@@ -43,6 +45,8 @@ def summarise(task: Task, records: Mapping[str, Record], command: str) -> dict[s
         'method': task.identity,
         'seconds': sum(record.seconds for record in records.values()),
         'machine': machine(),
+        'versions': {'numpy': np.__version__, 'open_clip': open_clip.__version__,
+                     'opencv': cv2.__version__},
         'command': command,
         'classes': [
             {'name': name, 'iou': _number(value), 'accuracy': _share(hit, pixels),
@@ -104,7 +108,7 @@ def describe_all(results: Sequence[Mapping[str, Any]], failed: Mapping[str, str]
                     "by the authors' code", 'pictures'], rows)]
     parts += [_method(results[0]['method'], shared=True)] if results else []
     parts += _notes(results)
-    parts += [f'{name} is missing: {reason}' for name, reason in failed.items()]
+    parts += [f'No figure for {name}: {reason}' for name, reason in failed.items()]
     return '\n\n'.join(parts)
 
 

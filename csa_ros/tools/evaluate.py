@@ -199,7 +199,8 @@ def _evaluate(benchmark: Benchmark, backbone: Backbone, options: argparse.Namesp
     records = run(task, options.out, _workers(options, backbone.device),
                   Shard.parse(options.shard))
     if records is None:
-        _say(f'{benchmark.title}: this share is done; the shard that ends last puts all together')
+        _say(f'{benchmark.title}: this share is done, pictures of others are missing; the '
+             'same command sums up as soon as they are there')
         return None
     result, unplotted = output.write(task, records, options.out, command, options.worst)
     if unplotted:
