@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 import json
+import multiprocessing
+import os
 from pathlib import Path
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +16,7 @@ from csa_ros.evaluation.benchmarks import BENCHMARKS
 from csa_ros.evaluation.demo import DEMO
 from csa_ros.evaluation.demo import Street
 from csa_ros.evaluation.demo import streets
+from csa_ros.evaluation.reading import read
 from csa_ros.evaluation.records import Writer
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Settings
@@ -264,20 +268,21 @@ def test_two_processes_do_not_write_one_file(tmp_path, whole, capsys):
     assert call(tmp_path) == 0
 
 
-KILLED = """
-import os, signal, sys
-from csa_ros.evaluation.demo import streets
-from csa_ros.evaluation.reading import read
-pictures = read(streets(), workers=1)
-next(pictures)
-print(open(f'/proc/self/task/{os.getpid()}/children').read(), flush=True)
-os.kill(os.getpid(), signal.SIGKILL)
-"""
+def read_and_be_killed(sender):
+    pictures = read([Street(seed) for seed in range(9)], workers=1)
+    next(pictures)
+    reader, = multiprocessing.active_children()
+    sender.send(reader.pid)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_readers_end_with_a_process_that_is_killed():
-    done = subprocess.run([sys.executable, '-c', KILLED], stdout=subprocess.PIPE, timeout=60)
-    reader = Path('/proc', done.stdout.decode().strip())
+    context = multiprocessing.get_context('fork')
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=read_and_be_killed, args=(sender,))
+    process.start()
+    reader = Path('/proc', str(receiver.recv()))
+    process.join()
     deadline = time.monotonic() + 20
     while reader.exists() and reader.joinpath('stat').read_text().split()[2] != 'Z':
         assert time.monotonic() < deadline, reader
