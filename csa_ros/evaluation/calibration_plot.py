@@ -19,23 +19,29 @@ def draw(path: Path, calibration: Calibration, wish: Wish, level: int | None,
     """
     Draw a calibration as a picture, of the format that the path's suffix names.
 
-    `level` is the one chosen for the wish, None if there is none. Raises PlotError without
-    matplotlib, and for a suffix that it cannot draw.
+    `level` is the one chosen for the wish, None if there is none. Raises PlotError as `check`.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise PlotError('the plot needs matplotlib: install it with pip install matplotlib, or '
-                        'python3-matplotlib from the system') from error
+    check(path)
+    from matplotlib.figure import Figure
     figure = Figure(figsize=(10, 4.2), layout='constrained')
     left, right = figure.subplots(1, 2)
     _draw_risk(left, calibration, wish, level)
     _draw_thresholds(right, calibration, level)
     figure.suptitle(title, fontsize=11)
+    figure.savefig(path, dpi=110)
+
+
+def check(path: Path) -> None:
+    """Raise PlotError without matplotlib, or for a suffix that it cannot draw."""
     try:
-        figure.savefig(path, dpi=110)
-    except ValueError as error:
-        raise PlotError(f'{path} cannot be drawn: {error}') from error
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ModuleNotFoundError as error:
+        raise PlotError('the plot needs matplotlib: install it with pip install matplotlib, or '
+                        'python3-matplotlib from the system') from error
+    formats = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix[1:].lower() not in formats:
+        raise PlotError(f'{path} cannot be drawn: let it end in .png, or one of '
+                        f'{", ".join(sorted(formats))}')
 
 
 def _draw_risk(axes, calibration: Calibration, wish: Wish, level: int | None) -> None:

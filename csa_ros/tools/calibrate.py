@@ -13,6 +13,7 @@ from csa_ros.bags import parameters
 from csa_ros.bench.plot import PlotError
 from csa_ros.bench.timing import table
 from csa_ros.demo.scenes import CLASSES
+from csa_ros.evaluation import calibration_plot
 from csa_ros.evaluation.calibration import Calibration
 from csa_ros.evaluation.calibration import count
 from csa_ros.evaluation.calibration import THRESHOLDS
@@ -20,7 +21,6 @@ from csa_ros.evaluation.calibration import Wish
 from csa_ros.evaluation.calibration_frames import FilePair
 from csa_ros.evaluation.calibration_frames import find_pairs
 from csa_ros.evaluation.calibration_frames import Street
-from csa_ros.evaluation.calibration_plot import draw
 from csa_ros.model.backbone import ModelError
 from csa_ros.ros.parameters import Config
 from csa_ros.segmenter import Segmenter
@@ -125,11 +125,17 @@ def _check(options: argparse.Namespace) -> None:
             raise ValueError(f'--{name} is {value}: it must be from 0 to 1')
     if not 0.5 <= options.confidence < 1:
         raise ValueError(f'--confidence is {options.confidence}: it must be from 0.5 to below 1')
+    for path in (options.json, options.plot):
+        if path and not path.parent.is_dir():
+            raise ValueError(f'there is no folder {path.parent} for {path.name}: make it first')
     if options.limit is not None and options.limit < 1:
         raise ValueError(f'--limit is {options.limit}: it must be at least 1')
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.plot:
+        # Before the work, which would be lost.
+        calibration_plot.check(options.plot)
     config, ignored = _config(options)
     if ignored:
         _say(f'{options.params_file}: not known, and ignored: {", ".join(ignored)}')
@@ -145,8 +151,9 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + '\n')
     if options.plot:
-        draw(options.plot, calibration, wish, level, f'{len(frames)} frames, '
-             f'{config.model.model}, logit_scale {config.settings.logit_scale:g}')
+        calibration_plot.draw(
+            options.plot, calibration, wish, level, f'{len(frames)} frames, '
+            f'{config.model.model}, logit_scale {config.settings.logit_scale:g}')
     print(describe(report))
     for warning in _warnings(calibration, wish, level):
         _say(f'calibrate: {warning}')
