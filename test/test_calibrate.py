@@ -335,6 +335,8 @@ def test_classes_without_a_word_are_outside_in_streets(monkeypatch):
      'images has no picture: .*ends in .bmp, .jpeg'),
     (lambda p: [file.rename(file.with_suffix('.jpg')) for file in p.parent.iterdir()],
      r'masks has no mask: .*ends in \.png'),
+    (lambda p: (p.unlink(), p.symlink_to(p.parents[1] / 'images/frame0.jpg')),
+     'is given as a picture and as its mask'),
     (lambda p: p.parent.rename(p.parents[1] / 'elsewhere'), 'masks does not exist'),
 ])
 def test_bad_files_are_explained(pairs, loaded, capsys, spoil, hint):
@@ -342,6 +344,7 @@ def test_bad_files_are_explained(pairs, loaded, capsys, spoil, hint):
     assert run_files() == calibrate.FAILED
     error, = capsys.readouterr().err.splitlines()
     assert re.search(hint, error), error
+    assert not loaded
 
 
 @pytest.mark.parametrize('value, hint', [
@@ -400,7 +403,7 @@ def test_files_from_end_to_end(pairs, loaded, segmenter, capsys):
     assert report['accuracy'] == pytest.approx(1 - 6 / 48)
     assert report['outside_share'] == pytest.approx(6 / 48)
     output = capsys.readouterr()
-    assert '1 pictures have no mask' in output.err
+    assert 'pictures without a mask, which are left out: 1' in output.err
     assert 'ros2 param set /robot/segment unknown_threshold 0.' in output.out
     assert loaded[0][1]['attention'] == 'vanilla'
 
@@ -443,6 +446,15 @@ def test_without_matplotlib_nothing_is_measured(pairs, loaded, capsys, monkeypat
     assert run_files('--plot', 'curve.png') == calibrate.FAILED
     assert 'pip install matplotlib' in capsys.readouterr().err
     assert not loaded
+
+
+def test_ctrl_c_ends_it(pairs, loaded, capsys, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FilePair, 'read', interrupt)
+    assert run_files() == 130
+    assert capsys.readouterr().err.endswith('calibrate: interrupted\n')
 
 
 @pytest.mark.parametrize('args, hint', [

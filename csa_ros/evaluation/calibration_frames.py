@@ -97,6 +97,10 @@ def find_pairs(images: Sequence[Path], masks: Sequence[Path], vocabulary: Vocabu
         raise FrameError(f'{_some(truths[stem] for stem in alone)} of {len(truths)} masks have no '
                          'picture: a picture and its mask have one name but for the suffix, such '
                          'as front.jpg and front.png')
+    for stem, mask in truths.items():
+        if mask.samefile(pictures[stem]):
+            raise FrameError(f'{mask} is given as a picture and as its mask: give the masks of '
+                             'another folder')
     return [FilePair(pictures[stem], mask, vocabulary, outside)
             for stem, mask in sorted(truths.items())], len(pictures) - len(truths)
 

@@ -41,8 +41,9 @@ _COVERAGES = (1, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
 _EPILOG = f"""
 A mask is a PNG of the size of its picture, with the id of each pixel's class in the order of the
 vocabulary, 255 where nothing is marked, and an id of --outside where something is that the
-vocabulary has no word for. Every --confidence is of resamples of the frames: as many pixels as a
-frame has, it is one sample. Exit status: {DONE} all is well, {FAILED} it failed, 2 bad arguments,
+vocabulary has no word for. However many pixels a frame has, it counts as one sample: bounds come
+from resampling whole frames, so take them from different places and times, {FEW} or more. Exit
+status: {DONE} all is well, {FAILED} it failed, 2 bad arguments,
 {UNMET} no threshold grants the wish (all else was written).
 """
 
@@ -183,8 +184,12 @@ def _frames(options: argparse.Namespace, config: Config) -> list[FilePair | Stre
     pairs, left_out = find_pairs(
         options.images, options.masks, config.vocabulary, options.outside)
     if left_out:
-        _say(f'{left_out} pictures have no mask and are left out')
-    return pairs[:options.limit]
+        _say(f'pictures without a mask, which are left out: {left_out}')
+    pairs = pairs[:options.limit]
+    for pair in pairs:
+        # What is wrong with a file is said before the model is loaded and the others are labelled.
+        pair.read()
+    return pairs
 
 
 def measure(segmenter: Segmenter, words: Words, frames: Sequence[FilePair | Street]
@@ -243,7 +248,7 @@ def describe(report: dict[str, Any]) -> str:
     """Return a report as text, the curve as a table in markdown."""
     outside = report['outside_share']
     lines = [
-        f"{report['frames']} frames, {report['pixels']} pixels with truth"
+        f"frames: {report['frames']}, pixels with truth: {report['pixels']}"
         + (f', {outside:.1%} of them of what has no word' if outside else ''),
         f"without a threshold {report['accuracy']:.1%} are right, at a mean confidence of "
         f"{report['mean_confidence']:.1%}; AURC {report['aurc']:.4f}",
