@@ -19,6 +19,18 @@ from torch.nn import functional as F
 
 TEMPLATES = {
     'imagenet80': tuple(fill('{}') for fill in open_clip.OPENAI_IMAGENET_TEMPLATES),
+    'imagenet7': tuple(fill('{}') for fill in open_clip.SIMPLE_IMAGENET_TEMPLATES),
+    # Eight of the 80, one for each thing that a robot's camera does to what it sees.
+    'robot8': (
+        'a photo of a {}.',
+        'a photo of many {}.',
+        'a close-up photo of a {}.',
+        'a photo of the small {}.',
+        'a blurry photo of the {}.',
+        'a dark photo of a {}.',
+        'a bright photo of the {}.',
+        'a low resolution photo of the {}.',
+    ),
     'simple': ('a photo of a {}.',),
 }
 # Queries are encoded, and kept, as many at a time as make this many prompts.
@@ -38,7 +50,12 @@ def templates(prompts: str | Sequence[str]) -> tuple[str, ...]:
     Return the templates of a prompt ensemble, each with one `{}` for the query.
 
     `prompts` is a key of TEMPLATES, one template, or a list of templates. `imagenet80` are CLIP's
-    80 ImageNet templates, `simple` is 'a photo of a {}.'. Raises PromptError otherwise.
+    80 ImageNet templates; `imagenet7` those 7 of them that OpenAI's forward selection on ImageNet
+    chose (github.com/openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb), renditions
+    such as origami among them; `robot8` 8 that say what cameras on robots and cars meet: things
+    near, far and many, motion blur, night, glare and coarse pixels; `simple` is 'a photo of a
+    {}.'. `csa_ros.evaluation.prompts` measures how close they come to the 80. Raises PromptError
+    otherwise.
     """
     if isinstance(prompts, str):
         if prompts in TEMPLATES:

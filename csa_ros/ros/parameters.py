@@ -182,7 +182,7 @@ PARAMETERS = (
         'Sentences that words are put into before they are encoded: the name of an ensemble, or '
         'a list of templates.',
         words=True,
-        constraints=f'{" or ".join(TEMPLATES)}, or templates with {{}} where the word goes'),
+        constraints=f'{", ".join(TEMPLATES)}, or templates with {{}} where the word goes'),
     Parameter(
         'logit_scale', 40.0,
         'Sharpness of the softmax over the words.',
@@ -334,7 +334,7 @@ def read(values: Mapping[str, Any]) -> Config:
 def _read_prompts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, str) and not _are_strings(value):
         shown = value if isinstance(value, (bool, int, float)) else list(value)
-        raise PromptError(f'must be {" or ".join(TEMPLATES)}, or a list of strings, not {shown}')
+        raise PromptError(f'must be {", ".join(TEMPLATES)}, or a list of strings, not {shown}')
     if isinstance(value, str):
         if value.lstrip().startswith('['):
             # A list with a number or a boolean in it arrives as its own source text.
