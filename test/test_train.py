@@ -50,6 +50,9 @@ def test_loss_rewards_true_pairs_and_ignores_undecided_ones():
 
 def test_training_writes_weights_that_load_and_can_be_made_again(tmp_path, monkeypatch, capsys):
     """A short training leaves a complete model; the same seed leaves the same one."""
+    # Its processes take long to start.
+    rendered = train.render_all(2)
+    monkeypatch.setattr(train, 'render_all', lambda count: rendered[:count])
     for name in ('one', 'two'):
         train.train(Namespace(seed=1, scenes=2, rate=1e-3, steps=2, batch=4, patch_share=0.5,
                               start=None, output=tmp_path / name))
