@@ -22,6 +22,7 @@ import warnings
 from csa_ros.model import attention as attention_module
 from csa_ros.model import dense as dense_module
 from csa_ros.model import tower as tower_module
+from csa_ros.model import trunk as trunk_module
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import ModelError
 from csa_ros.model.dense import DenseEncoder
@@ -127,7 +128,7 @@ class Int8Encoder:
     def _key(self, height: int, width: int) -> str:
         import onnxruntime
         code = [inspect.getsource(module)
-                for module in (attention_module, dense_module, tower_module)]
+                for module in (attention_module, dense_module, tower_module, trunk_module)]
         code.append(inspect.getsource(Int8Encoder))
         recipe = json.dumps([*self._recipe, height, width, onnxruntime.__version__, code])
         return hashlib.sha256(recipe.encode()).hexdigest()

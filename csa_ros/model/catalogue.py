@@ -1,0 +1,116 @@
+"""
+Checkpoints known by name: what they are, where they come from, and how they were trained.
+
+Which activation and which preprocessing belong to weights cannot be seen in them. A preset says
+so, by its architecture (with `-quickgelu` in the name or without) and its tag.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import open_clip
+from open_clip.constants import OPENAI_DATASET_MEAN
+from open_clip.constants import OPENAI_DATASET_STD
+
+
+@dataclass(frozen=True)
+class Preset:
+    """
+    One checkpoint.
+
+    `architecture` is open_clip's. With a `tag` it is one of open_clip's pretrained pairs; with a
+    `file` (repository, path) it is a file of the Hugging Face hub; with neither it is fetched by
+    hand from `page`. `licence` is that of the weights, as their page said when it was last looked
+    at, '' where nobody has. `miou` is the published mean over the eight benchmarks of the SCLIP
+    paper, in percent, with `csa` and the paper's settings, None where there is none.
+    """
+
+    architecture: str
+    tag: str | None = None
+    licence: str = ''
+    page: str = ''
+    file: tuple[str, str] | None = None
+    miou: float | None = None
+
+    @property
+    def model(self) -> str:
+        """Architecture, with its tag if it has one, as open_clip calls them."""
+        return f'{self.architecture}/{self.tag}' if self.tag else self.architecture
+
+    @property
+    def pretrained(self) -> dict:
+        """What open_clip knows of the weights: preprocessing, and where they come from."""
+        if self.tag:
+            return open_clip.get_pretrained_cfg(self.architecture, self.tag)
+        return {'mean': OPENAI_DATASET_MEAN, 'std': OPENAI_DATASET_STD}
+
+    @property
+    def origin(self) -> str:
+        """Address of a page about the weights."""
+        if self.page:
+            return self.page
+        repository = self.file[0] if self.file else self.pretrained['hf_hub'].strip('/')
+        return f'https://huggingface.co/{repository}'
+
+
+_MIT = 'MIT'
+_NON_COMMERCIAL = 'CC BY-NC 4.0'
+_APACHE = 'Apache-2.0'
+# For research alone.
+_APPLE = 'Apple AMLR'
+_DREAMLIP = {'architecture': 'ViT-B-16', 'licence': 'CC BY 4.0',
+             'page': 'https://github.com/ant-research/DreamLIP#pretrained-checkpoints'}
+
+
+def _diva(architecture: str, path: str) -> Preset:
+    return Preset(architecture, file=('BAAI/DIVA', path), licence=_APACHE)
+
+
+PRESETS: dict[str, Preset] = {
+    'openai-b32': Preset('ViT-B-32-quickgelu', 'openai', _MIT),
+    'openai-b16': Preset('ViT-B-16-quickgelu', 'openai', _MIT, miou=38.2),
+    'openai-l14': Preset('ViT-L-14-quickgelu', 'openai', _MIT),
+    'openai-l14-336': Preset('ViT-L-14-336-quickgelu', 'openai', _MIT),
+    'metaclip-b16-400m': Preset('ViT-B-16-quickgelu', 'metaclip_400m', _NON_COMMERCIAL),
+    'metaclip-b16-fullcc': Preset('ViT-B-16-quickgelu', 'metaclip_fullcc', _NON_COMMERCIAL),
+    'metaclip-l14-400m': Preset('ViT-L-14-quickgelu', 'metaclip_400m', _NON_COMMERCIAL),
+    'metaclip-l14-fullcc': Preset('ViT-L-14-quickgelu', 'metaclip_fullcc', _NON_COMMERCIAL),
+    'metaclip-h14-fullcc': Preset('ViT-H-14-quickgelu', 'metaclip_fullcc', _NON_COMMERCIAL),
+    'dfn-b16': Preset('ViT-B-16-quickgelu', 'dfn2b', _APPLE),
+    'dfn-l14': Preset('ViT-L-14-quickgelu', 'dfn2b', _APPLE),
+    'dfn-l14-39b': Preset('ViT-L-14', 'dfn2b_s39b'),
+    'dfn-h14': Preset('ViT-H-14-quickgelu', 'dfn5b'),
+    'dfn-h14-378': Preset('ViT-H-14-378-quickgelu', 'dfn5b', _APPLE),
+    'laion2b-b16': Preset('ViT-B-16', 'laion2b_s34b_b88k', _MIT),
+    'laion2b-l14': Preset('ViT-L-14', 'laion2b_s32b_b82k', _MIT),
+    'laion2b-h14': Preset('ViT-H-14', 'laion2b_s32b_b79k', _MIT),
+    'datacomp-b16': Preset('ViT-B-16', 'datacomp_xl_s13b_b90k', _MIT),
+    'datacomp-l14': Preset('ViT-L-14', 'datacomp_xl_s13b_b90k', _MIT),
+    'dreamlip-cc3m': Preset(**_DREAMLIP),
+    'dreamlip-cc12m': Preset(**_DREAMLIP),
+    'dreamlip-yfcc15m': Preset(**_DREAMLIP),
+    'dreamlip-30m': Preset(**_DREAMLIP),
+    'diva-openai-l14': _diva('ViT-L-14-quickgelu', 'OpenAICLIP/OpenAI-ViT-L-14-224.pth'),
+    'diva-openai-l14-336': _diva('ViT-L-14-336-quickgelu', 'OpenAICLIP/OpenAI-ViT-L-14-336.pth'),
+    'diva-metaclip-l14': _diva('ViT-L-14-quickgelu', 'MetaCLIP/MetaCLIP-ViT-L-14.pth'),
+    'diva-metaclip-h14': _diva('ViT-H-14-quickgelu', 'MetaCLIP/MetaCLIP-ViT-H-14.pth'),
+    'diva-dfn-h14': _diva('ViT-H-14-quickgelu', 'DFN/DFN-ViT-H-14-224.pth'),
+    'diva-dfn-h14-378': _diva('ViT-H-14-378-quickgelu', 'DFN/DFN-ViT-H-14-378.pth'),
+    'clipa-l14': Preset('ViT-L-14-CLIPA', 'datacomp1b', _APACHE),
+    'clipa-l14-336': Preset('ViT-L-14-CLIPA-336', 'datacomp1b', _APACHE),
+    'clipa-h14': Preset('ViT-H-14-CLIPA', 'datacomp1b', _APACHE),
+    'clipa-h14-336': Preset('ViT-H-14-CLIPA-336', 'datacomp1b', _APACHE),
+    'clipa-h14-336-laion2b': Preset('ViT-H-14-CLIPA-336', 'laion2b', _APACHE),
+    'clipa-bigg14': Preset('ViT-bigG-14-CLIPA', 'datacomp1b', _APACHE),
+    'clipa-bigg14-336': Preset('ViT-bigG-14-CLIPA-336', 'datacomp1b', _APACHE),
+    'mobileclip-b': Preset('MobileCLIP-B', 'datacompdr', _APPLE),
+    'mobileclip-b-lt': Preset('MobileCLIP-B', 'datacompdr_lt', _APPLE),
+    'mobileclip2-b': Preset('MobileCLIP2-B', 'dfndr2b', _APPLE),
+    'mobileclip2-l14': Preset('MobileCLIP2-L-14', 'dfndr2b', _APPLE),
+}
+
+
+def presets_of(architectures: Iterable[str]) -> list[str]:
+    """Return the presets of any of some architectures."""
+    wanted = set(architectures)
+    return [name for name, preset in PRESETS.items() if preset.architecture in wanted]
