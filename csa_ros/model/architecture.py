@@ -86,7 +86,9 @@ def fitting(weights: Mapping[str, object]) -> list[str]:
     Activations leave no trace in weights: most often two architectures fit.
     """
     found = {name: shape(value) for name, value in weights.items() if isinstance(value, Tensor)}
-    return [name for name in open_clip.list_models() if _shapes(name) == found]
+    words = found.get('token_embedding.weight', found.get('text.token_embedding.weight'))
+    return [name for name in open_clip.list_models()
+            if _words(name) == words and _shapes(name) == found]
 
 
 def shape(value: object) -> tuple[int, ...] | str:
@@ -99,6 +101,13 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     lowered = {choice.lower(): choice for choice in choices}
     close = difflib.get_close_matches(word.lower(), lowered, n=3)
     return f' (did you mean {" or ".join(lowered[match] for match in close)}?)' if close else ''
+
+
+def _words(architecture: str) -> tuple[int, int]:
+    """Return the shape of the table of an architecture's tokens, without building anything."""
+    text = open_clip.get_model_config(architecture)['text_cfg']
+    defaults = open_clip.CLIPTextCfg()
+    return text.get('vocab_size', defaults.vocab_size), text.get('width', defaults.width)
 
 
 @lru_cache(maxsize=None)

@@ -13,23 +13,43 @@ from open_clip.constants import OPENAI_DATASET_MEAN
 from open_clip.constants import OPENAI_DATASET_STD
 
 
+# Parameters of image towers, in millions.
+TOWERS = {
+    'ViT-B-32': 87.8,
+    'ViT-B-16': 86.2,
+    'ViT-L-14': 304.0,
+    'ViT-L-14-336': 304.3,
+    'ViT-H-14': 632.1,
+    'ViT-H-14-378': 632.7,
+    'ViT-L-14-CLIPA': 304.0,
+    'ViT-L-14-CLIPA-336': 304.3,
+    'ViT-H-14-CLIPA': 632.1,
+    'ViT-H-14-CLIPA-336': 632.5,
+    'ViT-bigG-14-CLIPA': 1844.9,
+    'ViT-bigG-14-CLIPA-336': 1845.4,
+    'MobileCLIP-B': 86.3,
+    'MobileCLIP2-B': 86.3,
+    'MobileCLIP2-L-14': 304.0,
+}
+
+
 @dataclass(frozen=True)
 class Preset:
     """
     One checkpoint.
 
     `architecture` is open_clip's. With a `tag` it is one of open_clip's pretrained pairs; with a
-    `file` (repository, path) it is a file of the Hugging Face hub; with neither it is fetched by
-    hand from `page`. `licence` is that of the weights, as their page said when it was last looked
-    at, '' where nobody has. `miou` is the published mean over the eight benchmarks of the SCLIP
-    paper, in percent, with `csa` and the paper's settings, None where there is none.
+    `file` (repository, path) it is a file of the Hugging Face hub; with neither it is downloaded
+    by hand from `by_hand`. `licence` is that of the weights, as their page had it when this was
+    written. `miou` is the published mean over the eight benchmarks of the SCLIP paper, in percent,
+    with `csa` and the paper's settings, None where there is none.
     """
 
     architecture: str
-    tag: str | None = None
-    licence: str = ''
-    page: str = ''
+    tag: str | None
+    licence: str
     file: tuple[str, str] | None = None
+    by_hand: str = ''
     miou: float | None = None
 
     @property
@@ -38,19 +58,23 @@ class Preset:
         return f'{self.architecture}/{self.tag}' if self.tag else self.architecture
 
     @property
+    def tower(self) -> float:
+        """Parameters of the image tower, in millions."""
+        return TOWERS[self.architecture.removesuffix('-quickgelu')]
+
+    @property
     def pretrained(self) -> dict:
         """What open_clip knows of the weights: preprocessing, and where they come from."""
         if self.tag:
             return open_clip.get_pretrained_cfg(self.architecture, self.tag)
+        # Files from elsewhere are of CLIPs that were trained as OpenAI's were.
         return {'mean': OPENAI_DATASET_MEAN, 'std': OPENAI_DATASET_STD}
 
     @property
-    def origin(self) -> str:
-        """Address of a page about the weights."""
-        if self.page:
-            return self.page
-        repository = self.file[0] if self.file else self.pretrained['hf_hub'].strip('/')
-        return f'https://huggingface.co/{repository}'
+    def page(self) -> str:
+        """Address of the page about the weights."""
+        repository = self.file[0] if self.file else self.pretrained.get('hf_hub', '').strip('/')
+        return self.by_hand or f'https://huggingface.co/{repository}'
 
 
 _MIT = 'MIT'
@@ -58,12 +82,13 @@ _NON_COMMERCIAL = 'CC BY-NC 4.0'
 _APACHE = 'Apache-2.0'
 # For research alone.
 _APPLE = 'Apple AMLR'
-_DREAMLIP = {'architecture': 'ViT-B-16', 'licence': 'CC BY 4.0',
-             'page': 'https://github.com/ant-research/DreamLIP#pretrained-checkpoints'}
+_DREAMLIP = {'architecture': 'ViT-B-16', 'tag': None, 'licence': 'CC BY 4.0',
+             'by_hand': 'https://github.com/ant-research/DreamLIP#pretrained-checkpoints'}
 
 
-def _diva(architecture: str, path: str) -> Preset:
-    return Preset(architecture, file=('BAAI/DIVA', path), licence=_APACHE)
+def _diva(architecture: str, path: str, base: str) -> Preset:
+    # Trained from weights of other people, whose licence holds as well.
+    return Preset(architecture, None, f'{_APACHE} + {base}', file=('BAAI/DIVA', path))
 
 
 PRESETS: dict[str, Preset] = {
@@ -78,8 +103,8 @@ PRESETS: dict[str, Preset] = {
     'metaclip-h14-fullcc': Preset('ViT-H-14-quickgelu', 'metaclip_fullcc', _NON_COMMERCIAL),
     'dfn-b16': Preset('ViT-B-16-quickgelu', 'dfn2b', _APPLE),
     'dfn-l14': Preset('ViT-L-14-quickgelu', 'dfn2b', _APPLE),
-    'dfn-l14-39b': Preset('ViT-L-14', 'dfn2b_s39b'),
-    'dfn-h14': Preset('ViT-H-14-quickgelu', 'dfn5b'),
+    'dfn-l14-39b': Preset('ViT-L-14', 'dfn2b_s39b', 'Apple, see page'),
+    'dfn-h14': Preset('ViT-H-14-quickgelu', 'dfn5b', 'Apple, see page'),
     'dfn-h14-378': Preset('ViT-H-14-378-quickgelu', 'dfn5b', _APPLE),
     'laion2b-b16': Preset('ViT-B-16', 'laion2b_s34b_b88k', _MIT),
     'laion2b-l14': Preset('ViT-L-14', 'laion2b_s32b_b82k', _MIT),
@@ -90,12 +115,16 @@ PRESETS: dict[str, Preset] = {
     'dreamlip-cc12m': Preset(**_DREAMLIP),
     'dreamlip-yfcc15m': Preset(**_DREAMLIP),
     'dreamlip-30m': Preset(**_DREAMLIP),
-    'diva-openai-l14': _diva('ViT-L-14-quickgelu', 'OpenAICLIP/OpenAI-ViT-L-14-224.pth'),
-    'diva-openai-l14-336': _diva('ViT-L-14-336-quickgelu', 'OpenAICLIP/OpenAI-ViT-L-14-336.pth'),
-    'diva-metaclip-l14': _diva('ViT-L-14-quickgelu', 'MetaCLIP/MetaCLIP-ViT-L-14.pth'),
-    'diva-metaclip-h14': _diva('ViT-H-14-quickgelu', 'MetaCLIP/MetaCLIP-ViT-H-14.pth'),
-    'diva-dfn-h14': _diva('ViT-H-14-quickgelu', 'DFN/DFN-ViT-H-14-224.pth'),
-    'diva-dfn-h14-378': _diva('ViT-H-14-378-quickgelu', 'DFN/DFN-ViT-H-14-378.pth'),
+    'diva-openai-l14': _diva(
+        'ViT-L-14-quickgelu', 'OpenAICLIP/OpenAI-ViT-L-14-224.pth', _MIT),
+    'diva-openai-l14-336': _diva(
+        'ViT-L-14-336-quickgelu', 'OpenAICLIP/OpenAI-ViT-L-14-336.pth', _MIT),
+    'diva-metaclip-l14': _diva(
+        'ViT-L-14-quickgelu', 'MetaCLIP/MetaCLIP-ViT-L-14.pth', _NON_COMMERCIAL),
+    'diva-metaclip-h14': _diva(
+        'ViT-H-14-quickgelu', 'MetaCLIP/MetaCLIP-ViT-H-14.pth', _NON_COMMERCIAL),
+    'diva-dfn-h14': _diva('ViT-H-14-quickgelu', 'DFN/DFN-ViT-H-14-224.pth', _APPLE),
+    'diva-dfn-h14-378': _diva('ViT-H-14-378-quickgelu', 'DFN/DFN-ViT-H-14-378.pth', _APPLE),
     'clipa-l14': Preset('ViT-L-14-CLIPA', 'datacomp1b', _APACHE),
     'clipa-l14-336': Preset('ViT-L-14-CLIPA-336', 'datacomp1b', _APACHE),
     'clipa-h14': Preset('ViT-H-14-CLIPA', 'datacomp1b', _APACHE),

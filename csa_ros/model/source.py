@@ -68,9 +68,9 @@ def parse_model(model: str) -> Source:
     name, separator, rest = match.groups() if match else ('', None, None)
     if name in PRESETS and separator != '/':
         return _parse_preset(model, name, rest)
-    if not separator:
+    if not separator or name in PRESETS:
         hint = did_you_mean(name, [DEMO, *PRESETS])
-        raise ModelError(f'model {model!r}{hint} is not understood: write {GRAMMAR}')
+        raise ModelError(f'model {model!r} is not understood{hint}: write {GRAMMAR}')
     config = _known_config(name)
     if separator == ':':
         source = Source(model, config, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD,
@@ -134,7 +134,7 @@ def _parse_preset(model: str, name: str, path: str | None) -> Source:
     if path is not None:
         return replace(source, path=Path(os.path.expanduser(path)))
     return replace(source, pretrained=pretrained if preset.tag else None, file=preset.file,
-                   page=preset.page)
+                   page=preset.by_hand)
 
 
 def _known_config(architecture: str) -> dict:
