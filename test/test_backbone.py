@@ -284,12 +284,13 @@ def test_every_usable_pair_has_the_parts_that_csa_needs():
 
 def check_trunk(visual, architecture):
     """Assert that there is nothing in a trunk beside what csa_ros.model.trunk knows."""
-    trunk, attention = visual.trunk, visual.trunk.blocks[-1].attn
+    trunk, block = visual.trunk, visual.trunk.blocks[-1]
+    attention = block.attn
     assert trunk.global_pool == 'token' and trunk.num_prefix_tokens == 1, architecture
     assert len(visual.head) == 0, architecture
     assert getattr(attention, 'gate', None) is None, architecture
     for part in (trunk.fc_norm, trunk.patch_drop, attention.q_norm, attention.k_norm,
-                 attention.norm):
+                 attention.norm, block.ls1, block.ls2):
         assert isinstance(part, torch.nn.Identity), architecture
 
 

@@ -23,11 +23,11 @@ from csa_ros.model.source import find_word_pieces
 from csa_ros.model.source import parse_model
 from csa_ros.model.source import Source
 from csa_ros.model.tower import Tower
+from csa_ros.model.trunk import parts_of
 from csa_ros.model.trunk import Trunk
 from csa_ros.model.wordpiece import WordPieceTokenizer
 import open_clip
 from open_clip.model import CustomTextCLIP
-from open_clip.timm_model import TimmModel
 import torch
 
 DEFAULT_MODEL = 'ViT-B-16-quickgelu/openai'
@@ -68,8 +68,7 @@ class Backbone:
     @cached_property
     def tower(self) -> Tower | Trunk:
         """Image tower by its parts, as patch features are computed from it."""
-        visual = self.clip.visual
-        return Trunk(visual) if isinstance(visual, TimmModel) else Tower(visual)
+        return parts_of(self.clip.visual)
 
     @property
     def patch_size(self) -> int:

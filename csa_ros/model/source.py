@@ -28,8 +28,8 @@ DEMO_WEIGHTS = Path(__file__).parent.parent / 'demo' / 'weights'
 # Where open_clip keeps weights that it fetches from a plain URL.
 URL_CACHE = '~/.cache/clip'
 GRAMMAR = ("'demo', 'ARCH/TAG' (such as 'ViT-B-16-quickgelu/openai'), 'ARCH:/path/to/weights', "
-           "'PRESET' or 'PRESET:/path/to/weights' ('ros2 run csa_ros fetch_model --list' lists the "
-           'presets)')
+           "'PRESET' or 'PRESET:/path/to/weights' ('ros2 run csa_ros fetch_model --list' lists "
+           'the presets)')
 
 
 @dataclass(frozen=True)

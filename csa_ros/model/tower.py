@@ -6,7 +6,6 @@ waits for the device.
 """
 
 import open_clip
-import torch
 from torch import nn
 from torch import Tensor
 from torch.nn import functional as F

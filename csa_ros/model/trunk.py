@@ -6,7 +6,9 @@ MobileCLIP2-B), which makes patches of 16 x 16 pixels in three convolutions and 
 token no position, and `vit_large_patch14_clip_224` (MobileCLIP2-L-14).
 """
 
+from csa_ros.model.tower import Tower
 from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
 import torch
 from torch import nn
 from torch import Tensor
@@ -14,7 +16,11 @@ from torch.nn import functional as F
 
 
 class TrunkBlock:
-    """The parts of a residual attention block of timm, as `csa_ros.model.tower.Block`."""
+    """
+    The parts of a residual attention block of timm, as `csa_ros.model.tower.Block`.
+
+    Those of MobileCLIP have no LayerScale.
+    """
 
     def __init__(self, block: nn.Module) -> None:
         self._block = block
@@ -31,11 +37,11 @@ class TrunkBlock:
 
     def out(self, y: Tensor) -> Tensor:
         """Put heads (N, heads, tokens, head_dim) together; returns (N, tokens, width)."""
-        return self._block.ls1(self._block.attn.proj(y.transpose(1, 2).flatten(2)))
+        return self._block.attn.proj(y.transpose(1, 2).flatten(2))
 
     def feed_forward(self, x: Tensor) -> Tensor:
-        """Return what the feed-forward network adds to tokens: second layer norm, MLP, scale."""
-        return self._block.ls2(self._block.mlp(_norm(self._block.norm2, x)))
+        """Return what the feed-forward network adds to tokens: second layer norm, MLP."""
+        return self._block.mlp(_norm(self._block.norm2, x))
 
 
 class Trunk:
@@ -103,6 +109,11 @@ class Trunk:
     def project(self, tokens: Tensor) -> Tensor:
         """Return tokens (N, tokens, width) of the last block as features (N, tokens, D)."""
         return self._trunk.head(_norm(self._trunk.norm, tokens))
+
+
+def parts_of(visual: TimmModel | VisionTransformer) -> Tower | Trunk:
+    """Return an image tower of open_clip's by its parts, whichever library built it."""
+    return Trunk(visual) if isinstance(visual, TimmModel) else Tower(visual)
 
 
 def _norm(norm: nn.Module, x: Tensor) -> Tensor:

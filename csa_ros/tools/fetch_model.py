@@ -7,7 +7,6 @@ import sys
 from csa_ros.model import wordpiece
 from csa_ros.model.architecture import needs_word_pieces
 from csa_ros.model.backbone import DEFAULT_MODEL
-from csa_ros.model.catalogue import Preset
 from csa_ros.model.catalogue import PRESETS
 from csa_ros.model.errors import ModelError
 from csa_ros.model.source import DEMO
