@@ -5,7 +5,7 @@ import re
 import socket
 
 from csa_ros.model import backbone as backbone_module
-from csa_ros.model import source
+from csa_ros.model import source as source_module
 from csa_ros.model.architecture import build
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
@@ -347,7 +347,7 @@ def test_identity_tells_models_apart(tmp_path, weights):
 
 
 def test_demo_reads_its_config_and_preprocessing(tmp_path, monkeypatch):
-    monkeypatch.setattr(source, 'DEMO_WEIGHTS', tmp_path)
+    monkeypatch.setattr(source_module, 'DEMO_WEIGHTS', tmp_path)
     with pytest.raises(ModelError, match='reinstall csa_ros'):
         load_backbone('demo', 'cpu')
     document = {'model_cfg': make_config(), 'preprocess_cfg': {'mean': MEAN, 'std': STD},

@@ -23,14 +23,14 @@ DEMO_TOWER = 1.9
 NOTES = f"""
 tower    parameters of the image tower
 licence  of the weights, as their page had it when this list was made: read it
-mIoU     percent, published mean over the eight benchmarks of arXiv 2312.01597 with
-         attention csa; - where none has been published
-here     whether it can be loaded without a network; by hand: fetch_model PRESET
-         says from where
+mIoU     percent: published mean over the eight benchmarks of arXiv 2312.01597
+         with attention csa; - where nobody has published it
+here     whether it can be loaded without a network; 'fetch_model PRESET' says
+         where to get those that are downloaded by hand
 
-Fetch one with 'fetch_model PRESET' and load it with model:=PRESET, or a file of
-your own with such weights with model:=PRESET:/path/to/file. Other open_clip pairs
-can be fetched and loaded as ARCH/TAG, such as {DEFAULT_MODEL}."""
+Fetch one with 'fetch_model PRESET', and load it with model:=PRESET; a file of
+your own with weights of that kind loads with model:=PRESET:/path/to/file. Other
+pairs of open_clip go by ARCH/TAG, such as {DEFAULT_MODEL}."""
 
 
 def main(args: list[str] | None = None) -> int:
