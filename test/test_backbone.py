@@ -12,6 +12,7 @@ from csa_ros.model.errors import ModelError
 from csa_ros.model.source import find_weights
 from csa_ros.model.source import parse_model
 import open_clip
+from open_clip.constants import OPENAI_DATASET_MEAN
 from open_clip.timm_model import TimmModel
 import pytest
 from safetensors.torch import save_file
@@ -199,6 +200,17 @@ def test_the_activation_of_every_pair_is_that_of_its_tag():
 def test_preprocessing_is_that_of_the_tag():
     assert parse_model('ViT-L-14/laion2b_s32b_b82k').mean == (0.5, 0.5, 0.5)
     assert parse_model('ViT-B-16-quickgelu/openai').mean[0] == pytest.approx(0.4815, abs=1e-4)
+
+
+@pytest.mark.parametrize('architecture, mean', [
+    ('MobileCLIP-B', (0, 0, 0)),
+    ('ViT-H-14-CLIPA', (0.485, 0.456, 0.406)),
+    # Its tags differ, and it has none.
+    ('ViT-L-14', OPENAI_DATASET_MEAN),
+    ('ViT-S-16', OPENAI_DATASET_MEAN),
+])
+def test_preprocessing_of_files_is_the_usual_one_of_their_architecture(architecture, mean):
+    assert parse_model(f'{architecture}:/some/file').mean == mean
 
 
 @pytest.mark.parametrize(

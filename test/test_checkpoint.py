@@ -281,6 +281,14 @@ def test_architectures_of_presets(name):
     assert bool(plain) is not bool(quick)
 
 
+@pytest.mark.parametrize('preset', [
+    Preset('ViT-B-16', 'of_tomorrow', 'MIT'), Preset('ViT-Z-16', None, 'MIT', by_hand='page')])
+def test_presets_of_a_newer_open_clip(monkeypatch, preset):
+    monkeypatch.setitem(PRESETS, 'new', preset)
+    with pytest.raises(ModelError, match=f"'new' is {preset.model}, which open_clip .* newer"):
+        parse_model('new')
+
+
 def test_all_presets_of_the_issue_are_there():
     assert {'openai-b32', 'openai-b16', 'openai-l14', 'openai-l14-336'} < PRESETS.keys()
     assert sum(name.startswith('dreamlip-') for name in PRESETS) == 4

@@ -8,7 +8,6 @@ weights.
 from collections.abc import Iterable
 from collections.abc import Mapping
 import difflib
-from functools import lru_cache
 
 import open_clip
 from open_clip.model import CustomTextCLIP
@@ -110,7 +109,6 @@ def _words(architecture: str) -> tuple[int, int]:
     return text.get('vocab_size', defaults.vocab_size), text.get('width', defaults.width)
 
 
-@lru_cache(maxsize=None)
 def _shapes(architecture: str) -> dict[str, tuple[int, ...] | str] | None:
     config = open_clip.get_model_config(architecture)
     if why_unusable(config):

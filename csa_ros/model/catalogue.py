@@ -64,7 +64,7 @@ class Preset:
 
     @property
     def pretrained(self) -> dict:
-        """Preprocessing, and what else open_clip knows of the weights."""
+        """Preprocessing, and what else open_clip knows; empty if it does not know the tag."""
         if self.tag:
             return open_clip.get_pretrained_cfg(self.architecture, self.tag)
         # Files from elsewhere are of CLIPs that were trained as OpenAI's were.

@@ -28,7 +28,8 @@ from torch import Tensor
 # Under which training scripts keep the weights, beside the state of the optimiser and the like.
 WRAPPERS = ('state_dict', 'model', 'model_state')
 # What the names of weights begin with if the CLIP was a part of another module: of torch's
-# DistributedDataParallel, or of the diffusion model that DIVA trains it with.
+# DistributedDataParallel, or of the diffusion model that DIVA trains it with. Where a name begins
+# so, those that do not are other parts.
 PREFIXES = ('module.', 'class_model.model.')
 # Parts that were trained with a CLIP and are none of it: DIVA's diffusion model and projections,
 # and the classifiers of DreamLIP's fork of open_clip.

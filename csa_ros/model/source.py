@@ -73,7 +73,7 @@ def parse_model(model: str) -> Source:
         raise ModelError(f'model {model!r} is not understood{hint}: write {GRAMMAR}')
     config = _known_config(name)
     if separator == ':':
-        source = Source(model, config, OPENAI_DATASET_MEAN, OPENAI_DATASET_STD,
+        source = Source(model, config, *_usual_preprocessing(name),
                         path=Path(os.path.expanduser(rest)))
     else:
         pretrained = _known_tag(name, rest)
@@ -128,7 +128,11 @@ def _parse_demo() -> Source:
 
 def _parse_preset(model: str, name: str, path: str | None) -> Source:
     preset = PRESETS[name]
-    config, pretrained = _known_config(preset.architecture), preset.pretrained
+    config, pretrained = open_clip.get_model_config(preset.architecture), preset.pretrained
+    if not config or not pretrained:
+        raise ModelError(f'preset {name!r} is {preset.model}, which open_clip '
+                         f'{open_clip.__version__} does not know yet: install a newer one, with '
+                         'pip install -U open_clip_torch')
     config.setdefault('quick_gelu', False)
     source = Source(model, config, pretrained['mean'], pretrained['std'])
     if path is not None:
@@ -144,6 +148,14 @@ def _known_config(architecture: str) -> dict:
         raise ModelError(f'open_clip knows no architecture {architecture!r}{hint}: '
                          f'write {GRAMMAR}')
     return config
+
+
+def _usual_preprocessing(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation of all tags of an architecture; OpenAI's where they differ."""
+    entries = [open_clip.get_pretrained_cfg(architecture, tag)
+               for tag in open_clip.list_pretrained_tags_by_model(architecture)]
+    found = {(tuple(entry['mean']), tuple(entry['std'])) for entry in entries}
+    return found.pop() if len(found) == 1 else (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
 
 
 def _known_tag(architecture: str, tag: str) -> dict:

@@ -100,13 +100,13 @@ def table() -> str:
 
 
 def _is_here(name: str) -> str:
-    source = parse_model(name)
     try:
+        source = parse_model(name)
         find_weights(source)
         if needs_word_pieces(source.config):
             find_word_pieces(source)
     except ModelError:
-        return 'by hand' if source.page else 'no'
+        return 'by hand' if PRESETS[name].by_hand else 'no'
     return 'yes'
 
 
