@@ -225,8 +225,9 @@ def test_what_would_fit(name, expected):
     with torch.device('meta'):
         clip = architecture.build(open_clip.get_model_config(name))
     weights = architecture.expected_weights(clip)
-    with pytest.raises(ModelError, match=f'weights.pt: .* unexpected .* They {expected}'):
-        load_weights(make_clip(config=CONFIG), weights, 'weights.pt')
+    for model in make_clip(config=CONFIG), architecture.build({**CONFIG, 'custom_text': True}):
+        with pytest.raises(ModelError, match=f'weights.pt: .* unexpected .* They {expected}'):
+            load_weights(model, weights, 'weights.pt')
 
 
 def test_nothing_would_fit(tmp_path):

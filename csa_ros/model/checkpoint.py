@@ -32,7 +32,7 @@ WRAPPERS = ('state_dict', 'model', 'model_state')
 # so, those that do not are other parts.
 PREFIXES = ('module.', 'class_model.model.')
 # Parts that were trained with a CLIP and are none of it: DIVA's diffusion model and projections,
-# and the classifiers of DreamLIP's fork of open_clip.
+# and classifiers.
 FOREIGN_WEIGHTS = ('multi_classifier.', 'unet.', 'vae.', 'visual_proj.', 'visual.proj2')
 
 
@@ -71,6 +71,7 @@ def load_weights(clip: torch.nn.Module, weights: Mapping[str, object], what: str
     `what`, that tells what is missing, unexpected or of another shape, and which architectures
     and presets would fit.
     """
+    found = weights
     if isinstance(clip, CustomTextCLIP):
         # Older files have the text tower at the top, as models with CLIP's own text tower do.
         weights = convert_to_custom_text_state_dict(dict(weights))
@@ -86,9 +87,10 @@ def load_weights(clip: torch.nn.Module, weights: Mapping[str, object], what: str
             for name in expected.keys() & weights.keys()
             if shape(weights[name]) != shape(expected[name])),
     }
-    found = [f'{len(names)} {kind} ({_first(names)})' for kind, names in problems.items() if names]
-    if found:
-        raise ModelError(f'{what}: {"; ".join(found)}. {_advice(weights)}')
+    faults = [f'{len(names)} {kind} ({_first(names)})'
+              for kind, names in problems.items() if names]
+    if faults:
+        raise ModelError(f'{what}: {"; ".join(faults)}. {_advice(found)}')
     clip.load_state_dict({name: weights[name] for name in expected}, strict=False)
 
 
