@@ -19,7 +19,7 @@ from torch import Tensor
 TRUNKS = frozenset({'vit_base_mci_224', 'vit_large_patch14_clip_224'})
 # The rest of timm's, by what their names hold.
 _OTHER_TRUNKS = (
-    ('siglip', 'which pools its patches by attention (SigLIP), so that none leads to words'),
+    ('siglip', 'which pools its patches by attention before words are compared (SigLIP)'),
     ('eva', 'whose positions and blocks are unlike those of CLIP (EVA)'),
     ('pe_core', 'which turns queries and keys by position and pools by attention (PE)'),
     ('convnext', 'a convolutional network without self-attention'),
