@@ -129,7 +129,8 @@ PARAMETERS = (
         'model', DEFAULT_MODEL,
         'The CLIP model that sees and reads.',
         loaded=True,
-        constraints='demo, ARCH/TAG (open_clip) or ARCH:/path/to/weights'),
+        constraints='demo, PRESET, ARCH/TAG (open_clip), PRESET:/path/to/weights or '
+                    'ARCH:/path/to/weights'),
     Parameter(
         'device', 'auto',
         'Where the model runs; auto takes a GPU if there is one.',
