@@ -36,6 +36,7 @@ setup(
     extras_require={
         'bag': ['rosbags>=0.11.9'],
         'bench': ['matplotlib', 'psutil'],
+        'clipa': ['tokenizers'],
         'evaluate': ['matplotlib'],
         'int8': ['onnx', 'onnxruntime', 'onnxscript', 'torch>=2.6'],
     },

@@ -56,7 +56,7 @@ def generate_launch_description():
                         'config/vocabularies, as in "indoor"'),
         DeclareLaunchArgument(
             'model', default_value='',
-            description='demo, ARCH/TAG of open_clip or ARCH:/path/to/checkpoint; '
+            description='demo, PRESET, ARCH/TAG of open_clip, PRESET:/path or ARCH:/path; '
                         'empty: that of the params file or config/segment.yaml'),
         DeclareLaunchArgument(
             'device', default_value='',

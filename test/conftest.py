@@ -6,6 +6,7 @@ from pathlib import Path
 import signal
 import sys
 
+import hypothesis
 import pytest
 
 # The wheels of ROS live in the virtual environment; a sourced ROS has set the path already.
@@ -14,6 +15,11 @@ os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 # A shell ignores SIGINT for what it runs in the background, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# What takes long on a busy machine is no failure.
+hypothesis.settings.register_profile(
+    'untimed', hypothesis.settings(), deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile('untimed')
 # The stress runs are scripts, and share modules as such.
 sys.path.append(str(Path(__file__).parent / 'stress'))
 

@@ -62,8 +62,8 @@ class ProbeSegmenter(Segmenter):
     up words and frames with events, and let them fail.
     """
 
-    def __init__(self, folder, attention, settings):
-        super().__init__(make_backbone(), attention, settings, cache_dir=folder)
+    def __init__(self, folder, attention, residual, settings):
+        super().__init__(make_backbone(), attention, settings, folder, residual)
         self.may_encode = threading.Event()
         self.may_segment = threading.Event()
         self.may_encode.set()
@@ -145,7 +145,7 @@ class Graph:
                       **parameters}
 
         def load_probe(model, device, precision, attention, residual, settings):
-            self.segmenter = ProbeSegmenter(folder, attention, settings)
+            self.segmenter = ProbeSegmenter(folder, attention, residual, settings)
             return self.segmenter
 
         if listen:

@@ -23,8 +23,8 @@ class SlowSegmenter(ProbeSegmenter):
         return super().encode(vocabulary, prompts)
 
 
-def load_quickly(folder, attention, settings, **_):
-    return SlowSegmenter(folder, attention, settings)
+def load_quickly(folder, attention, residual, settings, **_):
+    return SlowSegmenter(folder, attention, residual, settings)
 
 
 def load_slowly(**_):

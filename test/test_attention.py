@@ -34,7 +34,7 @@ from towers import make_config
 PATCH = 8
 HAVE_NO_CHOICE = [name for name, method in ATTENTION.items() if method.residual is None]
 HAVE_A_CHOICE = [name for name in ATTENTION if name not in HAVE_NO_CHOICE]
-examples = settings(max_examples=12, deadline=None)
+examples = settings(max_examples=12)
 
 
 def deep_config(layers=4, side=64):

@@ -666,7 +666,7 @@ def test_pixels_are_the_published_ones(segmenter, name, size):
 
 @given(short=st.integers(20, 700), ratio=st.floats(1, 2048 / 224), upright=st.booleans(),
        name=st.sampled_from(SHORT_SIDES))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_size_is_the_published_one(segmenter, short, ratio, upright, name):
     # Not beyond the ratio, by rounding.
     size = (short, int(short * ratio))

@@ -7,7 +7,6 @@ from csa_ros.labels.decide import decide
 from csa_ros.vocabulary import UNKNOWN
 from hypothesis import assume
 from hypothesis import given
-from hypothesis import settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
@@ -68,13 +67,11 @@ def assert_decides_plainly(scene, logit_scale, threshold, min_area):
 areas = st.sampled_from([0.0, 0.0625, 0.125, 0.25, 0.4, 0.5, 1.0])
 
 
-@settings(deadline=None)
 @given(scenes(), st.sampled_from([1.0, 5.0, 40.0]), st.floats(0, 1), areas)
 def test_decision_follows_the_rule(scene, logit_scale, threshold, min_area):
     assert_decides_plainly(scene, logit_scale, threshold, min_area)
 
 
-@settings(deadline=None)
 @given(scenes(), areas)
 def test_bands_of_one_row_change_nothing(scene, min_area):
     with pytest.MonkeyPatch.context() as patch:

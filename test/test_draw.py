@@ -6,7 +6,6 @@ import sys
 from csa_ros import draw
 import cv2
 from hypothesis import given
-from hypothesis import settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
@@ -192,7 +191,6 @@ def test_names_are_spelled_in_ascii(name, text):
     assert draw._ascii(name, 3) == text
 
 
-@settings(deadline=None)
 @given(st.integers(1, 120), st.integers(1, 120), st.integers(1, 80), st.integers(1, 100))
 def test_key_never_fails_or_leaves_the_picture(height, width, count, length):
     names = [f'{i} {"w" * length}' for i in range(count)]

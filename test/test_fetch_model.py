@@ -1,10 +1,17 @@
 """The command that fetches weights beforehand, without a network."""
 
-from csa_ros.model.backbone import ModelError
-from csa_ros.model.backbone import parse_model
+import re
+import socket
+
+from csa_ros.model import wordpiece
+from csa_ros.model.architecture import build
+from csa_ros.model.catalogue import PRESETS
+from csa_ros.model.errors import ModelError
+from csa_ros.model.source import parse_model
 from csa_ros.tools import fetch_model
 import open_clip
 import pytest
+import torch
 
 MODEL = 'ViT-B-16-quickgelu/openai'
 
@@ -47,6 +54,9 @@ def test_says_where_the_weights_are_and_how_large(downloads, capsys, tmp_path):
     ('RN50/openai', 'ResNet'),
     ('ViT-B-16/opnai', 'did you mean openai'),
     ('nonsense', 'not understood'),
+    ('openai-b-16', 'did you mean openai-b16 '),
+    ('metaclip', 'did you mean metaclip-'),
+    ('ViT-B-16-SigLIP/webli', 'pools its patches by attention'),
 ])
 def test_unusable_models_are_refused_before_downloading(downloads, capsys, model, reason):
     assert fetch_model.main([model]) == 1
@@ -67,6 +77,99 @@ def test_files_of_ones_own_need_no_fetching(downloads, capsys, tmp_path):
     assert fetch_model.main([f'ViT-B-16:{path}']) == 0
     assert f'is at {path}' in capsys.readouterr().out
     assert downloads == []
+
+
+def test_presets_by_name(downloads, capsys):
+    assert fetch_model.main(['metaclip-b16-400m']) == 0
+    assert downloads == [parse_model('ViT-B-16-quickgelu/metaclip_400m').pretrained]
+    output = capsys.readouterr().out
+    assert ('metaclip-b16-400m is ViT-B-16-quickgelu/metaclip_400m, CC BY-NC 4.0, '
+            'https://huggingface.co/timm/vit_base_patch16_clip_224.metaclip_400m') in output
+    assert 'metaclip-b16-400m is at' in output
+
+
+def test_presets_that_are_files_of_the_hub(downloads, monkeypatch, tmp_path):
+    def download(repository, path):
+        downloads.append((repository, path))
+        (tmp_path / 'weights.bin').write_bytes(b'')
+
+    monkeypatch.setattr('huggingface_hub.hf_hub_download', download)
+    assert fetch_model.main(['diva-openai-l14']) == 0
+    assert downloads == [('BAAI/DIVA', 'OpenAICLIP/OpenAI-ViT-L-14-224.pth')]
+
+
+def test_presets_that_are_fetched_by_hand(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    assert fetch_model.main(['dreamlip-cc12m']) == 1
+    message = capsys.readouterr().err
+    assert 'https://github.com/ant-research/DreamLIP#pretrained-checkpoints' in message
+    assert "'dreamlip-cc12m:/path/to/file'" in message
+
+
+def test_clipa_brings_its_tokenizer(downloads, monkeypatch, tmp_path):
+    fetched = []
+    table = tmp_path / 'tokenizer.json'
+    monkeypatch.setattr(wordpiece, 'find_table', lambda: table if fetched else None)
+    monkeypatch.setattr(
+        'huggingface_hub.hf_hub_download', lambda *file: fetched.append(file))
+    assert [fetch_model.main(['clipa-l14']) for _ in range(2)] == [0, 0]
+    assert fetched == [('google-bert/bert-base-uncased', 'tokenizer.json')]
+    assert len(downloads) == 1
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    def connect(self, address):
+        raise AssertionError(f'connected to {address}')
+
+    monkeypatch.setattr(socket.socket, 'connect', connect)
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    monkeypatch.setenv('HOME', str(tmp_path))
+
+
+def test_the_list_has_every_preset_and_fits_a_terminal(no_network, capsys):
+    assert fetch_model.main(['--list']) == 0
+    output = capsys.readouterr().out
+    rows = {line.split()[0]: line for line in output.split('\n\n')[0].splitlines()}
+    assert rows.keys() == {'preset', 'demo', *PRESETS}
+    assert max(map(len, output.splitlines())) <= 80
+    cells = {name: re.split(' {2,}', row) for name, row in rows.items()}
+    assert cells['preset'] == ['preset', 'tower', 'licence', 'mIoU', 'here']
+    assert cells['demo'] == ['demo', '1.9 M', 'Apache-2.0', '-', 'bundled']
+    assert cells['openai-b16'] == ['openai-b16', '86 M', 'MIT', '38.2', 'no']
+    assert cells['dreamlip-cc3m'] == ['dreamlip-cc3m', '86 M', 'CC BY 4.0', '-', 'by hand']
+    # In columns.
+    starts = {row.index(cells[name][2]) for name, row in rows.items()}
+    assert len(starts) == 1
+
+
+def test_the_list_says_what_is_here(no_network, capsys, monkeypatch):
+    here = {'openai-b16', 'clipa-l14'}
+
+    def find(source):
+        if source.name not in here:
+            raise ModelError('not here')
+
+    monkeypatch.setattr(fetch_model, 'find_weights', find)
+    fetch_model.main(['--list'])
+    assert here_column(capsys) == {'openai-b16'}, 'the tokenizer of CLIPA is not here'
+    monkeypatch.setattr(wordpiece, 'find_table', lambda: 'table')
+    fetch_model.main(['--list'])
+    assert here_column(capsys) == here
+
+
+def here_column(capsys):
+    """Return the presets that a printed list has as here."""
+    return {line.split()[0] for line in capsys.readouterr().out.splitlines()
+            if line.endswith('  yes')}
+
+
+def test_the_size_of_the_bundled_tower():
+    config = parse_model('demo').config
+    with torch.device('meta'):
+        visual = build(config).visual
+    millions = sum(weight.numel() for weight in visual.parameters()) / 1e6
+    assert round(millions, 1) == fetch_model.DEMO_TOWER
 
 
 def test_no_network(monkeypatch, capsys, tmp_path):

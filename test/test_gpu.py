@@ -9,6 +9,7 @@ from csa_ros import segmenter as segmenter_module
 from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import MergeMap
 from csa_ros.model import pixels
+from csa_ros.model.attention import ATTENTION
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Settings
 from csa_ros.vocabulary import UNKNOWN
@@ -276,6 +277,20 @@ def test_submitting_does_not_wait_for_a_gpu(segmenters):
     with no_waiting():
         pending = segmenter.submit([image], encoded, overlay_alpha=0.5)
     assert pending.result()[0].labels.shape == (480, 640)
+
+
+@needs_gpu
+@pytest.mark.parametrize('attention', ATTENTION)
+def test_every_attention_runs_as_a_graph(attention, tmp_path, recwarn):
+    on_cpu, on_gpu = (Segmenter.load('demo', device, 'fp32', attention, cache_dir=tmp_path)
+                      for device in ('cpu', 'cuda'))
+    image, encoded = picture(200, 300), on_gpu.encode(VOCABULARY)
+    on_gpu.segment(image, encoded)
+    with no_waiting():
+        pending = on_gpu.submit([image], encoded)
+    expected = on_cpu.segment(image, VOCABULARY).labels
+    assert (pending.result()[0].labels == expected).mean() >= 0.99
+    assert not [warning for warning in recwarn if 'CUDA graph' in str(warning.message)]
 
 
 @needs_gpu

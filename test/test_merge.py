@@ -6,7 +6,6 @@ from csa_ros.labels.windows import plan_whole
 from csa_ros.labels.windows import plan_windows
 from csa_ros.labels.windows import WindowPlan
 from hypothesis import given
-from hypothesis import settings
 from hypothesis import strategies as st
 import pytest
 import torch
@@ -49,7 +48,6 @@ def cases(draw):
     return plan, grid, draw(st.tuples(st.integers(1, 150), st.integers(1, 150)), label='output')
 
 
-@settings(deadline=None)
 @given(cases(), st.integers(1, 5))
 def test_the_map_is_the_loop(case, queries):
     plan, grid, output_size = case
@@ -91,7 +89,6 @@ def test_one_whole_window():
 
 
 @given(st.data())
-@settings(deadline=None)
 def test_any_window_offsets(data):
     """The map asks nothing of a plan but that its windows cover the frame."""
     overlaps = st.lists(st.integers(0, 11), min_size=0, max_size=4)
@@ -108,7 +105,6 @@ def test_any_window_offsets(data):
         merged, merge_by_loop(plan, logits, (31, 17)), rtol=0, atol=1e-12)
 
 
-@settings(deadline=None)
 @given(cases(), st.data())
 def test_any_band_of_rows_is_that_of_the_frame(case, data):
     plan, grid, output_size = case

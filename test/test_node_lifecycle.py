@@ -3,6 +3,7 @@
 import gc
 import os
 from pathlib import Path
+import re
 import signal
 import subprocess
 import sys
@@ -82,11 +83,11 @@ def test_node_starts_over_after_cleanup_with_another_model(graph, tmp_path):
     graph.start(tmp_path).flow()
     graph.change_state(DEACTIVATE)
     graph.change_state(CLEANUP)
-    assert graph.set_each(attention='vanilla') == ['']
+    assert graph.set_each(attention='vanilla', residual='drop') == ['', '']
     assert graph.change_state(CONFIGURE)
     assert graph.change_state(ACTIVATE)
     graph.flow()
-    assert graph.node._config.model.attention == 'vanilla'
+    assert re.search(r'vanilla attention, .* dropped \(as asked for\)', graph.node._ready())
     assert graph.legends[-1]['version'] == 2
 
 

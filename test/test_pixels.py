@@ -5,7 +5,6 @@ from csa_ros.model.pixels import resize
 from csa_ros.model.pixels import resize_on_device
 import cv2
 from hypothesis import given
-from hypothesis import settings
 from hypothesis import strategies as st
 import numpy as np
 import pytest
@@ -36,7 +35,6 @@ def test_the_device_resizes_as_opencv_does(size, resized):
 sizes = st.tuples(st.integers(1, 99), st.integers(1, 99))
 
 
-@settings(deadline=None)
 @given(sizes, sizes)
 def test_any_size_is_resized_as_by_opencv(size, resized):
     assert_equal_to_opencv(pictures(*size), resized)

@@ -109,7 +109,7 @@ def test_whole_frame_is_one_pass(segmenter, words):
 
 @given(height=st.integers(1, 90), width=st.integers(1, 90), inference=st.sampled_from(
     ['slide', 'whole']), short_side=st.integers(8, 70))
-@hypothesis_settings(max_examples=25, deadline=None)
+@hypothesis_settings(max_examples=25)
 def test_any_size_gives_labels_of_that_size(segmenter, words, height, width, inference,
                                             short_side):
     settings = Settings(inference, short_side=short_side)

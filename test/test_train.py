@@ -4,7 +4,8 @@ from argparse import Namespace
 import json
 
 from csa_ros.demo import train
-from csa_ros.model import backbone
+from csa_ros.model import source
+from csa_ros.model.backbone import load_backbone
 from csa_ros.model.text import templates
 import numpy as np
 import pytest
@@ -50,6 +51,9 @@ def test_loss_rewards_true_pairs_and_ignores_undecided_ones():
 
 def test_training_writes_weights_that_load_and_can_be_made_again(tmp_path, monkeypatch, capsys):
     """A short training leaves a complete model; the same seed leaves the same one."""
+    # Its processes take long to start.
+    rendered = train.render_all(2)
+    monkeypatch.setattr(train, 'render_all', lambda count: rendered[:count])
     for name in ('one', 'two'):
         train.train(Namespace(seed=1, scenes=2, rate=1e-3, steps=2, batch=4, patch_share=0.5,
                               start=None, output=tmp_path / name))
@@ -62,8 +66,8 @@ def test_training_writes_weights_that_load_and_can_be_made_again(tmp_path, monke
                           start=tmp_path / 'one', output=tmp_path / 'three'))
     three = load_file(tmp_path / 'three' / 'model.safetensors')
     assert all(torch.equal(one[key], three[key]) for key in one)
-    monkeypatch.setattr(backbone, 'DEMO_WEIGHTS', tmp_path / 'one')
-    loaded = backbone.load_backbone('demo', 'cpu')
+    monkeypatch.setattr(source, 'DEMO_WEIGHTS', tmp_path / 'one')
+    loaded = load_backbone('demo', 'cpu')
     assert loaded.image_size == train.MODEL['vision_cfg']['image_size']
     assert (loaded.short_side, loaded.stride) == (train.SHORT_SIDE, train.STRIDE)
     assert json.loads((tmp_path / 'one' / 'open_clip_config.json').read_text())['model_cfg']

@@ -39,8 +39,8 @@ def make_backbone(seed=0, identity=None, **text):
                     'tiny', identity or f'tiny-{seed}', short_side=48, stride=16)
 
 
-def register(folder, name='Tiny', quick_gelu=False):
+def register(folder, name='Tiny', quick_gelu=False, **text):
     """Make the tiny architecture known to open_clip under a name."""
     path = folder / f'{name}.json'
-    path.write_text(json.dumps(make_config(quick_gelu)))
+    path.write_text(json.dumps(make_config(quick_gelu, **text)))
     open_clip.add_model_config(path)

@@ -11,6 +11,7 @@ import tempfile
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Frame
 from csa_ros.demo.scenes import Scene
+from csa_ros.model.architecture import build
 from csa_ros.model.backbone import ModelError
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
@@ -55,7 +56,7 @@ def loadable(model: str) -> Iterator[str]:
         torch.manual_seed(0)
         # As float16, so that the weights are the same at every precision.
         save_file({name: value.half().contiguous() for name, value
-                   in open_clip.CLIP(**config).state_dict().items()}, path)
+                   in build(config).state_dict().items()}, path)
         yield f'{architecture}:{path}'
 
 

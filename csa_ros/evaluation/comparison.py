@@ -27,7 +27,7 @@ from csa_ros.evaluation.sheet import sheet
 from csa_ros.model.attention import ATTENTION
 from csa_ros.model.attention import RESIDUAL
 from csa_ros.model.backbone import Backbone
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
 from csa_ros.model.text import TEMPLATES
 from csa_ros.segmenter import INFERENCE
 from csa_ros.segmenter import REFINE

@@ -19,6 +19,8 @@ from typing import Any
 from csa_ros.evaluation.benchmark import Benchmark
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import DEFAULT_MODEL
+from csa_ros.model.errors import ModelError
+from csa_ros.model.source import parse_model
 from csa_ros.segmenter import Settings
 
 PUBLISHED_NATIVE = 224
@@ -65,7 +67,7 @@ def published_key(attention: str, settings: Settings) -> str:
 def deviations(benchmark: Benchmark, backbone: Backbone, method: Method) -> Sequence[str]:
     """Return in what a method differs from the one that the published figures were made with."""
     found = []
-    if backbone.name != DEFAULT_MODEL:
+    if not _same_model(backbone.name, DEFAULT_MODEL):
         found.append(f'model {backbone.name}, published with {DEFAULT_MODEL}')
     if method.residual != 'auto':
         found.append(f'residual {method.residual}, published with auto')
@@ -80,3 +82,13 @@ def deviations(benchmark: Benchmark, backbone: Backbone, method: Method) -> Sequ
         if one != other:
             found.append(f'{item.name} {one}, published with {other}')
     return found
+
+
+def _same_model(name: str, other: str) -> bool:
+    """Return whether two names, one of them a preset perhaps, are of the same weights."""
+    try:
+        one, two = parse_model(name), parse_model(other)
+    except ModelError:
+        return False
+    return one.pretrained is not None and (
+        (one.config, one.pretrained) == (two.config, two.pretrained))

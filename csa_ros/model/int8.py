@@ -26,6 +26,7 @@ from csa_ros.model import mixing
 from csa_ros.model import positions
 from csa_ros.model import sc_clip
 from csa_ros.model import tower as tower_module
+from csa_ros.model import trunk
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import ModelError
 from csa_ros.model.dense import DenseEncoder
@@ -37,7 +38,7 @@ from torch import Tensor
 # Each holds the weights of the tower, a quarter of their size in float32.
 SESSIONS = 4
 # What an exported tower is made by, with this module.
-CODE = (attention_module, dense_module, gem, mixing, positions, sc_clip, tower_module)
+CODE = (attention_module, dense_module, gem, mixing, positions, sc_clip, tower_module, trunk)
 # Of a file in the format of ONNX, which is one message of Protocol Buffers.
 MAX_BYTES = 2 * 1024**3
 

@@ -52,8 +52,8 @@ class Depths(NamedTuple):
         """
         Return the authors' choice at the same share of a tower's depth.
 
-        For 12 blocks it is 8, 3 and 3 to 9, for 24 it is 16, 6 and 8 to 19, exactly theirs.
-        Raises no error from 2 blocks on, `SelfCalibration.min_blocks`.
+        For 12 blocks it is 8, 3 and 3 to 9, for 24 it is 16, 6 and 8 to 19, exactly theirs. There
+        must be 2 `blocks` at least, for one to lie before the last.
         """
         start = blocks // 4 if blocks <= BASE_BLOCKS else blocks // 3
         return cls(min(blocks * 2 // 3, blocks - 2), blocks // 4, start,

@@ -10,6 +10,7 @@ import threading
 import warnings
 
 from csa_ros.model.backbone import Backbone
+from csa_ros.model.backbone import Clip
 import numpy as np
 import open_clip
 from open_clip.model import text_global_pool
@@ -19,6 +20,18 @@ from torch.nn import functional as F
 
 TEMPLATES = {
     'imagenet80': tuple(fill('{}') for fill in open_clip.OPENAI_IMAGENET_TEMPLATES),
+    'imagenet7': tuple(fill('{}') for fill in open_clip.SIMPLE_IMAGENET_TEMPLATES),
+    # Eight of the 80, one for each thing that a robot's camera does to what it sees.
+    'robot8': (
+        'a photo of a {}.',
+        'a photo of many {}.',
+        'a close-up photo of a {}.',
+        'a photo of the small {}.',
+        'a blurry photo of the {}.',
+        'a dark photo of a {}.',
+        'a bright photo of the {}.',
+        'a low resolution photo of the {}.',
+    ),
     'simple': ('a photo of a {}.',),
 }
 # Queries are encoded, and kept, as many at a time as make this many prompts.
@@ -38,7 +51,12 @@ def templates(prompts: str | Sequence[str]) -> tuple[str, ...]:
     Return the templates of a prompt ensemble, each with one `{}` for the query.
 
     `prompts` is a key of TEMPLATES, one template, or a list of templates. `imagenet80` are CLIP's
-    80 ImageNet templates, `simple` is 'a photo of a {}.'. Raises PromptError otherwise.
+    80 ImageNet templates; `imagenet7` those 7 of them that OpenAI's forward selection on ImageNet
+    chose (github.com/openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb), renditions
+    such as origami among them; `robot8` 8 that say what cameras on robots and cars meet: things
+    near, far and many, motion blur, night, glare and coarse pixels; `simple` is 'a photo of a
+    {}.'. `csa_ros.evaluation.prompts` measures how close they come to the 80. Raises PromptError
+    otherwise.
     """
     if isinstance(prompts, str):
         if prompts in TEMPLATES:
@@ -161,20 +179,23 @@ def _lengths(tokens: Tensor) -> Tensor:
     return tokens.argmax(dim=-1) + 1
 
 
-def _encode_tokens(clip: open_clip.CLIP, tokens: Tensor) -> Tensor:
+def _encode_tokens(clip: Clip, tokens: Tensor) -> Tensor:
     """Do as `clip.encode_text`, leaving out what cannot change the result; tokens on the host."""
-    device = clip.positional_embedding.device
-    if clip.attn_mask is None or clip.text_pool_type != 'argmax':
+    # Some models have their text tower at the top, others as a part.
+    tower, pool_type = ((clip.text, clip.text.pool_type) if hasattr(clip, 'text')
+                        else (clip, clip.text_pool_type))
+    device = tower.positional_embedding.device
+    if tower.attn_mask is None or pool_type != 'argmax':
         return clip.encode_text(tokens.to(device))
     # In a causal tower nothing after the end token can reach it, and prompts are far shorter than
     # the context: cutting is exact and several times faster.
     length = int(_lengths(tokens).max())
     tokens = tokens[:, :length].to(device)
-    dtype = clip.transformer.get_cast_dtype()
-    x = clip.token_embedding(tokens).to(dtype) + clip.positional_embedding[:length].to(dtype)
-    x = clip.transformer(x, attn_mask=clip.attn_mask[:length, :length])
-    x = text_global_pool(clip.ln_final(x), tokens, clip.text_pool_type)
-    projection = clip.text_projection
+    dtype = tower.transformer.get_cast_dtype()
+    x = tower.token_embedding(tokens).to(dtype) + tower.positional_embedding[:length].to(dtype)
+    x = tower.transformer(x, attn_mask=tower.attn_mask[:length, :length])
+    x = text_global_pool(tower.ln_final(x), tokens, pool_type)
+    projection = tower.text_projection
     if projection is None:
         return x
     return projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection

@@ -67,6 +67,11 @@ class Tower:
         return len(self.class_token)
 
     @property
+    def projection(self) -> Tensor:
+        """Weights of the last projection, (width, D), on the device and in the type of all."""
+        return self._visual.proj
+
+    @property
     def class_token(self) -> Tensor:
         """Token of the class before its position is added, (width,)."""
         return self._visual.class_embedding
@@ -98,5 +103,10 @@ class Tower:
         return self._visual.ln_pre(tokens)
 
     def project(self, tokens: Tensor) -> Tensor:
-        """Return tokens (N, tokens, width) of the last block as features (N, tokens, D)."""
+        """
+        Return tokens (N, tokens, width) of the last block as features (N, tokens, D).
+
+        Where the tower was trained to pool patches before its last layer norm (CLIPA), each patch
+        is normalised by itself.
+        """
         return self._visual.ln_post(tokens) @ self._visual.proj

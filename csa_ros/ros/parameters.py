@@ -129,7 +129,8 @@ PARAMETERS = (
         'model', DEFAULT_MODEL,
         'The CLIP model that sees and reads.',
         loaded=True,
-        constraints='demo, ARCH/TAG (open_clip) or ARCH:/path/to/weights'),
+        constraints='demo, PRESET, ARCH/TAG (open_clip), PRESET:/path/to/weights or '
+                    'ARCH:/path/to/weights'),
     Parameter(
         'device', 'auto',
         'Where the model runs; auto takes a GPU if there is one.',
@@ -182,7 +183,7 @@ PARAMETERS = (
         'Sentences that words are put into before they are encoded: the name of an ensemble, or '
         'a list of templates.',
         words=True,
-        constraints=f'{" or ".join(TEMPLATES)}, or templates with {{}} where the word goes'),
+        constraints=f'{", ".join(TEMPLATES)}, or templates with {{}} where the word goes'),
     Parameter(
         'logit_scale', 40.0,
         'Sharpness of the softmax over the words.',
@@ -334,7 +335,7 @@ def read(values: Mapping[str, Any]) -> Config:
 def _read_prompts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, str) and not _are_strings(value):
         shown = value if isinstance(value, (bool, int, float)) else list(value)
-        raise PromptError(f'must be {" or ".join(TEMPLATES)}, or a list of strings, not {shown}')
+        raise PromptError(f'must be {", ".join(TEMPLATES)}, or a list of strings, not {shown}')
     if isinstance(value, str):
         if value.lstrip().startswith('['):
             # A list with a number or a boolean in it arrives as its own source text.

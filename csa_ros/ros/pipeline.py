@@ -97,7 +97,7 @@ class Pipeline:
         return self._newest
 
     def check(self, config: Config) -> None:
-        """Raise ValueError if a configuration does not fit the model."""
+        """Raise ValueError or ModelError if a configuration does not fit the model."""
         self.segmenter.resolve(config.settings)
         self.segmenter.check(config.vocabulary, config.prompts)
 

@@ -31,9 +31,9 @@ from csa_ros.model.attention import ATTENTION
 from csa_ros.model.attention import RESIDUAL
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import DEFAULT_MODEL
-from csa_ros.model.backbone import DEMO as DEMO_MODEL
 from csa_ros.model.backbone import load_backbone
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
+from csa_ros.model.source import DEMO as DEMO_MODEL
 from csa_ros.model.text import templates
 from csa_ros.segmenter import INFERENCE
 from csa_ros.segmenter import REFINE

@@ -1,27 +1,57 @@
 """Fetch the weights of a model beforehand, so that the node can load them without a network."""
 
 import argparse
+from collections.abc import Callable
 import sys
 
+from csa_ros.model import wordpiece
+from csa_ros.model.architecture import needs_word_pieces
 from csa_ros.model.backbone import DEFAULT_MODEL
-from csa_ros.model.backbone import find_weights
-from csa_ros.model.backbone import ModelError
-from csa_ros.model.backbone import parse_model
+from csa_ros.model.catalogue import PRESETS
+from csa_ros.model.errors import ModelError
+from csa_ros.model.source import DEMO
+from csa_ros.model.source import find_weights
+from csa_ros.model.source import find_word_pieces
+from csa_ros.model.source import parse_model
+from csa_ros.model.source import Source
+import huggingface_hub
 import open_clip
+
+COLUMNS = ('preset', 'tower', 'licence', 'mIoU', 'here')
+# Millions of parameters of the bundled model's image tower.
+DEMO_TOWER = 1.9
+NOTES = f"""
+tower    parameters of the image tower
+licence  of the weights, as their page had it when this list was made: read it
+mIoU     percent: published mean over the eight benchmarks of arXiv 2312.01597
+         with attention csa; - where nobody has published it
+here     whether it can be loaded without a network; 'fetch_model PRESET' says
+         where to get those that are downloaded by hand
+
+Fetch one with 'fetch_model PRESET', and load it with model:=PRESET; a file of
+your own with weights of that kind loads with model:=PRESET:/path/to/file. Other
+pairs of open_clip go by ARCH/TAG, such as {DEFAULT_MODEL}."""
 
 
 def main(args: list[str] | None = None) -> int:
-    """Download the weights of one model with a progress bar; return the exit status."""
+    """Download the weights of one model, or list what is known; return the exit status."""
     parser = argparse.ArgumentParser(
         prog='fetch_model',
         description='Download the weights of a model into the cache of this user. The node and '
                     'the Python interface then load them without a network.')
     parser.add_argument(
-        'model', nargs='?', default=DEFAULT_MODEL, metavar='ARCH/TAG',
-        help='an open_clip pair, as for the parameter model of the node (default: %(default)s)')
-    model = parser.parse_args(args).model
+        'model', nargs='?', default=DEFAULT_MODEL,
+        help='a preset, or an open_clip pair ARCH/TAG, as for the parameter model of the node '
+             '(default: %(default)s)')
+    parser.add_argument('--list', action='store_true',
+                        help='list the presets and which of them are on this machine; works '
+                             'without a network')
+    arguments = parser.parse_args(args)
+    if arguments.list:
+        print(table())
+        return 0
     try:
-        fetch(model)
+        fetch(arguments.model)
     except ModelError as error:
         print(f'fetch_model: {error}', file=sys.stderr)
         return 1
@@ -30,28 +60,70 @@ def main(args: list[str] | None = None) -> int:
 
 def fetch(model: str) -> None:
     """
-    Download the weights of `ARCH/TAG` unless they are here; ModelError if that fails.
+    Download what a model lacks on this machine; ModelError if that fails.
 
-    A model that cannot be used is refused before anything is downloaded.
+    `model` is `PRESET` or `ARCH/TAG`. A model that cannot be used is refused before anything is
+    downloaded.
     """
     source = parse_model(model)
+    if model in PRESETS:
+        preset = PRESETS[model]
+        print(f'{model} is {preset.model}, {preset.licence}, {preset.page}')
     try:
         path = find_weights(source)
     except ModelError:
-        if source.pretrained is None:
+        if source.pretrained is None and source.file is None:
             raise
-        _download(model, source.pretrained)
+        _download(model, lambda: _download_weights(source))
         path = find_weights(source)
+    if needs_word_pieces(source.config):
+        try:
+            find_word_pieces(source)
+        except ModelError:
+            _download(f'the tokenizer of {model}', wordpiece.fetch_table)
+            find_word_pieces(source)
     print(f'{model} is at {path} ({path.stat().st_size / 2**20:.0f} MiB)')
 
 
-def _download(model: str, pretrained: dict) -> None:
-    print(f'fetching {model} ...', flush=True)
+def table() -> str:
+    """Return the presets and what is known of each, as text of at most 80 columns."""
+    rows = [COLUMNS, (DEMO, f'{DEMO_TOWER:.1f} M', 'Apache-2.0', '-', 'bundled')]
+    for name, preset in PRESETS.items():
+        miou = '-' if preset.miou is None else f'{preset.miou:.1f}'
+        rows.append((name, f'{preset.tower:.0f} M', preset.licence, miou, _is_here(name)))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    # Numbers to the right, words to the left.
+    lines = ['  '.join((f'{cell:>{width}}' if title in ('tower', 'mIoU') else f'{cell:<{width}}')
+                       for title, cell, width in zip(COLUMNS, row, widths)).rstrip()
+             for row in rows]
+    return '\n'.join(lines) + f'\n{NOTES}'
+
+
+def _is_here(name: str) -> str:
     try:
-        open_clip.download_pretrained(pretrained)
+        source = parse_model(name)
+        find_weights(source)
+        if needs_word_pieces(source.config):
+            find_word_pieces(source)
+    except ModelError:
+        return 'by hand' if PRESETS[name].by_hand else 'no'
+    return 'yes'
+
+
+def _download_weights(source: Source) -> None:
+    if source.file is not None:
+        huggingface_hub.hf_hub_download(*source.file)
+    else:
+        open_clip.download_pretrained(source.pretrained)
+
+
+def _download(what: str, download: Callable[[], None]) -> None:
+    print(f'fetching {what} ...', flush=True)
+    try:
+        download()
     except Exception as error:  # noqa: B902 - each transport of the hub client raises its own
         reason = str(error).rstrip('.')
-        raise ModelError(f'could not download {model}: {reason}. Check the network, or copy the '
+        raise ModelError(f'could not download {what}: {reason}. Check the network, or copy the '
                          'cache folder of a machine that has the weights') from error
 
 
