@@ -146,8 +146,8 @@ def test_the_published_figure_stands_beside_ours(whole, capsys):
     gap = 100 * result(whole)['miou'] - 20
     assert f'Published for csa: 20.0 (a paper); here {gap:+.1f}.' in printed
     # A tiny tower, and other prompts.
-    assert 'not as published: model tiny, published with ViT-B-16-quickgelu/openai; prompts ' \
-           'simple' in printed
+    assert ('Not as published (Tiny streets): model tiny, published with '
+            'ViT-B-16-quickgelu/openai; prompts simple') in printed
 
 
 def test_without_matplotlib_there_are_figures_and_a_hint(whole, capsys):
@@ -320,6 +320,7 @@ def test_all_goes_on_without_what_is_missing(tmp_path, monkeypatch, capsys):
     assert 'No figure for Absent streets: there is no folder' in printed
     gaps = [100 * result(tmp_path, dataset=name)['miou'] - published
             for name, published in (('tiny', 20), ('other', 10))]
+    assert 'Not as published (Tiny streets; Other streets): model tiny' in printed
     row, = (line for line in printed.splitlines() if line.startswith('| mean of 2'))
     assert [cell.strip() for cell in row.split('|')[3:5]] == ['15.0', f'{np.mean(gaps):+.1f}']
     summary, = (tmp_path / 'out').glob('summary-csa-*.json')

@@ -142,21 +142,25 @@ def _against_published(result: Mapping[str, Any]) -> list[str]:
         text += f" ({published['source']})"
     if gap is None:
         return [f'{text}; not comparable with {_counted(result)}.']
-    return [f'{text}; here {_signed(gap)}.', *_deviating(result)]
+    return [f'{text}; here {_signed(gap)}.', *_deviating([result])]
 
 
-def _deviating(result: Mapping[str, Any]) -> list[str]:
-    if not result['deviations']:
-        return []
-    return [f"{result['title']}, not as published: {'; '.join(result['deviations'])}."]
+def _deviating(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say in what results differ from the published ones, once for all that differ alike."""
+    titles = {}
+    for result in results:
+        if result['published'] and result['deviations']:
+            titles.setdefault('; '.join(result['deviations']), []).append(result['title'])
+    return [f"Not as published ({'; '.join(names)}): {deviations}."
+            for deviations, names in titles.items()]
 
 
 def _notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    notes = [note for result in results if result['published'] for note in _deviating(result)]
+    notes = _deviating(results)
     limited = [result['title'] for result in results if result['segmented'] < result['total']]
     if limited:
         notes.append('Not all pictures were segmented, so that there is no difference for '
-                     f"{', '.join(limited)}.")
+                     f"{'; '.join(limited)}.")
     sources = {result['published']['source'] for result in results if result['published']}
     return [*notes, *(f'Published: {source}' for source in sorted(filter(None, sources)))]
 
@@ -172,7 +176,7 @@ def _method(method: Mapping[str, Any], shared: bool = False) -> str:
         parts += [f"logit scale {method['logit_scale']:g}",
                   f"unknown threshold {method['unknown_threshold']:g}",
                   f"min area {method['min_area']:g}", f"refine {method['refine']}"]
-    parts.append(f"{len(method['prompts'])} prompt templates")
+    parts.append(f"prompt templates: {len(method['prompts'])}")
     text = ', '.join(parts)
     return f'{text[0].upper()}{text[1:]}.'
 
