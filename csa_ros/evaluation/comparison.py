@@ -168,9 +168,9 @@ def _introduction(document: Mapping[str, Any]) -> str:
         f"{document['title']}, {document['segmented']} of {document['total']} pictures, model "
         f"`{method['model']}`. Each row differs from the base in one thing. The base is "
         f"{method['attention']}, {method['inference']} (short side {method['short_side']}, crop "
-        f"{method['crop']}, stride {method['stride']}), with {len(method['prompts'])} "
-        f"prompt template(s); its mIoU is {percent(base['miou'])}. Time is that of one picture relative to the "
-        f"base's {base['ms']:.0f} ms, the shortest of {_ROUNDS} rounds in turn on "
+        f"{method['crop']}, stride {method['stride']}), {len(method['prompts'])} prompt "
+        f"template(s); its mIoU is {percent(base['miou'])}. Time is that of one picture relative "
+        f"to the base's {base['ms']:.0f} ms, the shortest of {_ROUNDS} rounds in turn on "
         f"{_machine(document['machine'])}.")
 
 
