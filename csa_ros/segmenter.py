@@ -79,9 +79,9 @@ class Settings:
     logit_scale: float = 40.0
     unknown_threshold: float = 0.0
     min_area: float = 0.0
+    refine: str = 'off'
     reuse_threshold: float = 0.0
     reuse_frames: int = 30
-    refine: str = 'off'
 
     def __post_init__(self) -> None:
         if self.inference not in INFERENCE:

@@ -165,12 +165,14 @@ def test_running_out_of_memory_is_no_reason_to_go_on(runner, monkeypatch):
         runner.submit([np.zeros((4, 6, 3), np.uint8)], *words(3), 1)
 
 
-def test_the_segmenter_through_the_runner(cpu_as_gpu, tmp_path):
+@pytest.mark.parametrize('refine', ['off', 'pamr'])
+def test_the_segmenter_through_the_runner(cpu_as_gpu, tmp_path, refine):
     """The same labels as without it, with words of every padding, and overlays."""
     segmenter = Segmenter.load('demo', device='cpu', cache_dir=tmp_path)
     images = [picture(120, 160, seed) for seed in range(2)]
     encoded = segmenter.encode(VOCABULARY, 'simple')
-    settings = segmenter.resolve(Settings(short_side=96, unknown_threshold=0.3))
+    settings = segmenter.resolve(
+        Settings(short_side=96, unknown_threshold=0.3, refine=refine))
     expected = segmenter.submit(images, encoded, settings, 0.4).result()
     segmenter._graphs = gpu.GraphRunner(
         segmenter.compute, segmenter._constants, segmenter.device)
@@ -202,8 +204,9 @@ def merge_map_on_fake_gpu(plan, grid, output_size, device):
     return merge
 
 
-@pytest.mark.parametrize('inference', ['slide', 'whole'])
-def test_all_of_the_work_is_on_the_gpu(monkeypatch, inference):
+@pytest.mark.parametrize('inference, refine', [
+    ('slide', 'off'), ('whole', 'off'), ('slide', 'pamr'), ('whole', 'pamr-output')])
+def test_all_of_the_work_is_on_the_gpu(monkeypatch, inference, refine):
     """Mixing devices, or asking for a value on the host, raises with fake tensors as well."""
     monkeypatch.setattr(segmenter_module, 'GraphRunner', lambda *arguments: None)
     monkeypatch.setattr(segmenter_module, 'merge_map', merge_map_on_fake_gpu)
@@ -212,7 +215,8 @@ def test_all_of_the_work_is_on_the_gpu(monkeypatch, inference):
     with FakeTensorMode(allow_non_fake_inputs=True):
         on_fake_gpu(backbone.clip)
         segmenter = Segmenter(backbone)
-        settings = segmenter.resolve(Settings(inference, unknown_threshold=0.2, min_area=0.1))
+        settings = segmenter.resolve(
+            Settings(inference, unknown_threshold=0.2, min_area=0.1, refine=refine))
         frames = torch.empty(2, 90, 120, 3, dtype=torch.uint8, device='cuda')
         text = torch.empty(32, backbone.embed_dim, device='cuda')
         query_class = torch.empty(32, dtype=torch.int64, device='cuda')

@@ -10,6 +10,9 @@ import os
 from pathlib import Path
 
 from csa_ros.labels.decide import decide
+from csa_ros.labels.merge import merge_map
+from csa_ros.labels.refine import refine
+from csa_ros.labels.windows import plan_windows
 from csa_ros.model.attention import ATTENTION
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.dense import DenseEncoder
@@ -135,6 +138,17 @@ def test_logits_match_the_reference(stages, inference):
     segmenter, arrays = stages
     actual = frame_logits(segmenter, arrays, inference)[:, :]
     assert worst(actual, arrays[f'{inference}_logits']) < TOLERANCE
+
+
+def test_refined_logits_match_the_reference(stages):
+    segmenter, arrays = stages
+    image, settings = arrays['slide_image'], segmenter.settings
+    plan = plan_windows(*image.shape[-2:], settings.crop, settings.stride)
+    features = segmenter.features(image, settings)
+    merge = merge_map(plan, tuple(features.shape[1:3]), tuple(arrays['output_size'].tolist()))
+    actual = refine(features @ arrays['query_features'].T, image[0], merge, None,
+                    arrays['pamr_dilations'].tolist())
+    assert worst(actual, arrays['pamr_logits']) < TOLERANCE
 
 
 @pytest.mark.parametrize('labels, threshold, area', [

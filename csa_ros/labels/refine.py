@@ -31,9 +31,9 @@ from torch.nn import functional
 STEPS = 10
 # Of the published results, in pixels of the output.
 PUBLISHED_DILATIONS = (8, 16)
-# Most numbers in each of the two buffers of the queries that are refined together: 16 MiB on a
+# Most numbers in each of the two buffers of the queries that are refined together: 8 MiB on a
 # CPU. One query is the least.
-_BUFFER = {'cpu': 2 ** 22}
+_BUFFER = {'cpu': 2 ** 21}
 _BUFFER_ELSEWHERE = 2 ** 25
 # Of these, as many as one operation takes: what it writes stays in a CPU's caches until the next
 # one adds to it, and it is enough work for the threads of a few cores.
@@ -68,6 +68,11 @@ class Affinity:
         weights /= weights.sum(0)
         # In the gaps the sums are 0, and not whatever was in memory, which might overflow.
         self._weights = functional.pad(weights, (0, 2 * self._border)).flatten(1)
+
+    @property
+    def entries(self) -> int:
+        """Return how many numbers a plane has while it is refined."""
+        return (self._size[0] + 2 * self._border) * self._pitch
 
     def smooth(self, logits: Tensor, steps: int = STEPS) -> Tensor:
         """Return `logits` (Q, h, w) float32 after some steps, in the same shape."""
@@ -180,11 +185,12 @@ def refine(window_logits: Tensor, image: Tensor, merge: MergeMap, enlarge: Merge
 def _refined(window_logits: Tensor, affinity: Affinity, merge: MergeMap,
              enlarge: MergeMap | None) -> Tensor | FrameLogits:
     height, width = len(merge.vertical), len(merge.horizontal)
+    # `enlarge` as a whole would multiply by zeros mostly; `FrameLogits` does its vertical half.
     columns = width if enlarge is None else len(enlarge.horizontal)
     queries = window_logits.shape[-1]
     budget = _BUFFER.get(window_logits.device.type, _BUFFER_ELSEWHERE)
-    chunk = max(budget // (height * width), 1)
-    # Rows first, as `FrameLogits` has them. Of the two directions only this one is enlarged here.
+    chunk = max(budget // affinity.entries, 1)
+    # Rows first, as `FrameLogits` has them.
     planes = window_logits.new_empty(height, queries, columns)
     for first in range(0, queries, chunk):
         some = slice(first, first + chunk)
