@@ -14,7 +14,9 @@ from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import FrameLogits
 from csa_ros.labels.merge import merge_map
 from csa_ros.labels.merge import MergeMap
-from csa_ros.labels.refine import PUBLISHED_DILATIONS
+from csa_ros.labels.refine import Passes
+from csa_ros.labels.refine import passes_for
+from csa_ros.labels.refine import PUBLISHED_PASSES
 from csa_ros.labels.refine import refine
 from csa_ros.labels.windows import cut
 from csa_ros.labels.windows import plan_whole
@@ -65,9 +67,8 @@ class Settings:
     again (0: all are), save after `reuse_frames` frames; see `csa_ros.model.reuse`.
 
     `refine` makes labels follow the edges of the image, see `csa_ros.labels.refine`: `pamr` does
-    so at the size that the frame is resized to, with neighbours half a patch and a patch away;
-    `pamr-output` at the size of the labels with neighbours 8 and 16 pixels away, as in published
-    results, which takes longer by as much as the labels are larger. `off` does not.
+    so at the size that the frame is resized to; `pamr-output` at the size of the labels, as in the
+    published results, which takes longer by as much as the labels are larger; `off` does not.
 
     Raises ValueError for values out of range; `Segmenter.resolve` checks against the model.
     """
@@ -405,7 +406,7 @@ class Segmenter:
             if settings.refine == 'off':
                 logits = merge(logits)
             else:
-                logits = refine(logits, pixels[index], merge, enlarge, self._dilations(settings),
+                logits = refine(logits, pixels[index], merge, enlarge, self._passes(settings),
                                 tolerance)
             frames.append(decide(logits, query_class, settings.logit_scale,
                                  settings.unknown_threshold, settings.min_area))
@@ -422,12 +423,10 @@ class Segmenter:
         return (self._merge(grid, frame_size, frame_size, settings),
                 merge_map(plan_whole(*frame_size), frame_size, output_size, self.device))
 
-    def _dilations(self, settings: Settings) -> tuple[int, int]:
-        # A pixel of the output has the size of one of the tower in the published results, more or
-        # less, where these are half a patch and a patch of ViT-B/16.
+    def _passes(self, settings: Settings) -> Passes:
         if settings.refine == 'pamr-output':
-            return PUBLISHED_DILATIONS
-        return max(self.backbone.patch_size // 2, 1), self.backbone.patch_size
+            return PUBLISHED_PASSES
+        return passes_for(self.backbone.patch_size)
 
     def _merge(self, grid: tuple[int, int], frame_size: tuple[int, int],
                output_size: tuple[int, int], settings: Settings) -> MergeMap:

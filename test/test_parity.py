@@ -146,8 +146,8 @@ def test_refined_logits_match_the_reference(stages):
     plan = plan_windows(*image.shape[-2:], settings.crop, settings.stride)
     features = segmenter.features(image, settings)
     merge = merge_map(plan, tuple(features.shape[1:3]), tuple(arrays['output_size'].tolist()))
-    actual = refine(features @ arrays['query_features'].T, image[0], merge, None,
-                    arrays['pamr_dilations'].tolist())
+    passes = [(arrays['pamr_dilations'].tolist(), int(arrays['pamr_steps']))]
+    actual = refine(features @ arrays['query_features'].T, image[0], merge, None, passes)
     assert worst(actual, arrays['pamr_logits']) < TOLERANCE
 
 

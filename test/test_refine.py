@@ -7,9 +7,9 @@ from csa_ros.labels import refine as refine_module
 from csa_ros.labels.decide import decide
 from csa_ros.labels.merge import merge_map
 from csa_ros.labels.refine import Affinity
-from csa_ros.labels.refine import PUBLISHED_DILATIONS
+from csa_ros.labels.refine import passes_for
+from csa_ros.labels.refine import PUBLISHED_PASSES
 from csa_ros.labels.refine import refine
-from csa_ros.labels.refine import STEPS
 from csa_ros.labels.windows import plan_whole
 from csa_ros.labels.windows import plan_windows
 from csa_ros.model.reuse import WindowMemory
@@ -44,9 +44,9 @@ def test_the_authors_logits(reference):
     assert (actual - reference['slide_logits']).abs().max() > 0.05
 
 
-def test_the_published_values_are_the_default(reference):
-    assert int(reference['pamr_steps']) == STEPS
-    assert tuple(reference['pamr_dilations'].tolist()) == PUBLISHED_DILATIONS
+def test_the_published_passes_are_those_of_the_reference(reference):
+    assert PUBLISHED_PASSES == (
+        (tuple(reference['pamr_dilations'].tolist()), int(reference['pamr_steps'])),)
 
 
 def refine_by_definition(image, logits, dilations, steps):
@@ -92,12 +92,13 @@ def test_the_scale_of_a_channel_does_not_matter():
     generator = torch.Generator().manual_seed(0)
     image, logits = (torch.rand(3, 20, 30, generator=generator) for _ in range(2))
     scaled = image * torch.tensor([255.0, 3.0, 0.5])[:, None, None] - 0.4
-    expected, actual = (Affinity(each, (2, 4)).smooth(logits) for each in (image, scaled))
+    expected, actual = (Affinity(each, (2, 4)).smooth(logits, 10) for each in (image, scaled))
     assert (actual - expected).abs().max() < 1e-4
 
 
 PLAN = plan_windows(40, 56, crop=32, stride=24)
 GRID = (4, 4)
+PASSES = (((2, 4), 5), ((1,), 2))
 
 
 def make_frame(queries, rank=None, seed=0):
@@ -121,10 +122,11 @@ def maps(size, output):
     ((40, 56), (40, 56)), ((40, 56), (75, 100)), ((75, 100), (75, 100)), ((40, 56), (20, 31))])
 def test_it_runs_between_merging_and_enlarging(size, output):
     logits, image = make_frame(5)
-    actual = refine(logits, image, *maps(size, output), (2, 4))
+    actual = refine(logits, image, *maps(size, output), PASSES)
     image = F.interpolate(image[None], size=size, mode='bilinear')[0]
-    expected = refine_by_definition(
-        image, merge_map(PLAN, GRID, size)(logits)[:, :], (2, 4), STEPS)
+    expected = merge_map(PLAN, GRID, size)(logits)[:, :]
+    for dilations, steps in PASSES:
+        expected = refine_by_definition(image, expected, dilations, steps)
     expected = F.interpolate(expected[None], size=output, mode='bilinear')[0]
     assert tuple(actual.shape) == tuple(expected.shape)
     assert (actual[:, :] - expected).abs().max() < 1e-4
@@ -134,10 +136,10 @@ def test_it_runs_between_merging_and_enlarging(size, output):
 @pytest.mark.parametrize('output', [(40, 56), (75, 100)])
 def test_one_query_and_one_row_at_a_time_change_nothing(monkeypatch, output):
     logits, image = make_frame(7)
-    expected = refine(logits, image, *maps((40, 56), output), (2, 4))[:, :]
+    expected = refine(logits, image, *maps((40, 56), output), PASSES)[:, :]
     monkeypatch.setitem(refine_module._BUFFER, 'cpu', 1)
     monkeypatch.setitem(refine_module._BAND, 'cpu', 1)
-    actual = refine(logits, image, *maps((40, 56), output), (2, 4))[:, :]
+    actual = refine(logits, image, *maps((40, 56), output), PASSES)[:, :]
     assert (actual - expected).abs().max() < 1e-6
 
 
@@ -159,7 +161,7 @@ def test_memory_is_that_of_the_result(monkeypatch):
     monkeypatch.setitem(refine_module._BUFFER, 'cpu', 2 ** 14)
     logits, image = make_frame(100)
     with _LargestTensor() as largest:
-        result = refine(logits, image, *maps((40, 56), (80, 112)), (2, 4))
+        result = refine(logits, image, *maps((40, 56), (80, 112)), PASSES)
         decide(result, torch.arange(100), 40.0)
     # Rows at the size where PAMR runs, columns at that of the labels.
     assert largest.size == 100 * 40 * 112 * 4
@@ -171,8 +173,8 @@ def test_memory_is_that_of_the_result(monkeypatch):
 def test_fewer_planes_keep_within_the_tolerance(queries, rank, tolerance, seed):
     logits, image = make_frame(queries, min(rank, queries), seed)
     around = maps((40, 56), (60, 84))
-    expected = refine(logits, image, *around, (2, 4))[:, :]
-    actual = refine(logits, image, *around, (2, 4), tolerance)
+    expected = refine(logits, image, *around, PASSES)[:, :]
+    actual = refine(logits, image, *around, PASSES, tolerance)
     assert tuple(actual.shape) == tuple(expected.shape)
     assert (actual[:, :] - expected).abs().max() <= tolerance + 1e-4
     assert (actual[:, 20:33] - actual[:, :][:, 20:33]).abs().max() < 1e-4
@@ -193,7 +195,7 @@ def test_queries_that_all_differ_are_refined_themselves():
 def test_logits_that_are_no_numbers_make_pixels_unknown():
     logits, image = make_frame(20, rank=3)
     logits[0, 0, 0] = float('nan')
-    refined = refine(logits, image, *maps((40, 56), (40, 56)), (1,), 1e-3)
+    refined = refine(logits, image, *maps((40, 56), (40, 56)), PASSES, 1e-3)
     assert decide(refined, torch.arange(20), 40.0).labels[0, 0] == UNKNOWN
 
 
@@ -207,9 +209,21 @@ def test_labels_move_to_the_edge_of_the_image():
     logits, classes = torch.stack([-bright, bright]), torch.arange(2)
     truth = (torch.arange(96) >= 48).expand(64, 96)
     before = decide(logits, classes, 40.0).labels == truth
-    after = decide(Affinity(image, (8, 16)).smooth(logits), classes, 40.0).labels == truth
+    after = decide(Affinity(image, (8, 16)).smooth(logits, 10), classes, 40.0).labels == truth
     assert before.float().mean() < 0.95
     assert after.float().mean() > 0.998
+
+
+def test_steps_to_near_neighbours_close_combs():
+    """Pixels of one row in two do not see the others from neighbours an even number away."""
+    image, logits = torch.zeros(3, 32, 32), torch.zeros(1, 32, 32)
+    logits[:, ::2] = 1
+    far, near = ((Affinity(image, dilations), steps) for dilations, steps in passes_for(8))
+    combed = far[0].smooth(logits, far[1])
+    closed = near[0].smooth(combed, near[1])
+    combs, rests = (each.diff(dim=1)[:, 4:-4].abs() for each in (combed, closed))
+    assert combs.min() > 0.3
+    assert rests.max() < combs.min() / 5
 
 
 @pytest.fixture(scope='module')

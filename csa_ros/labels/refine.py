@@ -28,9 +28,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-STEPS = 10
-# Of the published results, in pixels of the output.
-PUBLISHED_DILATIONS = (8, 16)
+# Passes of some steps each, and how many pixels away their neighbours are.
+Passes = Sequence[tuple[Sequence[int], int]]
+# Those of the published results, in pixels of the output.
+PUBLISHED_PASSES = (((8, 16), 10),)
 # Most numbers in each of the two buffers of the queries that are refined together: 8 MiB on a
 # CPU. One query is the least.
 _BUFFER = {'cpu': 2 ** 21}
@@ -74,7 +75,7 @@ class Affinity:
         """Return how many numbers a plane has while it is refined."""
         return (self._size[0] + 2 * self._border) * self._pitch
 
-    def smooth(self, logits: Tensor, steps: int = STEPS) -> Tensor:
+    def smooth(self, logits: Tensor, steps: int) -> Tensor:
         """Return `logits` (Q, h, w) float32 after some steps, in the same shape."""
         height, width = self._size
         border = self._border
@@ -157,16 +158,27 @@ class MixedLogits:
         return (self._axes @ band.flatten(1)).unflatten(1, band.shape[1:])
 
 
+def passes_for(patch_size: int) -> Passes:
+    """
+    Return passes for a frame at the size at which a tower sees it, in patches of that many pixels.
+
+    A pixel there has about the size of one of the output in the published results, where
+    neighbours are half a patch and a patch of ViT-B/16 away. Pixels between which there is no path
+    of such steps know nothing of each other, which leaves combs where classes are close: the last
+    two of the ten steps, to near neighbours, close them.
+    """
+    return (((max(patch_size // 2, 1), patch_size), 8), ((1, max(patch_size // 4, 2)), 2))
+
+
 def refine(window_logits: Tensor, image: Tensor, merge: MergeMap, enlarge: MergeMap | None,
-           dilations: Sequence[int], tolerance: float = 0.0
-           ) -> Tensor | FrameLogits | MixedLogits:
+           passes: Passes, tolerance: float = 0.0) -> Tensor | FrameLogits | MixedLogits:
     """
     Merge the windows of a frame and refine the result by its image.
 
     `window_logits` (windows, gh, gw, Q) float32 is what `merge` takes, and the output size of
-    that the one at which PAMR runs, with neighbours at `dilations` pixels; `image` (3, h, w)
-    float32 is resized to it if need be. `enlarge` leads from there to the size of the labels,
-    taking every pixel for a patch of one window; None where they have the same size.
+    that the one at which PAMR runs, in one or more `passes`; `image` (3, h, w) float32 is resized
+    to it if need be. `enlarge` leads from there to the size of the labels, taking every pixel for
+    a patch of one window; None where they have the same size.
 
     With a `tolerance` above 0, no logit is off by more than that, and fewer planes than queries
     are refined where they suffice; how many depends on the values, which makes the host wait for
@@ -178,27 +190,31 @@ def refine(window_logits: Tensor, image: Tensor, merge: MergeMap, enlarge: Merge
             image[None], size=size, mode='bilinear', align_corners=False)[0]
     axes, window_logits = _reduce(window_logits, tolerance) if tolerance else (
         None, window_logits)
-    planes = _refined(window_logits, Affinity(image, dilations), merge, enlarge)
+    affinities = [(Affinity(image, dilations), steps) for dilations, steps in passes]
+    planes = _refined(window_logits, affinities, merge, enlarge)
     return planes if axes is None else MixedLogits(axes, planes)
 
 
-def _refined(window_logits: Tensor, affinity: Affinity, merge: MergeMap,
+def _refined(window_logits: Tensor, affinities: Sequence[tuple[Affinity, int]], merge: MergeMap,
              enlarge: MergeMap | None) -> Tensor | FrameLogits:
     height, width = len(merge.vertical), len(merge.horizontal)
     # `enlarge` as a whole would multiply by zeros mostly; `FrameLogits` does its vertical half.
     columns = width if enlarge is None else len(enlarge.horizontal)
     queries = window_logits.shape[-1]
     budget = _BUFFER.get(window_logits.device.type, _BUFFER_ELSEWHERE)
-    chunk = max(budget // affinity.entries, 1)
+    chunk = max(budget // max(affinity.entries for affinity, _ in affinities), 1)
     # Rows first, as `FrameLogits` has them.
     planes = window_logits.new_empty(height, queries, columns)
     for first in range(0, queries, chunk):
         some = slice(first, first + chunk)
-        smooth = affinity.smooth(merge(window_logits[..., some])[:, :]).transpose(0, 1)
+        logits = merge(window_logits[..., some])[:, :]
+        for affinity, steps in affinities:
+            logits = affinity.smooth(logits, steps)
+        logits = logits.transpose(0, 1)
         if columns != width:
-            smooth = functional.interpolate(
-                smooth, size=columns, mode='linear', align_corners=False)
-        planes[:, some] = smooth
+            logits = functional.interpolate(
+                logits, size=columns, mode='linear', align_corners=False)
+        planes[:, some] = logits
     return planes.transpose(0, 1) if enlarge is None else FrameLogits(enlarge, planes)
 
 
