@@ -14,6 +14,7 @@ from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import FrameLogits
 from csa_ros.labels.merge import merge_map
 from csa_ros.labels.merge import MergeMap
+from csa_ros.labels.refine import neighbours
 from csa_ros.labels.refine import Passes
 from csa_ros.labels.refine import passes_for
 from csa_ros.labels.refine import PUBLISHED_PASSES
@@ -424,6 +425,8 @@ class Segmenter:
                 merge_map(plan_whole(*frame_size), frame_size, output_size, self.device))
 
     def _passes(self, settings: Settings) -> Passes:
+        if settings.refine == 'off':
+            return ()
         if settings.refine == 'pamr-output':
             return PUBLISHED_PASSES
         return passes_for(self.backbone.patch_size)
@@ -441,7 +444,11 @@ class Segmenter:
         plan = _plan(frame_size, settings)
         grid = self.encoder.grid(plan.crop_height, plan.crop_width)
         maps = self._maps(grid, output_size, settings)
-        return self.encoder.positions(*grid), maps, taps(output_size, frame_size, self.device)
+        size = len(maps[0].vertical), len(maps[0].horizontal)
+        around = [neighbours(size, dilations, self.device)
+                  for dilations, _ in self._passes(settings)]
+        return (self.encoder.positions(*grid), maps, around,
+                taps(output_size, frame_size, self.device))
 
     def _working_size(self, height: int, width: int, settings: Settings) -> tuple[int, int]:
         scale = min(settings.short_side / min(height, width), LONG_SIDE / max(height, width))

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from csa_ros import draw
 from csa_ros import gpu
 from csa_ros import segmenter as segmenter_module
+from csa_ros.labels import refine as refine_module
 from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import MergeMap
 from csa_ros.model import pixels
@@ -211,6 +212,7 @@ def test_all_of_the_work_is_on_the_gpu(monkeypatch, inference, refine):
     monkeypatch.setattr(segmenter_module, 'GraphRunner', lambda *arguments: None)
     monkeypatch.setattr(segmenter_module, 'merge_map', merge_map_on_fake_gpu)
     monkeypatch.setattr(pixels, 'taps', pixels.taps.__wrapped__)
+    monkeypatch.setattr(refine_module, 'neighbours', refine_module.neighbours.__wrapped__)
     backbone = make_backbone()
     with FakeTensorMode(allow_non_fake_inputs=True):
         on_fake_gpu(backbone.clip)

@@ -133,12 +133,12 @@ def test_it_runs_between_merging_and_enlarging(size, output):
     assert (actual[:, 7:11] - expected[:, 7:11]).abs().max() < 1e-4
 
 
+@pytest.mark.parametrize('together', [1, 3, 6])
 @pytest.mark.parametrize('output', [(40, 56), (75, 100)])
-def test_one_query_and_one_row_at_a_time_change_nothing(monkeypatch, output):
+def test_how_many_are_refined_together_changes_nothing(monkeypatch, output, together):
     logits, image = make_frame(7)
     expected = refine(logits, image, *maps((40, 56), output), PASSES)[:, :]
-    monkeypatch.setitem(refine_module._BUFFER, 'cpu', 1)
-    monkeypatch.setitem(refine_module._BAND, 'cpu', 1)
+    monkeypatch.setattr(refine_module, '_TOGETHER', together)
     actual = refine(logits, image, *maps((40, 56), output), PASSES)[:, :]
     assert (actual - expected).abs().max() < 1e-6
 
@@ -156,9 +156,8 @@ class _LargestTensor(TorchFunctionMode):
         return result
 
 
-def test_memory_is_that_of_the_result(monkeypatch):
+def test_memory_is_that_of_the_result():
     """Not of 16 neighbours of each pixel and query."""
-    monkeypatch.setitem(refine_module._BUFFER, 'cpu', 2 ** 14)
     logits, image = make_frame(100)
     with _LargestTensor() as largest:
         result = refine(logits, image, *maps((40, 56), (80, 112)), PASSES)
