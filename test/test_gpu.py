@@ -275,17 +275,30 @@ def test_frames_that_overlap_on_a_gpu_keep_their_results(segmenters):
 
 
 @needs_gpu
-def test_submitting_does_not_wait_for_a_gpu(segmenters):
+@pytest.mark.parametrize('refine', ['off', 'pamr', 'pamr-output'])
+def test_submitting_does_not_wait_for_a_gpu(segmenters, refine):
     segmenter = segmenters['fp16']
     encoded, image = segmenter.encode(VOCABULARY), picture(480, 640)
-    segmenter.segment(image, encoded, overlay_alpha=0.5)
+    settings = Settings(refine=refine)
+    segmenter.segment(image, encoded, settings, overlay_alpha=0.5)
     with no_waiting():
-        pending = segmenter.submit([image], encoded, overlay_alpha=0.5)
+        pending = segmenter.submit([image], encoded, settings, overlay_alpha=0.5)
     assert pending.result()[0].labels.shape == (480, 640)
 
 
 @needs_gpu
-def test_no_graph_had_to_be_given_up(segmenters, recwarn):
+def test_refined_labels_of_a_gpu_are_those_of_a_cpu(segmenters):
+    image, settings = picture(480, 640), Settings(refine='pamr')
+    expected, actual = (
+        segmenters[name].segment(image, segmenters[name].encode(VOCABULARY), settings).labels
+        for name in ('fp32', 'cuda'))
+    assert (actual == expected).mean() >= 0.999
+
+
+@needs_gpu
+@pytest.mark.parametrize('refine', ['off', 'pamr', 'pamr-output'])
+def test_no_graph_had_to_be_given_up(segmenters, recwarn, refine):
     segmenter = segmenters['fp16']
-    segmenter.segment(picture(200, 300), segmenter.encode(VOCABULARY))
+    segmenter.segment(
+        picture(200, 300), segmenter.encode(VOCABULARY), Settings(refine=refine))
     assert not [warning for warning in recwarn if 'CUDA graph' in str(warning.message)]

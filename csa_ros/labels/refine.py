@@ -37,6 +37,8 @@ PUBLISHED_PASSES = (((8, 16), 10),)
 # Planes that are refined together. More would not be faster on a CPU, where the rows of pixels
 # that are being read would no longer stay in its caches, and would need more memory.
 _TOGETHER = 32
+# Pixels that are compared with their neighbours at a time on a CPU, for the same reason.
+_BAND_PIXELS = 2 ** 14
 
 
 class Affinity:
@@ -51,8 +53,15 @@ class Affinity:
         """
         self._size = tuple(image.shape[-2:])
         self._neighbours = neighbours(self._size, tuple(dilations), image.device)
-        compared = _compare(image, dilations).flatten(1).T
-        self._weights = compared.softmax(1)
+        border = max(dilations)
+        padded = functional.pad(image[None], [border] * 4, mode='replicate')[0]
+        height, width = self._size
+        self._weights = image.new_empty(height * width, self._neighbours.shape[1])
+        step = max(_BAND_PIXELS // width, 1) if image.device.type == 'cpu' else height
+        for top in range(0, height, step):
+            bottom = min(top + step, height)
+            compared = _compare(padded[:, top:bottom + 2 * border], dilations)
+            self._weights[top * width:bottom * width] = compared.flatten(1).T.softmax(1)
 
     def smooth(self, logits: Tensor, steps: int) -> Tensor:
         """Return `logits` (Q, h, w) float32 after some steps, in the same shape."""
@@ -84,11 +93,15 @@ def _shifts(dilations: Sequence[int]) -> list[tuple[int, int]]:
             for down, right in itertools.product((-1, 0, 1), repeat=2) if down or right]
 
 
-def _compare(image: Tensor, dilations: Sequence[int]) -> Tensor:
-    """Return k of all neighbours, (neighbours, h, w)."""
-    height, width = image.shape[-2:]
+def _compare(padded: Tensor, dilations: Sequence[int]) -> Tensor:
+    """
+    Return k of all neighbours of some rows of an image, (neighbours, rows, w).
+
+    `padded` has more around them, on every side as much as the greatest of the dilations.
+    """
     border = max(dilations)
-    padded = functional.pad(image[None], [border] * 4, mode='replicate')[0]
+    image = padded[:, border:-border, border:-border]
+    height, width = image.shape[-2:]
     shifts = _shifts(dilations)
 
     def difference(shift: tuple[int, int]) -> Tensor:
