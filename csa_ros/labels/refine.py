@@ -14,9 +14,10 @@ border the image goes on as it is at the border. The weights depend on the image
 same for all queries and steps.
 
 Each step is linear and the same for every query. So the queries are refined a few at a time, and
-many queries by a few linear combinations of theirs, in number hardly more than there are kinds of
-things in the image: the weights are not negative and add up to 1, as do those of interpolation, so
-that no logit is off afterwards by more than the greatest error of those that went in.
+many queries by the few linear combinations that nearly all of them consist of. The weights are not
+negative and add up to 1, as do those of interpolation, so that no logit is off afterwards by more
+than the greatest error of those that went in. Queries that win nowhere cannot be left out: labels
+would hardly change, but confidences would, as the softmax is over all queries.
 """
 
 from collections.abc import Sequence
