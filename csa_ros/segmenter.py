@@ -14,6 +14,11 @@ from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import FrameLogits
 from csa_ros.labels.merge import merge_map
 from csa_ros.labels.merge import MergeMap
+from csa_ros.labels.refine import neighbours
+from csa_ros.labels.refine import Passes
+from csa_ros.labels.refine import passes_for
+from csa_ros.labels.refine import PUBLISHED_PASSES
+from csa_ros.labels.refine import refine
 from csa_ros.labels.windows import cut
 from csa_ros.labels.windows import plan_whole
 from csa_ros.labels.windows import plan_windows
@@ -37,12 +42,15 @@ import torch
 from torch import Tensor
 
 INFERENCE = ('slide', 'whole')
+REFINE = ('off', 'pamr', 'pamr-output')
 # The authors' limit for panoramas: the long side is never resized beyond this.
 LONG_SIDE = 2048
 # Bounds the memory of the encoder; four cameras of 1280 x 720 have 40 windows by default.
 WINDOWS_PER_BATCH = 64
 # Of padding, which must never win: far below any cosine, and finite, as it is merged with them.
 _NEVER = -1e4
+# What refining fewer planes than queries may change a query's share of the softmax by, in e-folds.
+_REFINE_TOLERANCE = 0.04
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,10 @@ class Settings:
     a window whose patches have changed by at most `reuse_threshold` grey levels is not encoded
     again (0: all are), save after `reuse_frames` frames; see `csa_ros.model.reuse`.
 
+    `refine` makes labels follow the edges of the image, see `csa_ros.labels.refine`: `pamr` does
+    so at the size that the frame is resized to; `pamr-output` at the size of the labels, as in the
+    published results, which takes longer by as much as the labels are larger; `off` does not.
+
     Raises ValueError for values out of range; `Segmenter.resolve` checks against the model.
     """
 
@@ -69,12 +81,15 @@ class Settings:
     logit_scale: float = 40.0
     unknown_threshold: float = 0.0
     min_area: float = 0.0
+    refine: str = 'off'
     reuse_threshold: float = 0.0
     reuse_frames: int = 30
 
     def __post_init__(self) -> None:
         if self.inference not in INFERENCE:
             raise ValueError(f"inference is {self.inference!r}: use 'slide' or 'whole'")
+        if self.refine not in REFINE:
+            raise ValueError(f"refine is {self.refine!r}: use {', '.join(map(repr, REFINE))}")
         for name in ('short_side', 'crop', 'stride'):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -247,9 +262,9 @@ class Segmenter:
         _check_image(rgb)
         settings = self.settings if settings is None else self.resolve(settings)
         if memory is not None and settings.reuse_threshold:
-            features = self._remembered(rgb, settings, memory)
+            pixels, features = self._remembered(rgb, settings, memory)
             words = self._ready(words)
-            return self._finish([rgb], features, words, settings, overlay_alpha)[0]
+            return self._finish([rgb], pixels, features, words, settings, overlay_alpha)[0]
         if memory is not None:
             # It does not see this frame, and could not tell the age of what it holds.
             memory.clear()
@@ -269,8 +284,9 @@ class Segmenter:
         settings = self.settings if settings is None else self.resolve(settings)
         words = self._ready(words)
         if self._graphs is None:
-            features = self.features(self.pixels(images, settings), settings)
-            results = self._finish(images, features, words, settings, overlay_alpha)
+            pixels = self.pixels(images, settings)
+            features = self.features(pixels, settings)
+            results = self._finish(images, pixels, features, words, settings, overlay_alpha)
             return Pending(lambda: results)
         colors = None if overlay_alpha is None else words.vocabulary.colors
         arrays = self._graphs.submit(
@@ -307,7 +323,7 @@ class Segmenter:
     def logits(self, features: Tensor, text: Tensor, frame_size: tuple[int, int],
                output_size: tuple[int, int], settings: Settings) -> FrameLogits:
         """
-        Return the cosine of every pixel of one frame with every query.
+        Return the cosine of every pixel of one frame with every query, before any refinement.
 
         `features` (windows, gh, gw, D) as from `features`, for pixels of `frame_size` (h, w);
         `text` (Q, D); `settings` resolved. The result is (Q, H, W) for `output_size` (H, W), and
@@ -318,15 +334,21 @@ class Segmenter:
 
     @torch.inference_mode()
     def decide(self, features: Tensor, words: Words, output_size: tuple[int, int],
-               settings: Settings) -> Decision:
+               settings: Settings, pixels: Tensor | None = None) -> Decision:
         """
         Label frames by the features of their windows.
 
-        `features` (B * windows, gh, gw, D) as from `features`; `settings` resolved. Returns
-        labels and confidences (B, H, W) for `output_size` (H, W).
+        `features` (B * windows, gh, gw, D) as from `features`; `settings` resolved; `pixels`
+        (B, 3, h, w), as from `pixels`, are what `settings.refine` goes by. Returns labels and
+        confidences (B, H, W) for `output_size` (H, W). Raises ValueError if they are missing.
         """
-        return self._decide(
-            features @ words.features.T, words.query_class, output_size, settings)
+        if settings.refine != 'off' and pixels is None:
+            raise ValueError(f'refine is {settings.refine!r}, which goes by the pixels of the '
+                             'frames: give pixels')
+        # The host of a GPU need not wait for it here, but for how many planes would do.
+        tolerance = _REFINE_TOLERANCE / settings.logit_scale if self.device.type == 'cpu' else 0.0
+        return self._decide(features @ words.features.T, words.query_class, output_size, settings,
+                            pixels, tolerance)
 
     @torch.inference_mode()
     def compute(self, frames: Tensor, text: Tensor, query_class: Tensor,
@@ -338,31 +360,41 @@ class Segmenter:
         of the class UNKNOWN is padding, which never wins and changes nothing; `settings`
         resolved. Returns labels and confidences (B, H, W).
         """
-        features = self.features(self._resized_on_device(frames, settings), settings)
+        pixels = self._resized_on_device(frames, settings)
+        features = self.features(pixels, settings)
         window_logits = (features @ text.T).masked_fill(query_class == UNKNOWN, _NEVER)
-        return self._decide(window_logits, query_class, frames.shape[1:3], settings)
+        return self._decide(window_logits, query_class, frames.shape[1:3], settings, pixels)
 
     def _ready(self, words: Words | Vocabulary) -> Words:
         return self.encode(words) if isinstance(words, Vocabulary) else words
 
-    def _remembered(self, rgb: np.ndarray, settings: Settings, memory: WindowMemory) -> Tensor:
-        """Return the features of a frame's windows, encoding those that the memory lacks."""
+    def _remembered(self, rgb: np.ndarray, settings: Settings, memory: WindowMemory
+                    ) -> tuple[Tensor | None, Tensor]:
+        """
+        Return the pixels of a frame and the features of its windows.
+
+        Windows are encoded that the memory lacks; the pixels are None where nothing needs them.
+        """
         # On the host, whatever the device: which windows are encoded is decided there.
         frame = resize(rgb, self._working_size(*rgb.shape[:2], settings))
         plan = _plan(frame.shape[:2], settings)
 
+        def pixels() -> Tensor:
+            return self._normalize(torch.from_numpy(frame).to(self.device)[None])
+
         def encode(indices: list[int]) -> Tensor:
-            windows = cut(self._normalize(torch.from_numpy(frame).to(self.device)[None]), plan)
+            windows = cut(pixels(), plan)
             # Not `windows[indices]`, which would upload the indices and wait for that.
             return self._encode_windows(torch.stack([windows[index] for index in indices]))
 
         with torch.inference_mode():
-            return memory.features(
+            features = memory.features(
                 frame, plan, encode, settings.reuse_threshold, settings.reuse_frames)
+            return None if settings.refine == 'off' else pixels(), features
 
-    def _finish(self, images: Sequence[np.ndarray], features: Tensor, words: Words,
-                settings: Settings, overlay_alpha: float | None) -> list[Result]:
-        decision = self.decide(features, words, images[0].shape[:2], settings)
+    def _finish(self, images: Sequence[np.ndarray], pixels: Tensor | None, features: Tensor,
+                words: Words, settings: Settings, overlay_alpha: float | None) -> list[Result]:
+        decision = self.decide(features, words, images[0].shape[:2], settings, pixels)
         overlays = [None] * len(images)
         labels, confidences = decision.labels.cpu().numpy(), decision.confidence.cpu().numpy()
         if overlay_alpha is not None:
@@ -379,15 +411,36 @@ class Segmenter:
         return torch.cat([self.encoder(batch) for batch in batches])
 
     def _decide(self, window_logits: Tensor, query_class: Tensor, output_size: tuple[int, int],
-                settings: Settings) -> Decision:
-        frame_size = self._working_size(*output_size, settings)
-        merge = self._merge(window_logits.shape[1:3], frame_size, output_size, settings)
-        frames = [
-            decide(merge(logits), query_class, settings.logit_scale, settings.unknown_threshold,
-                   settings.min_area)
-            for logits in window_logits.split(math.prod(merge.tiles))]
+                settings: Settings, pixels: Tensor | None, tolerance: float = 0.0) -> Decision:
+        merge, enlarge = self._maps(window_logits.shape[1:3], output_size, settings)
+        frames = []
+        for index, logits in enumerate(window_logits.split(math.prod(merge.tiles))):
+            if settings.refine == 'off':
+                logits = merge(logits)
+            else:
+                logits = refine(logits, pixels[index], merge, enlarge, self._passes(settings),
+                                tolerance)
+            frames.append(decide(logits, query_class, settings.logit_scale,
+                                 settings.unknown_threshold, settings.min_area))
         return Decision(torch.stack([frame.labels for frame in frames]),
                         torch.stack([frame.confidence for frame in frames]))
+
+    def _maps(self, grid: tuple[int, int], output_size: tuple[int, int], settings: Settings
+              ) -> tuple[MergeMap, MergeMap | None]:
+        """Return the map from windows to where they are refined, and from there to labels."""
+        output_size = tuple(output_size)
+        frame_size = self._working_size(*output_size, settings)
+        if settings.refine != 'pamr' or frame_size == output_size:
+            return self._merge(grid, frame_size, output_size, settings), None
+        return (self._merge(grid, frame_size, frame_size, settings),
+                merge_map(plan_whole(*frame_size), frame_size, output_size, self.device))
+
+    def _passes(self, settings: Settings) -> Passes:
+        if settings.refine == 'off':
+            return ()
+        if settings.refine == 'pamr-output':
+            return PUBLISHED_PASSES
+        return passes_for(self.backbone.patch_size)
 
     def _merge(self, grid: tuple[int, int], frame_size: tuple[int, int],
                output_size: tuple[int, int], settings: Settings) -> MergeMap:
@@ -401,8 +454,12 @@ class Segmenter:
         frame_size = self._working_size(*output_size, settings)
         plan = _plan(frame_size, settings)
         grid = self.encoder.grid(plan.crop_height, plan.crop_width)
-        merge = self._merge(grid, frame_size, output_size, settings)
-        return self.encoder.positions(*grid), merge, taps(output_size, frame_size, self.device)
+        maps = self._maps(grid, output_size, settings)
+        size = len(maps[0].vertical), len(maps[0].horizontal)
+        around = [neighbours(size, dilations, self.device)
+                  for dilations, _ in self._passes(settings)]
+        return (self.encoder.positions(*grid), maps, around,
+                taps(output_size, frame_size, self.device))
 
     def _working_size(self, height: int, width: int, settings: Settings) -> tuple[int, int]:
         scale = min(settings.short_side / min(height, width), LONG_SIDE / max(height, width))
