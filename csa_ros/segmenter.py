@@ -14,7 +14,10 @@ from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import FrameLogits
 from csa_ros.labels.merge import merge_map
 from csa_ros.labels.merge import MergeMap
-from csa_ros.labels.refine import PUBLISHED_DILATIONS
+from csa_ros.labels.refine import neighbours
+from csa_ros.labels.refine import Passes
+from csa_ros.labels.refine import passes_for
+from csa_ros.labels.refine import PUBLISHED_PASSES
 from csa_ros.labels.refine import refine
 from csa_ros.labels.windows import cut
 from csa_ros.labels.windows import plan_whole
@@ -65,9 +68,8 @@ class Settings:
     again (0: all are), save after `reuse_frames` frames; see `csa_ros.model.reuse`.
 
     `refine` makes labels follow the edges of the image, see `csa_ros.labels.refine`: `pamr` does
-    so at the size that the frame is resized to, with neighbours half a patch and a patch away;
-    `pamr-output` at the size of the labels with neighbours 8 and 16 pixels away, as in published
-    results, which takes longer by as much as the labels are larger. `off` does not.
+    so at the size that the frame is resized to; `pamr-output` at the size of the labels, as in the
+    published results, which takes longer by as much as the labels are larger; `off` does not.
 
     Raises ValueError for values out of range; `Segmenter.resolve` checks against the model.
     """
@@ -79,9 +81,9 @@ class Settings:
     logit_scale: float = 40.0
     unknown_threshold: float = 0.0
     min_area: float = 0.0
+    refine: str = 'off'
     reuse_threshold: float = 0.0
     reuse_frames: int = 30
-    refine: str = 'off'
 
     def __post_init__(self) -> None:
         if self.inference not in INFERENCE:
@@ -418,7 +420,7 @@ class Segmenter:
             if settings.refine == 'off':
                 logits = merge(logits)
             else:
-                logits = refine(logits, pixels[index], merge, enlarge, self._dilations(settings),
+                logits = refine(logits, pixels[index], merge, enlarge, self._passes(settings),
                                 tolerance)
             frames.append(decide(logits, query_class, settings.logit_scale,
                                  settings.unknown_threshold, settings.min_area))
@@ -435,12 +437,12 @@ class Segmenter:
         return (self._merge(grid, frame_size, frame_size, settings),
                 merge_map(plan_whole(*frame_size), frame_size, output_size, self.device))
 
-    def _dilations(self, settings: Settings) -> tuple[int, int]:
-        # A pixel of the output has the size of one of the tower in the published results, more or
-        # less, where these are half a patch and a patch of ViT-B/16.
+    def _passes(self, settings: Settings) -> Passes:
+        if settings.refine == 'off':
+            return ()
         if settings.refine == 'pamr-output':
-            return PUBLISHED_DILATIONS
-        return max(self.backbone.patch_size // 2, 1), self.backbone.patch_size
+            return PUBLISHED_PASSES
+        return passes_for(self.backbone.patch_size)
 
     def _merge(self, grid: tuple[int, int], frame_size: tuple[int, int],
                output_size: tuple[int, int], settings: Settings) -> MergeMap:
@@ -455,7 +457,11 @@ class Segmenter:
         plan = _plan(frame_size, settings)
         grid = self.encoder.grid(plan.crop_height, plan.crop_width)
         maps = self._maps(grid, output_size, settings)
-        return self.encoder.positions(*grid), maps, taps(output_size, frame_size, self.device)
+        size = len(maps[0].vertical), len(maps[0].horizontal)
+        around = [neighbours(size, dilations, self.device)
+                  for dilations, _ in self._passes(settings)]
+        return (self.encoder.positions(*grid), maps, around,
+                taps(output_size, frame_size, self.device))
 
     def _working_size(self, height: int, width: int, settings: Settings) -> tuple[int, int]:
         scale = min(settings.short_side / min(height, width), LONG_SIDE / max(height, width))

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from csa_ros import draw
 from csa_ros import gpu
 from csa_ros import segmenter as segmenter_module
+from csa_ros.labels import refine as refine_module
 from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import MergeMap
 from csa_ros.model import pixels
@@ -166,12 +167,14 @@ def test_running_out_of_memory_is_no_reason_to_go_on(runner, monkeypatch):
         runner.submit([np.zeros((4, 6, 3), np.uint8)], *words(3), 1)
 
 
-def test_the_segmenter_through_the_runner(cpu_as_gpu, tmp_path):
+@pytest.mark.parametrize('refine', ['off', 'pamr'])
+def test_the_segmenter_through_the_runner(cpu_as_gpu, tmp_path, refine):
     """The same labels as without it, with words of every padding, and overlays."""
     segmenter = Segmenter.load('demo', device='cpu', cache_dir=tmp_path)
     images = [picture(120, 160, seed) for seed in range(2)]
     encoded = segmenter.encode(VOCABULARY, 'simple')
-    settings = segmenter.resolve(Settings(short_side=96, unknown_threshold=0.3))
+    settings = segmenter.resolve(
+        Settings(short_side=96, unknown_threshold=0.3, refine=refine))
     expected = segmenter.submit(images, encoded, settings, 0.4).result()
     segmenter._graphs = gpu.GraphRunner(
         segmenter.compute, segmenter._constants, segmenter.device)
@@ -203,17 +206,20 @@ def merge_map_on_fake_gpu(plan, grid, output_size, device):
     return merge
 
 
-@pytest.mark.parametrize('inference', ['slide', 'whole'])
-def test_all_of_the_work_is_on_the_gpu(monkeypatch, inference):
+@pytest.mark.parametrize('inference, refine', [
+    ('slide', 'off'), ('whole', 'off'), ('slide', 'pamr'), ('whole', 'pamr-output')])
+def test_all_of_the_work_is_on_the_gpu(monkeypatch, inference, refine):
     """Mixing devices, or asking for a value on the host, raises with fake tensors as well."""
     monkeypatch.setattr(segmenter_module, 'GraphRunner', lambda *arguments: None)
     monkeypatch.setattr(segmenter_module, 'merge_map', merge_map_on_fake_gpu)
     monkeypatch.setattr(pixels, 'taps', pixels.taps.__wrapped__)
+    monkeypatch.setattr(refine_module, 'neighbours', refine_module.neighbours.__wrapped__)
     backbone = make_backbone()
     with FakeTensorMode(allow_non_fake_inputs=True):
         on_fake_gpu(backbone.clip)
         segmenter = Segmenter(backbone)
-        settings = segmenter.resolve(Settings(inference, unknown_threshold=0.2, min_area=0.1))
+        settings = segmenter.resolve(
+            Settings(inference, unknown_threshold=0.2, min_area=0.1, refine=refine))
         frames = torch.empty(2, 90, 120, 3, dtype=torch.uint8, device='cuda')
         text = torch.empty(32, backbone.embed_dim, device='cuda')
         query_class = torch.empty(32, dtype=torch.int64, device='cuda')
@@ -270,12 +276,14 @@ def test_frames_that_overlap_on_a_gpu_keep_their_results(segmenters):
 
 
 @needs_gpu
-def test_submitting_does_not_wait_for_a_gpu(segmenters):
+@pytest.mark.parametrize('refine', ['off', 'pamr', 'pamr-output'])
+def test_submitting_does_not_wait_for_a_gpu(segmenters, refine):
     segmenter = segmenters['fp16']
     encoded, image = segmenter.encode(VOCABULARY), picture(480, 640)
-    segmenter.segment(image, encoded, overlay_alpha=0.5)
+    settings = Settings(refine=refine)
+    segmenter.segment(image, encoded, settings, overlay_alpha=0.5)
     with no_waiting():
-        pending = segmenter.submit([image], encoded, overlay_alpha=0.5)
+        pending = segmenter.submit([image], encoded, settings, overlay_alpha=0.5)
     assert pending.result()[0].labels.shape == (480, 640)
 
 
@@ -294,7 +302,18 @@ def test_every_attention_runs_as_a_graph(attention, tmp_path, recwarn):
 
 
 @needs_gpu
-def test_no_graph_had_to_be_given_up(segmenters, recwarn):
+def test_refined_labels_of_a_gpu_are_those_of_a_cpu(segmenters):
+    image, settings = picture(480, 640), Settings(refine='pamr')
+    expected, actual = (
+        segmenters[name].segment(image, segmenters[name].encode(VOCABULARY), settings).labels
+        for name in ('fp32', 'cuda'))
+    assert (actual == expected).mean() >= 0.999
+
+
+@needs_gpu
+@pytest.mark.parametrize('refine', ['off', 'pamr', 'pamr-output'])
+def test_no_graph_had_to_be_given_up(segmenters, recwarn, refine):
     segmenter = segmenters['fp16']
-    segmenter.segment(picture(200, 300), segmenter.encode(VOCABULARY))
+    segmenter.segment(
+        picture(200, 300), segmenter.encode(VOCABULARY), Settings(refine=refine))
     assert not [warning for warning in recwarn if 'CUDA graph' in str(warning.message)]

@@ -191,6 +191,16 @@ def test_unchanged_images_are_not_encoded_again_while_reuse_is_on(graph, tmp_pat
     assert memory.windows_seen == seen
 
 
+def test_refining_is_switched_while_the_node_runs(graph, tmp_path):
+    graph.start(tmp_path).flow()
+    refused, = graph.set_each(refine='crf')
+    assert "'crf'" in refused and 'pamr' in refused
+    for value, settings in ('pamr', 'pamr'), (False, 'off'):
+        assert graph.set_each(refine=value) == ['']
+        wait_for(lambda: graph.node._pipeline._snapshot.settings.refine == settings)
+        graph.flow()
+
+
 def test_pause_forgets_what_was_seen(graph, tmp_path):
     graph.start(tmp_path, reuse_threshold=255.0, reuse_frames=1000).flow()
     memory = graph.node._pipeline.cameras[0].memory

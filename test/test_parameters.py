@@ -62,6 +62,12 @@ def test_reuse_goes_into_the_settings():
     assert (settings.reuse_threshold, settings.reuse_frames) == (2.0, 10)
 
 
+@pytest.mark.parametrize('value, expected', [
+    ('off', 'off'), (False, 'off'), ('pamr', 'pamr'), ('pamr-output', 'pamr-output')])
+def test_off_may_arrive_as_what_yaml_makes_of_it(value, expected):
+    assert read_with(refine=value).settings.refine == expected
+
+
 def test_threads_are_no_argument_of_load():
     config = read_with(threads=3)
     assert config.model.threads == 3
@@ -94,6 +100,7 @@ def test_forms_of_prompts(value, expected):
     ('transport', 'theora'), ('points_layout', 'sparse'), ('depth_slop', -0.1),
     ('mask_classes', 'lava'), ('mask_classes', ['road', 'road']), ('mask_classes', 5),
     ('attention', 'cs'), ('residual', 'yes'), ('precision', 'fp8'), ('lazy', 'yes'),
+    ('refine', 'crf'), ('refine', True),
     *[(name, None) for name in NAMES],
 ])
 def test_refusals_name_the_parameter(name, value):

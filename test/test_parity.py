@@ -11,6 +11,9 @@ import os
 from pathlib import Path
 
 from csa_ros.labels.decide import decide
+from csa_ros.labels.merge import merge_map
+from csa_ros.labels.refine import refine
+from csa_ros.labels.windows import plan_windows
 from csa_ros.model import sc_clip
 from csa_ros.model.attention import ATTENTION
 from csa_ros.model.backbone import Backbone
@@ -178,6 +181,17 @@ def test_logits_match_the_reference(stages, inference):
     segmenter, arrays = stages
     actual = frame_logits(segmenter, arrays, inference)[:, :]
     assert worst(actual, arrays[f'{inference}_logits']) < TOLERANCE
+
+
+def test_refined_logits_match_the_reference(stages):
+    segmenter, arrays = stages
+    image, settings = arrays['slide_image'], segmenter.settings
+    plan = plan_windows(*image.shape[-2:], settings.crop, settings.stride)
+    features = segmenter.features(image, settings)
+    merge = merge_map(plan, tuple(features.shape[1:3]), tuple(arrays['output_size'].tolist()))
+    passes = [(arrays['pamr_dilations'].tolist(), int(arrays['pamr_steps']))]
+    actual = refine(features @ arrays['query_features'].T, image[0], merge, None, passes)
+    assert worst(actual, arrays['pamr_logits']) < TOLERANCE
 
 
 @pytest.mark.parametrize('labels, threshold, area', [

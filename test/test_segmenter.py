@@ -207,6 +207,7 @@ def test_settings_come_from_the_model(segmenter):
     ({'logit_scale': float('inf')}, 'logit_scale is inf'),
     ({'unknown_threshold': 1.1}, 'unknown_threshold is 1.1'),
     ({'min_area': -0.1}, 'min_area is -0.1'),
+    ({'refine': 'crf'}, "refine is 'crf': use 'off', 'pamr', 'pamr-output'"),
     ({'crop': 35}, 'multiple of its patch size, 8, such as 32'),
     ({'stride': 33}, 'make stride at most crop'),
     ({'short_side': 7}, 'at least one patch of tiny, 8'),
@@ -295,10 +296,12 @@ def test_what_a_device_computes_is_what_the_host_does(segmenter, words):
     assert np.abs(decision.confidence.numpy() - confidence).max() <= 1
 
 
-@pytest.mark.parametrize('inference', ['slide', 'whole'])
-def test_nothing_waits_for_the_device(segmenter, words, inference):
+@pytest.mark.parametrize('inference, refine', [
+    ('slide', 'off'), ('whole', 'off'), ('slide', 'pamr'), ('whole', 'pamr-output')])
+def test_nothing_waits_for_the_device(segmenter, words, inference, refine):
     """Fake tensors have no values, so that whatever needs one on the host raises."""
-    settings = segmenter.resolve(Settings(inference, unknown_threshold=0.2, min_area=0.1))
+    settings = segmenter.resolve(
+        Settings(inference, unknown_threshold=0.2, min_area=0.1, refine=refine))
     real = torch.zeros(2, 60, 80, 3, dtype=torch.uint8)
     segmenter.compute(real, words.features, words.query_class, settings)  # fills the caches
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:

@@ -5,7 +5,7 @@ from types import ModuleType
 
 # Each is a module with TITLE, add_arguments(parser), measure(options, progress) -> dict for JSON,
 # describe(dict) -> markdown and, where something was asked of it, targets(dict) -> [Target].
-SECTIONS = ('core', 'text', 'runtimes', 'video', 'overhead', 'node')
+SECTIONS = ('core', 'refine', 'text', 'runtimes', 'video', 'overhead', 'node')
 
 
 def load() -> tuple[dict[str, ModuleType], dict[str, str]]:

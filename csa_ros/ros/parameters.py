@@ -21,6 +21,7 @@ from csa_ros.model.text import templates
 from csa_ros.segmenter import DEFAULT_MODEL
 from csa_ros.segmenter import INFERENCE
 from csa_ros.segmenter import LONG_SIDE
+from csa_ros.segmenter import REFINE
 from csa_ros.segmenter import Settings
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import split_text
@@ -98,6 +99,9 @@ class Parameter:
             raise ParameterError(f'{self.name} is empty or unset; give a value')
         if self.words:
             return value
+        if value is False and 'off' in self.choices:
+            # What YAML, and so `ros2 param set`, makes of a bare `off`.
+            return 'off'
         value = self._typed(value)
         if self.bounds and not self.bounds[0] <= value <= self.bounds[1]:
             low, high = self.bounds
@@ -196,6 +200,10 @@ PARAMETERS = (
         'min_area', 0.0,
         'A class that fills no more than this share of the foreground loses its pixels.',
         bounds=(0.0, 1.0)),
+    Parameter(
+        'refine', REFINE[0],
+        'Let labels follow the edges of the image, by PAMR.',
+        choices=REFINE),
     Parameter(
         'reuse_threshold', 0.0,
         "Reuse a window's result while no patch of it has changed by more than this many grey "
@@ -406,5 +414,5 @@ def _read_settings(checked: Mapping[str, Any]) -> Settings:
         crop=checked['crop'] or None,
         stride=checked['stride'] or None,
         **{name: checked[name] for name in (
-            'inference', 'logit_scale', 'unknown_threshold', 'min_area', 'reuse_threshold',
-            'reuse_frames')})
+            'inference', 'logit_scale', 'unknown_threshold', 'min_area', 'refine',
+            'reuse_threshold', 'reuse_frames')})

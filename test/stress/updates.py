@@ -25,6 +25,7 @@ from typing import Any
 from csa_ros.bench.timing import Timing
 from csa_ros.demo.scenes import Scene
 from csa_ros.ros.images import to_message
+from csa_ros.segmenter import REFINE
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Settings
 from csa_ros.vocabulary import Vocabulary
@@ -57,8 +58,8 @@ ENSEMBLES = ('simple', ['a {}', 'a photo of one {} in a street'], 'the {} of a t
 FIRST = {
     'vocabulary': ['sky', 'road'], 'prompts': 'simple', 'inference': 'slide', 'short_side': 64,
     'crop': 0, 'stride': 0, 'logit_scale': 40.0, 'unknown_threshold': 0.0, 'min_area': 0.0,
-    'overlay_alpha': 0.5, 'overlay_legend': True, 'mask_classes': '', 'points_layout': 'dense',
-    'depth_slop': 0.05, 'max_rate': 0.0, 'lazy': True}
+    'refine': 'off', 'overlay_alpha': 0.5, 'overlay_legend': True, 'mask_classes': '',
+    'points_layout': 'dense', 'depth_slop': 0.05, 'max_rate': 0.0, 'lazy': True}
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def valid_change(rng: random.Random) -> Change:
         ('logit_scale', rng.choice((40, 10.0, rng.uniform(0.01, 1000.0)))),
         ('unknown_threshold', rng.choice((0, 0.3, rng.random()))),
         ('min_area', rng.choice((0, 0.1, rng.random()))),
+        ('refine', rng.choice(REFINE)),
         ('overlay_alpha', rng.random()),
         ('overlay_legend', rng.random() < 0.5),
         ('mask_classes', rng.choice(('', ['sky'], 'road, car'))),
@@ -136,6 +138,7 @@ def invalid_change(rng: random.Random) -> Change:
         ('logit_scale', rng.choice((0, -1.0, float('nan'), float('inf'), 'high'))),
         ('unknown_threshold', rng.choice((-0.1, 1.5, float('nan'), True))),
         ('min_area', rng.choice((-0.1, 2, 'half'))),
+        ('refine', rng.choice(('crf', True))),
         ('overlay_alpha', rng.choice((-0.1, 1.5))),
         ('overlay_legend', rng.choice((1, 'yes'))),
         ('max_rate', rng.choice((-1, 1e9, float('nan')))),
@@ -187,7 +190,7 @@ class Oracle:
     @staticmethod
     def _settings(state: dict[str, Any]) -> Settings:
         windows = {name: state[name] or None for name in ('short_side', 'crop', 'stride')}
-        return Settings(inference=state['inference'], **windows, **{
+        return Settings(inference=state['inference'], refine=state['refine'], **windows, **{
             name: float(state[name]) for name in ('logit_scale', 'unknown_threshold', 'min_area')})
 
     @lru_cache(maxsize=64)
