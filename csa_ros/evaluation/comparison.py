@@ -18,6 +18,7 @@ from csa_ros.evaluation.protocol import Method
 from csa_ros.evaluation.reading import Picture
 from csa_ros.evaluation.records import digest
 from csa_ros.evaluation.result import percent
+from csa_ros.evaluation.result import place
 from csa_ros.evaluation.result import summarise
 from csa_ros.evaluation.run import make_task
 from csa_ros.evaluation.run import run
@@ -171,11 +172,7 @@ def _introduction(document: Mapping[str, Any]) -> str:
         f"{method['crop']}, stride {method['stride']}), {len(method['prompts'])} prompt "
         f"template(s); its mIoU is {percent(base['miou'])}. Time is that of one picture relative "
         f"to the base's {base['ms']:.0f} ms, the shortest of {_ROUNDS} rounds in turn on "
-        f"{_machine(document['machine'])}.")
-
-
-def _machine(found: Mapping[str, Any]) -> str:
-    return found['gpu'] or f"{found['threads']} threads of {found['cpu']}"
+        f"{place(document)}.")
 
 
 def _median(task: Task, result: Mapping[str, Any]) -> Sample:

@@ -76,8 +76,7 @@ def describe(result: Mapping[str, Any]) -> str:
     lines = [
         f"## {result['title']}: mIoU {percent(result['miou'])}",
         f"{_counted(result)}, pixel accuracy {percent(result['pixel_accuracy'])}, "
-        f"{1e3 * result['seconds'] / result['segmented']:.0f} ms a picture on "
-        f"{result['machine']['gpu'] or result['machine']['cpu']}.",
+        f"{1e3 * result['seconds'] / result['segmented']:.0f} ms a picture on {place(result)}.",
         *_against_published(result),
         _method(result['method']),
         table(['class', 'IoU', 'accuracy', 'share of pixels'],
@@ -110,6 +109,14 @@ def describe_all(results: Sequence[Mapping[str, Any]], failed: Mapping[str, str]
     parts += _notes(results)
     parts += [f'No figure for {name}: {reason}' for name, reason in failed.items()]
     return '\n\n'.join(parts)
+
+
+def place(document: Mapping[str, Any]) -> str:
+    """Return what the model of a result or a comparison ran on."""
+    found = document['machine']
+    if document['method']['device'] == 'cuda':
+        return found['gpu']
+    return f"{found['threads']} threads of {found['cpu']}"
 
 
 def percent(share: float | None) -> str:
