@@ -172,7 +172,7 @@ def _introduction(document: Mapping[str, Any]) -> str:
         f"{method['crop']}, stride {method['stride']}), {len(method['prompts'])} prompt "
         f"template(s); its mIoU is {percent(base['miou'])}. Time is that of one picture relative "
         f"to the base's {base['ms']:.0f} ms, the shortest of {_ROUNDS} rounds in turn on "
-        f"{place(document)}.")
+        f'{place(document)}.')
 
 
 def _median(task: Task, result: Mapping[str, Any]) -> Sample:
