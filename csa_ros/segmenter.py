@@ -153,18 +153,20 @@ class Segmenter:
     Segments RGB images by words.
 
     `load` is the usual way to make one. `encode` may run in another thread than what segments.
+    On a GPU the work on frames of one size is captured, which takes as long as several frames;
+    with `capture=False` it is not, for pictures that are each of another size.
     """
 
     def __init__(self, backbone: Backbone, attention: str = 'csa',
                  settings: Settings = Settings(), cache_dir: Path | None = None,
-                 residual: str = 'auto') -> None:
+                 residual: str = 'auto', capture: bool = True) -> None:
         self.backbone = backbone
         self.encoder = (Int8Encoder(backbone, attention, cache_dir, residual)
                         if backbone.quantized else DenseEncoder(backbone, attention, residual))
         self._text = TextEncoder(backbone, cache_dir)
         self._normalize = Normalization(backbone.mean, backbone.std, backbone.device)
         self._graphs = None
-        if backbone.device.type == 'cuda':
+        if backbone.device.type == 'cuda' and capture:
             self._graphs = GraphRunner(self.compute, self._constants, backbone.device)
         self.settings = self.resolve(settings)
 

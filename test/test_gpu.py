@@ -317,3 +317,15 @@ def test_no_graph_had_to_be_given_up(segmenters, recwarn, refine):
     segmenter.segment(
         picture(200, 300), segmenter.encode(VOCABULARY), Settings(refine=refine))
     assert not [warning for warning in recwarn if 'CUDA graph' in str(warning.message)]
+
+
+@needs_gpu
+@pytest.mark.parametrize('refine', ['off', 'pamr'])
+def test_pictures_of_many_sizes_need_no_capture(segmenters, refine, monkeypatch):
+    monkeypatch.setattr(gpu, '_capture', None)
+    segmenter = Segmenter(segmenters['cuda'].backbone, capture=False)
+    encoded, settings = segmenter.encode(VOCABULARY), Settings(refine=refine)
+    for size in (120, 160), (200, 300):
+        image = picture(*size)
+        expected = segmenters['fp32'].segment(image, VOCABULARY, settings).labels
+        assert (segmenter.segment(image, encoded, settings).labels == expected).mean() >= 0.99

@@ -2,8 +2,9 @@ r"""
 Trains the bundled demo model: a small CLIP that learns street words from captions of crops.
 
 Nothing but whole-crop captions supervises it, as CLIP is trained; its attention is the ordinary
-one. `--evaluate` measures the bundled weights. They come from two runs with torch 2.15 on an AMD
-EPYC: 67 minutes on one core (OMP_NUM_THREADS=1), then 14 minutes on two.
+one. The bundled weights come from two runs with torch 2.15 on an AMD EPYC: 67 minutes on one core
+(OMP_NUM_THREADS=1), then 14 minutes on two. `csa_ros.tools.evaluate --dataset demo`
+measures them.
 
     python -m csa_ros.demo.train
     python -m csa_ros.demo.train --start csa_ros/demo/weights --steps 1500 --rate 5e-4 \
@@ -16,14 +17,8 @@ import multiprocessing
 from pathlib import Path
 
 from csa_ros.demo import captions
-from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Scene
-from csa_ros.labels.score import confusion
-from csa_ros.labels.score import iou
 from csa_ros.model.text import templates
-from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
-from csa_ros.vocabulary import Vocabulary
 import cv2
 import numpy as np
 import open_clip
@@ -204,39 +199,10 @@ def train(arguments):
             save(model, arguments.output)
 
 
-def score(attention, seeds, settings):
-    """Segment unseen scenes with the bundled weights; return the confusion matrix."""
-    segmenter = Segmenter.load('demo', attention=attention, settings=settings)
-    words = segmenter.encode(Vocabulary.parse(CLASSES))
-    matrix = 0
-    for seed in tqdm(seeds, attention):
-        frame = Scene(seed).render(time=1.0)
-        labels = segmenter.segment(frame.rgb, words).labels
-        matrix = matrix + confusion(frame.labels, labels, len(CLASSES))
-    return matrix
-
-
-def evaluate(attentions=('csa', 'vanilla'), seeds=EVALUATION_SEEDS, settings=Settings()):
-    """
-    Measure the bundled weights on unseen scenes and print a table of IoU per class.
-
-    Returns each attention's mean IoU.
-    """
-    table = {name: iou(score(name, seeds, settings)) for name in attentions}
-    print(f'\n{"IoU":16s}' + ''.join(f'{name:>10s}' for name in table))
-    for index, name in enumerate(CLASSES):
-        print(f'{name:16s}' + ''.join(f'{column[index]:10.3f}' for column in table.values()))
-    means = {name: float(np.nanmean(column)) for name, column in table.items()}
-    print(f'{"mean":16s}' + ''.join(f'{mean:10.3f}' for mean in means.values()))
-    return means
-
-
 def main(args=None):
-    """Train, or with --evaluate measure what was trained."""
+    """Train."""
     parser = argparse.ArgumentParser(prog='python -m csa_ros.demo.train', description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--evaluate', action='store_true',
-                        help='measure the bundled weights on 100 unseen scenes, train nothing')
     parser.add_argument('--steps', type=int, default=4500)
     parser.add_argument('--batch', type=int, default=128, help='crops in a step')
     parser.add_argument('--scenes', type=int, default=2400, help='scenes to crop from')
@@ -247,11 +213,7 @@ def main(args=None):
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--start', type=Path, help='folder of weights to go on from')
     parser.add_argument('--output', type=Path, default=WEIGHTS, help='folder for the weights')
-    arguments = parser.parse_args(args)
-    if arguments.evaluate:
-        evaluate()
-    else:
-        train(arguments)
+    train(parser.parse_args(args))
 
 
 if __name__ == '__main__':

@@ -1,0 +1,154 @@
+"""Segments the pictures of a data set and counts, going on where another run has ended."""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import asdict
+from dataclasses import dataclass
+import hashlib
+import json
+from pathlib import Path
+import sys
+import time
+from typing import Any
+
+from csa_ros.bags.parts import Shard
+from csa_ros.evaluation.benchmark import Benchmark
+from csa_ros.evaluation.benchmark import BenchmarkError
+from csa_ros.evaluation.benchmark import Sample
+from csa_ros.evaluation.protocol import Method
+from csa_ros.evaluation.protocol import settings_for
+from csa_ros.evaluation.reading import read
+from csa_ros.evaluation.records import digest
+from csa_ros.evaluation.records import Record
+from csa_ros.evaluation.records import Records
+from csa_ros.evaluation.records import Writer
+from csa_ros.labels.score import confusion
+from csa_ros.model.backbone import Backbone
+from csa_ros.segmenter import Segmenter
+from csa_ros.segmenter import Settings
+from csa_ros.segmenter import Words
+import numpy as np
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Task:
+    """
+    A data set and how it is segmented.
+
+    `samples` are the pictures to segment, `total` is how many the data set has, and `pictures` a
+    digest of the names of all of these. `settings` are resolved.
+    """
+
+    benchmark: Benchmark
+    samples: Sequence[Sample]
+    total: int
+    pictures: str
+    segmenter: Segmenter
+    method: Method
+    settings: Settings
+    words: Words
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return all that the result of a picture depends on, of what JSON can hold."""
+        backbone = self.segmenter.backbone
+        return {
+            'dataset': self.benchmark.name,
+            'pictures': self.pictures,
+            'vocabulary': self.words.vocabulary.spec,
+            'unknown_class': self.benchmark.unknown_class,
+            'model': backbone.name,
+            'weights': backbone.identity,
+            'device': backbone.device.type,
+            'precision': 'int8' if backbone.quantized else str(backbone.dtype),
+            'attention': self.method.attention,
+            'residual': self.method.residual,
+            'prompts': list(self.words.prompts),
+            **asdict(self.settings),
+        }
+
+    def folder(self, out: Path) -> Path:
+        """Return the folder of the results, which no other method has."""
+        return out / self.benchmark.name / f'{self.method.attention}-{digest(self.identity)}'
+
+    def labels(self, rgb: np.ndarray) -> np.ndarray:
+        """Return what a picture (H, W, 3) uint8 shows, as it counts: class ids (H, W) uint8."""
+        return self.benchmark.counted(
+            self.segmenter.segment(rgb, self.words, self.settings).labels)
+
+
+def make_task(benchmark: Benchmark, root: Path | None, limit: int | None, backbone: Backbone,
+              method: Method) -> Task:
+    """
+    Find the pictures of a data set and encode its words.
+
+    `root` is the folder of data sets; `limit`, at least 1, asks for so many pictures, evenly
+    spaced. Raises BenchmarkError, `csa_ros.model.backbone.ModelError` for an attention that the
+    tower cannot have, `csa_ros.model.text.PromptError`, and ValueError for settings that do not
+    fit the model.
+    """
+    # Pictures of data sets have many sizes.
+    segmenter = Segmenter(
+        backbone, method.attention, residual=method.residual, capture=False)
+    samples = list(benchmark.samples(root))
+    if not samples:
+        raise BenchmarkError(f'{benchmark.title} has no pictures under {root}')
+    names = [sample.name for sample in samples]
+    if len(set(names)) < len(names):
+        raise BenchmarkError(f'{benchmark.title} has pictures of the same name under {root}')
+    settings = segmenter.resolve(settings_for(benchmark, backbone, method))
+    return Task(
+        benchmark=benchmark,
+        samples=_spaced(samples, limit),
+        total=len(samples),
+        pictures=hashlib.sha256(json.dumps(names).encode()).hexdigest(),
+        segmenter=segmenter,
+        method=method,
+        settings=settings,
+        words=segmenter.encode(benchmark.words(), method.prompts))
+
+
+def run(task: Task, out: Path, workers: int = 0, shard: Shard = Shard(), name: str = ''
+        ) -> Mapping[str, Record] | None:
+    """
+    Segment the pictures that have no record yet; return the records of all, by picture.
+
+    `out` is the folder of all results and `workers` the number of processes that read pictures.
+    Of several processes with the same `out`, each does the share of its `shard`. `name` stands
+    before the progress bar, in place of that of the data set. Returns None while pictures of
+    other shards are missing. Raises BenchmarkError for a picture that cannot be read,
+    `csa_ros.evaluation.records.RecordsError` and OSError; what was done until then stays.
+    """
+    records = Records(task.folder(out), task.identity, shard)
+    done = records.read()
+    missing = [sample for sample in task.samples[shard.index::shard.count]
+               if sample.name not in done]
+    if missing:
+        with records.writing() as writer:
+            _segment(task, missing, workers, writer, name or task.benchmark.name)
+        done = records.read()
+    if any(sample.name not in done for sample in task.samples):
+        return None
+    return {sample.name: done[sample.name] for sample in task.samples}
+
+
+def _segment(task: Task, samples: Sequence[Sample], workers: int, writer: Writer,
+             name: str) -> None:
+    classes = len(task.words.vocabulary)
+    total = len(task.samples)
+    with tqdm(total=total, initial=total - len(samples), desc=name, unit='picture',
+              # In a log a line now and then is enough.
+              mininterval=0.1 if sys.stderr.isatty() else 60) as progress:
+        for sample, (rgb, truth) in zip(samples, read(samples, workers)):
+            start = time.perf_counter()
+            labels = task.labels(rgb)
+            seconds = time.perf_counter() - start
+            writer.add(Record.of(sample.name, confusion(truth, labels, classes), seconds))
+            progress.update()
+
+
+def _spaced(samples: Sequence[Sample], limit: int | None) -> Sequence[Sample]:
+    if limit is None or limit >= len(samples):
+        return samples
+    return [samples[index * len(samples) // limit] for index in range(limit)]

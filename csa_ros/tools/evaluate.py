@@ -1,0 +1,267 @@
+"""Measure the mean IoU on data sets, in their published protocol, and show where it fails."""
+
+import argparse
+from collections.abc import Sequence
+from difflib import get_close_matches
+import json
+from pathlib import Path
+import shlex
+import signal
+import sys
+from typing import Any
+
+from csa_ros.bags.parts import Shard
+from csa_ros.evaluation import benchmarks
+from csa_ros.evaluation import comparison
+from csa_ros.evaluation import output
+from csa_ros.evaluation import page
+from csa_ros.evaluation.benchmark import Benchmark
+from csa_ros.evaluation.benchmark import BenchmarkError
+from csa_ros.evaluation.demo import DEMO
+from csa_ros.evaluation.protocol import Method
+from csa_ros.evaluation.records import digest
+from csa_ros.evaluation.records import RecordsError
+from csa_ros.evaluation.records import write_whole
+from csa_ros.evaluation.result import describe
+from csa_ros.evaluation.result import describe_all
+from csa_ros.evaluation.run import make_task
+from csa_ros.evaluation.run import run
+from csa_ros.evaluation.sheet import encode
+from csa_ros.model.attention import ATTENTION
+from csa_ros.model.attention import RESIDUAL
+from csa_ros.model.backbone import Backbone
+from csa_ros.model.backbone import DEFAULT_MODEL
+from csa_ros.model.backbone import load_backbone
+from csa_ros.model.errors import ModelError
+from csa_ros.model.source import DEMO as DEMO_MODEL
+from csa_ros.model.text import templates
+from csa_ros.segmenter import INFERENCE
+from csa_ros.segmenter import REFINE
+from csa_ros.threads import set_threads
+from csa_ros.threads import usable_threads
+import torch
+
+# What can be given in place of a data set's own: type or choices, and what it is.
+SETTINGS = {
+    'refine': (REFINE, 'how labels are refined by the picture'),
+    'inference': (INFERENCE, 'windows or one pass'),
+    'short_side': (int, 'pixels that the short side of a picture is resized to'),
+    'crop': (int, 'side of a window in pixels'),
+    'stride': (int, 'pixels from one window to the next'),
+    'logit_scale': (float, 'sharpness of the softmax over the words'),
+    'unknown_threshold': (float, 'probability below which a pixel gets no label'),
+    'min_area': (float, 'share of the foreground that a class must exceed'),
+}
+BENCHMARKS = {**benchmarks.BENCHMARKS, DEMO.name: DEMO}
+_EPILOG = """
+The same command goes on where an interrupted one was ended; with other settings it begins anew,
+beside what is there. Exit status: 0 all is well, 1 something is missing or failed, 2 bad
+arguments, 3 done, but pictures of other shards are missing, 130 interrupted.
+"""
+DONE, FAILED, BAD_ARGUMENTS, OTHERS_MISSING = 0, 1, 2, 3
+_MOST_WORKERS = 4
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Evaluate what the arguments name; return the exit status."""
+    parser = make_parser()
+    args = sys.argv[1:] if args is None else list(args)
+    options = parser.parse_args(args)
+    if options.page:
+        return _write_page(*options.page)
+    try:
+        names = _names(options)
+        _check(options, names)
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        return _run(options, names, shlex.join(['evaluate', *args]))
+    except KeyboardInterrupt:
+        print('\nevaluate: interrupted; the same command goes on from here', file=sys.stderr)
+        return 128 + signal.SIGINT
+    except (BenchmarkError, ModelError, RecordsError, OSError, RuntimeError, ValueError) as error:
+        _say(str(error))
+        return FAILED
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog='evaluate', description=__doc__, epilog=_EPILOG)
+    what = parser.add_argument_group('what')
+    what.add_argument('--dataset', nargs='+', default=[], metavar='NAME',
+                      help=f"{', '.join(BENCHMARKS)}; demo needs no files")
+    what.add_argument('--all', action='store_true',
+                      help='all data sets but the demo, beside the published figures')
+    what.add_argument('--compare', action='store_true',
+                      help='compare ways to segment each data set: attentions, refinement, '
+                      'windows, prompts and sizes; what follows says what they start from')
+    what.add_argument('--root', type=Path, metavar='DIR',
+                      help='folder that holds the data sets, each as it is unpacked')
+    what.add_argument('--limit', type=int, metavar='N',
+                      help='segment N pictures of each data set, evenly spaced')
+    what.add_argument('--page', nargs='+', type=Path, metavar='FILE',
+                      help='segment nothing: put the figures of JSON files into a page, which is '
+                      'named first')
+    how = parser.add_argument_group('how')
+    how.add_argument('--model', help='as for the parameter of the node (default: demo for the '
+                     f'data set demo alone, otherwise {DEFAULT_MODEL})')
+    how.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    how.add_argument('--precision', default='auto', help='auto, fp32, fp16, bf16 or int8')
+    how.add_argument('--attention', default='csa',
+                     help=f"{', '.join(ATTENTION)} (default: %(default)s)")
+    how.add_argument('--residual', choices=RESIDUAL, default='auto',
+                     help="the last block's residual connection and feed-forward network "
+                     '(default: %(default)s)')
+    how.add_argument('--prompts', default='imagenet80',
+                     help='name of an ensemble, or one template (default: %(default)s)')
+    for name, (values, meaning) in SETTINGS.items():
+        kind = {'choices': values} if isinstance(values, tuple) else {'type': values}
+        how.add_argument(f"--{name.replace('_', '-')}", **kind,
+                         help=f"{meaning}; without it the data set's")
+    work = parser.add_argument_group('work')
+    work.add_argument('--out', type=Path, default=Path('evaluation'), metavar='DIR',
+                      help='folder for the results (default: %(default)s)')
+    work.add_argument('--workers', type=int, metavar='N',
+                      help='processes that read pictures ahead (default: none on a CPU, up to '
+                      f'{_MOST_WORKERS} beside a GPU)')
+    work.add_argument('--threads', type=int, default=0,
+                      help='threads on a CPU; 0 takes as many as can run at once')
+    work.add_argument('--shard', default='0/1', metavar='I/N',
+                      help='do the share of process I of N, counted from 0')
+    work.add_argument('--worst', type=int, default=8, metavar='N',
+                      help='pictures on the sheet of the worst (default: %(default)s)')
+    return parser
+
+
+def _names(options: argparse.Namespace) -> list[str]:
+    """Return the data sets that are asked for; raise ValueError."""
+    if options.all == bool(options.dataset):
+        raise ValueError('name data sets with --dataset, or ask for --all')
+    if options.all:
+        return [name for name in BENCHMARKS if name != DEMO.name]
+    for name in options.dataset:
+        _choose(name, BENCHMARKS, 'data set')
+    return list(dict.fromkeys(options.dataset))
+
+
+def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Raise ValueError for options that can be judged before anything is loaded."""
+    _choose(options.attention, ATTENTION, 'attention')
+    templates(options.prompts)
+    Shard.parse(options.shard)
+    for name, least in (('limit', 1), ('workers', 0), ('threads', 0), ('worst', 1)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ValueError(f'--{name} is {value}: it must be at least {least}')
+    if options.compare and options.shard != '0/1':
+        raise ValueError('--shard cannot be combined with --compare')
+    if options.root is None and any(name != DEMO.name for name in names):
+        raise ValueError('name the folder that holds the data sets with --root')
+
+
+def _choose(name: str, choices: Sequence[str], what: str) -> None:
+    if name not in choices:
+        close = get_close_matches(name.lower(), choices, n=1, cutoff=0.5)
+        hint = f' (did you mean {close[0]}?)' if close else ''
+        raise ValueError(f"there is no {what} {name!r}{hint}: choose from {', '.join(choices)}")
+
+
+def _run(options: argparse.Namespace, names: Sequence[str], command: str) -> int:
+    options.out.mkdir(parents=True, exist_ok=True)
+    set_threads(options.threads)
+    model = options.model or (DEMO_MODEL if names == [DEMO.name] else DEFAULT_MODEL)
+    backbone = load_backbone(model, options.device, options.precision)
+    results, failed, waiting = [], {}, False
+    for name in names:
+        try:
+            if options.compare:
+                _compare(BENCHMARKS[name], backbone, options, command)
+                continue
+            result = _evaluate(BENCHMARKS[name], backbone, options, command)
+        except BenchmarkError as error:
+            # One that is missing is no reason to do without the others.
+            failed[BENCHMARKS[name].title] = str(error)
+            _say(str(error))
+            continue
+        if result is None:
+            waiting = True
+            continue
+        results.append(result)
+        print(f'\n{describe(result)}\n', flush=True)
+    if len(names) > 1 and results and not waiting:
+        print(f'\n{_summarise(results, failed, options.out)}')
+    return FAILED if failed else OTHERS_MISSING if waiting else DONE
+
+
+def _evaluate(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespace,
+              command: str) -> dict[str, Any] | None:
+    task = make_task(benchmark, options.root, options.limit, backbone, _method(options))
+    records = run(task, options.out, _workers(options, backbone.device),
+                  Shard.parse(options.shard))
+    if records is None:
+        _say(f'{benchmark.title}: this share is done, pictures of others are missing; the '
+             'same command sums up as soon as they are there')
+        return None
+    result, unplotted = output.write(task, records, options.out, command, options.worst)
+    if unplotted:
+        _say(unplotted)
+    _say(f'{benchmark.title}: all of it is in {task.folder(options.out)}')
+    return result
+
+
+def _compare(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespace,
+             command: str) -> None:
+    document, picture = comparison.compare(
+        benchmark, options.root, options.limit, backbone, _method(options), options.out,
+        _workers(options, backbone.device), command)
+    text = comparison.describe(document)
+    path = options.out / f"comparison-{benchmark.name}-{digest(document['method'])}.json"
+    write_whole(path.with_suffix('.png'), encode(picture))
+    write_whole(path.with_suffix('.md'), text + '\n')
+    write_whole(path, json.dumps(document, indent=1) + '\n')
+    print(f'\n{text}\n', flush=True)
+    _say(f'{benchmark.title}: written to {path}, .md and .png')
+
+
+def _method(options: argparse.Namespace) -> Method:
+    overrides = {name: getattr(options, name) for name in SETTINGS
+                 if getattr(options, name) is not None}
+    return Method(options.attention, options.residual, options.prompts, overrides)
+
+
+def _write_page(path: Path, *files: Path) -> int:
+    if not files:
+        _say('--page needs a page and at least one JSON file')
+        return BAD_ARGUMENTS
+    try:
+        page.update(path, files)
+    except (OSError, page.PageError) as error:
+        _say(str(error))
+        return FAILED
+    print(f'{path} has the figures of {", ".join(map(str, files))}')
+    return DONE
+
+
+def _workers(options: argparse.Namespace, device: torch.device) -> int:
+    if options.workers is not None:
+        return options.workers
+    return 0 if device.type == 'cpu' else min(_MOST_WORKERS, usable_threads())
+
+
+def _summarise(results: Sequence[dict[str, Any]], failed: dict[str, str], out: Path) -> str:
+    """Write the summary of several data sets, and return it as markdown."""
+    text = describe_all(results, failed)
+    key = digest({'methods': [result['method'] for result in results]})
+    path = out / f"summary-{results[0]['method']['attention']}-{key}.json"
+    document = {'kind': 'summary', 'results': list(results), 'failed': failed}
+    write_whole(path.with_suffix('.md'), text + '\n')
+    write_whole(path, json.dumps(document, indent=1) + '\n')
+    return f'{text}\n\nWritten to {path} and {path.with_suffix(".md").name}'
+
+
+def _say(text: str) -> None:
+    print(f'evaluate: {text}', file=sys.stderr)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
