@@ -15,7 +15,7 @@ from csa_ros.model.mixing import gaussian
 from csa_ros.model.sc_clip import Depths
 from csa_ros.model.tower import Tower
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import Vocabulary
 from hypothesis import given
 from hypothesis import settings

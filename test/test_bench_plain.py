@@ -4,7 +4,7 @@ from csa_ros.bench import plain
 from csa_ros.bench.plain import PlainPath
 from csa_ros.model.dense import DenseEncoder
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN
 from csa_ros.vocabulary import Vocabulary
 import cv2

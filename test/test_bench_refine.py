@@ -6,8 +6,8 @@ import json
 from csa_ros.bench import agreement
 from csa_ros.bench import refine
 from csa_ros.model.text import TEMPLATES
-from csa_ros.segmenter import REFINE
-from csa_ros.segmenter import Settings
+from csa_ros.settings import REFINE
+from csa_ros.settings import Settings
 from csa_ros.tools import bench
 import pytest
 

@@ -21,7 +21,7 @@ from csa_ros.evaluation.calibration_frames import FrameError
 from csa_ros.evaluation.calibration_frames import Street
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 from csa_ros.tools import calibrate
 from csa_ros.vocabulary import Vocabulary
 import cv2

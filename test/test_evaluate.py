@@ -19,7 +19,7 @@ from csa_ros.evaluation.demo import streets
 from csa_ros.evaluation.reading import read
 from csa_ros.evaluation.records import Writer
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 from csa_ros.tools import evaluate
 import cv2
 import numpy as np

@@ -12,9 +12,9 @@ from csa_ros.evaluation.demo import DEMO
 from csa_ros.evaluation.demo import Street
 from csa_ros.evaluation.protocol import Method
 from csa_ros.model.attention import ATTENTION
-from csa_ros.segmenter import INFERENCE
-from csa_ros.segmenter import REFINE
 from csa_ros.segmenter import Segmenter
+from csa_ros.settings import INFERENCE
+from csa_ros.settings import REFINE
 from csa_ros.tools import evaluate
 import cv2
 import pytest

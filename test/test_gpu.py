@@ -12,7 +12,7 @@ from csa_ros.labels.merge import MergeMap
 from csa_ros.model import pixels
 from csa_ros.model.attention import ATTENTION
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN
 from csa_ros.vocabulary import Vocabulary
 import cv2

@@ -18,7 +18,7 @@ from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.int8 import Int8Encoder
 from csa_ros.model.text import TextEncoder
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import Vocabulary
 import pytest
 import torch

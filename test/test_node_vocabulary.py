@@ -1,6 +1,6 @@
 """Words change while the node runs: atomically, checked, and never against the legend."""
 
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 from graph import make_image
 from graph import stamp_of
 from graph import wait_for

@@ -7,7 +7,7 @@ from csa_ros.ros.parameters import NAMES
 from csa_ros.ros.parameters import ParameterError
 from csa_ros.ros.parameters import PARAMETERS
 from csa_ros.ros.parameters import read
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
 from hypothesis import given

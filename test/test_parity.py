@@ -20,7 +20,7 @@ from csa_ros.model.backbone import Backbone
 from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.positions import enlarged
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 import numpy as np
 import open_clip
 import pytest

@@ -14,7 +14,7 @@ from csa_ros.labels.windows import plan_whole
 from csa_ros.labels.windows import plan_windows
 from csa_ros.model.reuse import WindowMemory
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN
 from csa_ros.vocabulary import Vocabulary
 import cv2

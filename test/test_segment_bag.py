@@ -16,7 +16,7 @@ from csa_ros.bags import progress
 from csa_ros.bags.labelling import Labeller
 from csa_ros.ros.images import to_rgb
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 from csa_ros.tools import segment_bag
 from csa_ros.vocabulary import Vocabulary
 import cv2

@@ -11,7 +11,7 @@ from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.reuse import WindowMemory
 from csa_ros.model.text import PromptError
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN
 from csa_ros.vocabulary import Vocabulary
 import cv2

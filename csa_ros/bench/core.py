@@ -25,8 +25,8 @@ from csa_ros.bench.timing import table
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.model.backbone import int8_missing
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
 from csa_ros.segmenter import Words
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import Vocabulary
 import torch
 from tqdm import tqdm

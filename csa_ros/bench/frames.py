@@ -18,8 +18,8 @@ from csa_ros.bench.timing import Timing
 from csa_ros.labels.decide import Decision
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
 from csa_ros.segmenter import Words
+from csa_ros.settings import Settings
 import numpy as np
 import torch
 from torch import Tensor

@@ -13,8 +13,8 @@ from csa_ros.labels.decide import Decision
 from csa_ros.segmenter import LONG_SIDE
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
 from csa_ros.segmenter import Words
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN
 import cv2
 import numpy as np

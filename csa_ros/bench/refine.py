@@ -18,10 +18,10 @@ from csa_ros.bench.timing import expect
 from csa_ros.bench.timing import peak_memory
 from csa_ros.bench.timing import table
 from csa_ros.demo.scenes import CLASSES
-from csa_ros.segmenter import REFINE
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
 from csa_ros.segmenter import Words
+from csa_ros.settings import REFINE
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
 import torch

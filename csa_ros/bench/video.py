@@ -27,8 +27,8 @@ from csa_ros.labels.windows import WindowPlan
 from csa_ros.model.pixels import resize
 from csa_ros.model.reuse import WindowMemory
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
 from csa_ros.segmenter import Words
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
 import torch

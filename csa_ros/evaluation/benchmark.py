@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from csa_ros.presets import read_preset
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN
 from csa_ros.vocabulary import Vocabulary
 import numpy as np

@@ -13,7 +13,7 @@ from csa_ros.evaluation.pascal import VOC20
 from csa_ros.evaluation.pascal import VOC21
 from csa_ros.evaluation.published import published
 from csa_ros.evaluation.published import SOURCES
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 
 # The settings are those of the code that the authors of each method released, for ViT-B/16.
 _SCLIP = Settings(short_side=336, crop=224, stride=112, logit_scale=40.0)

@@ -30,9 +30,9 @@ from csa_ros.model.attention import RESIDUAL
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.text import TEMPLATES
-from csa_ros.segmenter import INFERENCE
-from csa_ros.segmenter import REFINE
-from csa_ros.segmenter import Settings
+from csa_ros.settings import INFERENCE
+from csa_ros.settings import REFINE
+from csa_ros.settings import Settings
 import numpy as np
 
 # Of the short side that the benchmark or the model asks for.

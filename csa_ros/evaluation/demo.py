@@ -8,7 +8,7 @@ from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Scene
 from csa_ros.demo.train import EVALUATION_SEEDS
 from csa_ros.evaluation.benchmark import Benchmark
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 import numpy as np
 
 # Seconds after the drive has begun.

@@ -21,7 +21,7 @@ from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.errors import ModelError
 from csa_ros.model.source import parse_model
-from csa_ros.segmenter import Settings
+from csa_ros.settings import Settings
 
 PUBLISHED_NATIVE = 224
 PUBLISHED_PROMPTS = 'imagenet80'

@@ -25,8 +25,8 @@ from csa_ros.evaluation.records import Writer
 from csa_ros.labels.score import confusion
 from csa_ros.model.backbone import Backbone
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
 from csa_ros.segmenter import Words
+from csa_ros.settings import Settings
 import numpy as np
 from tqdm import tqdm
 

@@ -19,10 +19,10 @@ from csa_ros.model.text import PromptError
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.text import templates
 from csa_ros.segmenter import DEFAULT_MODEL
-from csa_ros.segmenter import INFERENCE
 from csa_ros.segmenter import LONG_SIDE
-from csa_ros.segmenter import REFINE
-from csa_ros.segmenter import Settings
+from csa_ros.settings import INFERENCE
+from csa_ros.settings import REFINE
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import split_text
 from csa_ros.vocabulary import Vocabulary

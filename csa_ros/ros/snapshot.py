@@ -5,8 +5,8 @@ from functools import cached_property
 
 from csa_ros.adapters import autoware
 from csa_ros.ros.parameters import Config
-from csa_ros.segmenter import Settings
 from csa_ros.segmenter import Words
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
 

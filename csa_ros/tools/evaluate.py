@@ -35,8 +35,8 @@ from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.source import DEMO as DEMO_MODEL
 from csa_ros.model.text import templates
-from csa_ros.segmenter import INFERENCE
-from csa_ros.segmenter import REFINE
+from csa_ros.settings import INFERENCE
+from csa_ros.settings import REFINE
 from csa_ros.threads import set_threads
 from csa_ros.threads import usable_threads
 import torch

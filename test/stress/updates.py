@@ -25,9 +25,9 @@ from typing import Any
 from csa_ros.bench.timing import Timing
 from csa_ros.demo.scenes import Scene
 from csa_ros.ros.images import to_message
-from csa_ros.segmenter import REFINE
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Settings
+from csa_ros.settings import REFINE
+from csa_ros.settings import Settings
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
 from rcl_interfaces.srv import SetParameters
