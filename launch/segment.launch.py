@@ -17,7 +17,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 import yaml
 
 CONFIG = Path(get_package_share_directory('csa_ros')) / 'config'
-OVERRIDES = ('vocabulary', 'model', 'device', 'cameras', 'transport')
+OVERRIDES = ('vocabulary', 'model', 'device', 'attention', 'cameras', 'transport')
 # With one camera; those of several are found under their names.
 INPUTS = ('image', 'depth', 'camera_info')
 # Names the file in which Fast DDS finds its settings; version 3 has a new name, and warns of the
@@ -61,6 +61,10 @@ def generate_launch_description():
         DeclareLaunchArgument(
             'device', default_value='',
             description='auto, cpu or cuda; '
+                        'empty: that of the params file or config/segment.yaml'),
+        DeclareLaunchArgument(
+            'attention', default_value='',
+            description='csa, vanilla, maskclip, clearclip, naclip, sc-clip or gem; '
                         'empty: that of the params file or config/segment.yaml'),
         DeclareLaunchArgument(
             'params_file', default_value='',

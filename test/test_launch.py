@@ -75,8 +75,8 @@ def test_launch_arguments_are_described_and_used():
     declared = {call.args[0].value: call for call in calls('DeclareLaunchArgument')}
     assert set(declared) == {
         'image', 'depth', 'camera_info', 'cameras', 'transport', 'vocabulary', 'vocabulary_file',
-        'model', 'device', 'params_file', 'large_images', 'rviz', 'demo', 'name', 'namespace',
-        'log_level'}
+        'model', 'device', 'attention', 'params_file', 'large_images', 'rviz', 'demo', 'name',
+        'namespace', 'log_level'}
     assert all(len(keyword(call, 'description')) > 10 for call in declared.values())
     overrides, inputs = constant('OVERRIDES'), constant('INPUTS')
     read = {call.args[0].value for call in calls('LaunchConfiguration')
@@ -238,9 +238,10 @@ def test_launch_arguments_go_before_files(launch, tmp_path, node):
     params.write_text(yaml.safe_dump({node: {'ros__parameters': {
         'model': 'RN50/openai', 'device': 'cuda', 'vocabulary': ['floor'], 'lazy': False}}}))
     _, records = launch('demo:=true', f'params_file:={params}', 'vocabulary_file:=indoor',
-                        'device:=cpu')
+                        'device:=cpu', 'attention:=gem')
     parameters = records['segment']['parameters']
     assert parameters['device'] == 'cpu'
+    assert parameters['attention'] == 'gem'
     assert parameters['model'] == 'RN50/openai'
     assert parameters['lazy'] is False
     assert parameters['vocabulary'] == parameters_of(
