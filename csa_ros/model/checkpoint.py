@@ -117,11 +117,18 @@ def _namespaces_allowed() -> AbstractContextManager:
 
 
 def _reason(error: Exception) -> str:
-    foreign = re.search(r'GLOBAL (\S+)', str(error))
-    if not foreign:
-        return str(error)
-    return (f'it holds an object of {foreign[1]}, and to read that could run code. Save the '
-            'weights alone where the file was made, with torch.save(model.state_dict(), path)')
+    text = str(error)
+    foreign = re.search(r'GLOBAL (\S+)', text)
+    if foreign:
+        return (f'it holds an object of {foreign[1]}, and to read that could run code. Save the '
+                'weights alone where the file was made, with torch.save(model.state_dict(), path)')
+    if isinstance(error, OSError):
+        return text
+    # PyTorch writes a page about it, with the advice to let the file run code.
+    cause = text.rpartition('WeightsUnpickler error:')[2].strip()
+    cause = re.split(r'\n|\. ', cause)[0]
+    return (f'it is damaged, or of another kind ({cause or type(error).__name__}): copy it again, '
+            'or save it with torch.save or safetensors')
 
 
 def _unwrapped(document: object) -> object:
