@@ -199,9 +199,9 @@ class Graph:
         return wait_for(step, what)
 
     def flow(self):
-        """Stream until masks arrive, so that everything has been discovered."""
+        """Stream until masks and a legend have arrived, so that everything has been discovered."""
         seen = len(self.labels)
-        self.stream(lambda: len(self.labels) > seen)
+        self.stream(lambda: len(self.labels) > seen and self.legends)
         self.settle()
 
     def report(self, camera=''):

@@ -55,6 +55,7 @@ def masks(graph, tmp_path):
     graph.listen_to_legend(graph.legends)
     masks = Masks(graph)
     masks.flow(*NAMES)
+    wait_for(lambda: graph.legends, 'the legend')
     return masks
 
 
@@ -248,4 +249,5 @@ def test_cameras_change_only_while_unconfigured(graph, masks):
         assert graph.change_state(transition)
     left = Masks(graph, ['left'])
     left.flow('left')
-    wait_for(lambda: graph.statuses[-1].name == 'segment: left', 'a status of the new camera')
+    wait_for(lambda: any(status.name == 'segment: left' for status in graph.statuses),
+             'a status of the new camera')
