@@ -1,12 +1,12 @@
-"""What the node has on the graph is what the README lists: SROS 2 permits nothing else."""
+"""What the node has on the graph is what docs/topics.md lists: SROS 2 permits nothing else."""
 
 from graph import DEACTIVATE
 from graph import make_image
 from graph import wait_for
+from pages import table
 import pytest
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import PointCloud2
-from test_readme import table
 
 KINDS = ('subscription', 'publisher', 'service')
 # What is there in some distributions, or with some packages, alone.
@@ -14,9 +14,9 @@ SOMETIMES = ('/segment/label_info', '/segment/get_type_description')
 
 
 def declared(cameras, transport, points=True):
-    """Return the (kind, name, type) that the README promises a node with these parameters."""
+    """Return the (kind, name, type) that docs/topics.md promises a node with these parameters."""
     found = set()
-    for name, kind, message_type, when in table('Everything on the graph'):
+    for name, kind, message_type, when in table('topics.md', 'Everything on the graph'):
         name, when = name.strip('`'), when.replace('`', '')
         if 'use_sim_time' in when or ('transport' in when and transport not in when):
             continue
@@ -42,9 +42,9 @@ def present(graph):
 
 
 def check(graph, expected):
-    """Wait until the node has what the README lists, and fail if it has more."""
+    """Wait until the node has what docs/topics.md lists, and fail if it has more."""
     wait_for(lambda: {item for item in expected if item[1] not in SOMETIMES} <= present(graph),
-             'what the README lists')
+             'what docs/topics.md lists')
     assert present(graph) <= expected
 
 
@@ -65,7 +65,7 @@ def test_every_topic_and_service_is_declared(graph, tmp_path, cameras, transport
         return {item for item in everything if 'depth' in item[1] or 'info' in item[1]
                 if item[1] not in SOMETIMES} <= present(graph)
 
-    wait_for(seen, 'what the README lists for points')
+    wait_for(seen, 'what docs/topics.md lists for points')
     assert present(graph) <= everything | declared(cameras, transport)
     assert not graph.client.get_client_names_and_types_by_node('segment', '/')
 

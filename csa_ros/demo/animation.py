@@ -25,14 +25,14 @@ from PIL import Image
 from PIL import ImageDraw
 from PIL import ImageFont
 
-FRAMES_PER_SECOND = 10
+FRAMES_PER_SECOND = 8
 # Of each of the two pictures, which stand side by side.
 SIZE = (400, 300)
 # A new command is typed in as long before it is entered.
 TYPING = 1.2
 # As the node's own default.
 ALPHA = 0.5
-_QUALITY = 45
+_QUALITY = 40
 _FONT_SIZE, _LINE, _MARGIN = 15, 22, 8
 _PROMPT, _CURSOR = '$ ', '_'
 _TERMINAL, _TEXT = (24, 24, 28), (232, 232, 232)
@@ -54,7 +54,8 @@ def _set(*entries: str) -> Scenario:
 SCENARIOS = (
     Scenario(('ros2 launch csa_ros segment.launch.py demo:=true',),
              Vocabulary.parse(DEFAULT_VOCABULARY)),
-    _set('sky', 'street=road', 'plants=tree|grass', 'vehicle=car|bus|truck', 'person', 'building'),
+    _set('sky', 'street=road', 'plants=tree|grass', 'vehicle=car|bus|truck', 'person', 'building',
+         'pavement'),
     _set('road', 'obstacle=car|bus|truck|person|traffic cone',
          'background=sky|building|tree|grass'),
 )
@@ -120,9 +121,9 @@ def main(args: Sequence[str] | None = None) -> int:
     """Write the animation; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n\n')[0].strip())
     parser.add_argument('output', type=Path, help='file to write: .webp, .gif or .png')
-    parser.add_argument('--seed', type=int, default=0,
+    parser.add_argument('--seed', type=int, default=3,
                         help='the street (default: %(default)s)')
-    parser.add_argument('--seconds', type=float, default=4.0,
+    parser.add_argument('--seconds', type=float, default=3.5,
                         help='how long each of the vocabularies is shown (default: %(default)s)')
     options = parser.parse_args(args)
     segmenter = Segmenter.load('demo', device='cpu')
