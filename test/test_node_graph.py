@@ -5,6 +5,8 @@ from graph import make_image
 from graph import wait_for
 from pages import table
 import pytest
+from rclpy.qos import DurabilityPolicy
+from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import PointCloud2
 
@@ -75,3 +77,35 @@ def test_a_pause_takes_nothing_but_the_inputs_off(graph, tmp_path):
     graph.change_state(DEACTIVATE)
     everything = declared([], 'raw')
     assert present(graph) <= everything
+
+
+# In the columns `type` and `QoS` of the table.
+RELIABILITY = {'reliable': ReliabilityPolicy.RELIABLE, 'best effort': ReliabilityPolicy.BEST_EFFORT}
+# Elsewhere in the tests, and with vision_msgs alone.
+NOT_STARTED = ('image/compressed', '~/label_info')
+
+
+def endpoints(graph, topic):
+    """Return what the node has on a topic: publishers and subscriptions."""
+    return [info for ask in (graph.client.get_publishers_info_by_topic,
+                             graph.client.get_subscriptions_info_by_topic)
+            for info in ask(topic) if info.node_name == 'segment']
+
+
+def test_topics_have_the_type_and_qos_of_the_docs(graph, tmp_path):
+    graph.start(tmp_path, listen=False)
+    graph.listen('points', [], PointCloud2)
+    for name, kind, qos, _ in table('topics.md', 'Topics'):
+        topic = name.split('`')[1]
+        if topic in NOT_STARTED:
+            continue
+
+        def there(topic='/' + topic.replace('~', 'segment').lstrip('/')):
+            graph.send_to('image', make_image())
+            return endpoints(graph, topic)
+
+        info, = wait_for(there, f'an endpoint on {topic}')
+        assert info.topic_type.replace('/msg', '') == kind.split(',')[0], topic
+        assert info.qos_profile.reliability == RELIABILITY[qos.split(',')[0]], topic
+        latched = info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        assert latched == ('transient local' in qos), topic
