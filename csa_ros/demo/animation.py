@@ -48,7 +48,7 @@ class Scenario:
 
 def _set(*entries: str) -> Scenario:
     words = f'"[{", ".join(entries)}]"'
-    return Scenario(('ros2 param set /segment vocabulary', words), Vocabulary.parse(entries))
+    return Scenario(('ros2 param set /segment vocabulary \\', words), Vocabulary.parse(entries))
 
 
 SCENARIOS = (
