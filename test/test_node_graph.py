@@ -79,8 +79,9 @@ def test_a_pause_takes_nothing_but_the_inputs_off(graph, tmp_path):
     assert present(graph) <= everything
 
 
-# In the columns `type` and `QoS` of the table.
-RELIABILITY = {'reliable': ReliabilityPolicy.RELIABLE, 'best effort': ReliabilityPolicy.BEST_EFFORT}
+# In the column `QoS` of the table.
+RELIABILITY = {'reliable': ReliabilityPolicy.RELIABLE,
+               'best effort': ReliabilityPolicy.BEST_EFFORT}
 # Elsewhere in the tests, and with vision_msgs alone.
 NOT_STARTED = ('image/compressed', '~/label_info')
 
