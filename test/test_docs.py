@@ -1,5 +1,6 @@
 """What README and docs say is what the code has, and their links lead somewhere."""
 
+import json
 import re
 import runpy
 import shlex
@@ -73,6 +74,13 @@ def test_parameters_are_all_there_with_their_default():
 def test_the_default_vocabulary_is_the_preset_that_the_table_names():
     assert table('parameters.md', 'Parameters')[0][1] == '`@street`'
     assert Vocabulary.parse('@street') == Vocabulary.parse(DEFAULT_VOCABULARY)
+
+
+def test_legend_looks_as_shown():
+    """But for the stamp, which the node puts in."""
+    shown = json.loads(re.search(r'```json\n(.*?)```', (DOCS / 'topics.md').read_text(), re.S)[1])
+    assert shown.pop('stamp').keys() == {'sec', 'nanosec'}
+    assert shown == Vocabulary.parse(['road', 'vehicle=car|truck']).legend(2, 'demo')
 
 
 # The README
