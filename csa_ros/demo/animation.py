@@ -19,11 +19,10 @@ from csa_ros.demo.scenes import Scene
 from csa_ros.segmenter import Segmenter
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
+import cv2
 import numpy as np
 from PIL import features
 from PIL import Image
-from PIL import ImageDraw
-from PIL import ImageFont
 
 FRAMES_PER_SECOND = 8
 # Of each of the two pictures, which stand side by side.
@@ -33,7 +32,8 @@ TYPING = 1.2
 # As the node's own default.
 ALPHA = 0.5
 _QUALITY = 40
-_FONT_SIZE, _LINE, _MARGIN = 15, 22, 8
+# In pixels, but for the scale of the font, which OpenCV gives no unit.
+_LINE, _MARGIN, _SCALE, _LARGER = 22, 8, 0.42, 4
 _PROMPT, _CURSOR = '$ ', '_'
 _TERMINAL, _TEXT = (24, 24, 28), (232, 232, 232)
 
@@ -110,11 +110,12 @@ def _terminal(scenario: Scenario, following: Scenario, left: float, width: int) 
         text = '\n'.join(following.command)
         lines = (text[:round(len(text) * (1 - left / TYPING))] + _CURSOR).split('\n')
     height = 2 * _LINE + _MARGIN
-    image = Image.new('RGB', (width, height), _TERMINAL)
-    font = ImageFont.load_default(_FONT_SIZE)
-    ImageDraw.Draw(image).text((_MARGIN, _MARGIN // 2), _PROMPT + '\n   '.join(lines), _TEXT, font,
-                               spacing=_LINE - _FONT_SIZE)
-    return np.asarray(image)
+    # Drawn larger and averaged down, as text is in the key of the overlay.
+    large = np.full((_LARGER * height, _LARGER * width, 3), _TERMINAL, np.uint8)
+    for row, (start, line) in enumerate(zip((_PROMPT, ' ' * len(_PROMPT)), lines), 1):
+        cv2.putText(large, start + line, (_LARGER * _MARGIN, _LARGER * row * _LINE),
+                    cv2.FONT_HERSHEY_SIMPLEX, _LARGER * _SCALE, _TEXT, _LARGER, cv2.LINE_AA)
+    return cv2.resize(large, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def main(args: Sequence[str] | None = None) -> int:
