@@ -25,6 +25,11 @@ class TrunkBlock:
     def __init__(self, block: nn.Module) -> None:
         self._block = block
 
+    @property
+    def module(self) -> nn.Module:
+        """The block itself, which holds the weights."""
+        return self._block
+
     def normed(self, x: Tensor) -> Tensor:
         """Return tokens (N, tokens, width) after the block's first layer norm."""
         return _norm(self._block.norm1, x)
