@@ -7,10 +7,10 @@ import re
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Scene
 from csa_ros.model import bf16
-from csa_ros.model.architecture import build
+from csa_ros.model.attention.mixing import as_trained
 from csa_ros.model.backbone import load_backbone
-from csa_ros.model.mixing import as_trained
-from csa_ros.model.trunk import parts_of
+from csa_ros.model.towers.architecture import build
+from csa_ros.model.towers.trunk import parts_of
 from csa_ros.segmenter import Segmenter
 from csa_ros.vocabulary import Vocabulary
 from graph import ACTIVATE

@@ -14,18 +14,18 @@ from pathlib import Path
 import re
 
 from csa_ros.model import bf16
-from csa_ros.model.architecture import build
-from csa_ros.model.architecture import needs_word_pieces
-from csa_ros.model.checkpoint import load_weights
-from csa_ros.model.checkpoint import read_weights
 from csa_ros.model.errors import ModelError
-from csa_ros.model.source import find_weights
-from csa_ros.model.source import find_word_pieces
-from csa_ros.model.source import parse_model
-from csa_ros.model.source import Source
-from csa_ros.model.tower import Tower
-from csa_ros.model.trunk import parts_of
-from csa_ros.model.trunk import Trunk
+from csa_ros.model.towers.architecture import build
+from csa_ros.model.towers.architecture import needs_word_pieces
+from csa_ros.model.towers.tower import Tower
+from csa_ros.model.towers.trunk import parts_of
+from csa_ros.model.towers.trunk import Trunk
+from csa_ros.model.weights.checkpoint import load_weights
+from csa_ros.model.weights.checkpoint import read_weights
+from csa_ros.model.weights.source import find_weights
+from csa_ros.model.weights.source import find_word_pieces
+from csa_ros.model.weights.source import parse_model
+from csa_ros.model.weights.source import Source
 from csa_ros.model.wordpiece import WordPieceTokenizer
 import open_clip
 from open_clip.model import CustomTextCLIP
@@ -100,7 +100,7 @@ class Backbone:
 
     @property
     def arithmetic(self) -> str:
-        """What the image tower computes in; if that was measured, also why, and the way back."""
+        """Type that the image tower computes in; if it was measured, why, and the way back."""
         if self.quantized:
             return 'int8'
         if self.bf16_speedup is None:
@@ -121,7 +121,7 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto',
     tower is a vision transformer with CLIP's attention), `ARCH:/path` (a safetensors or torch file
     with exactly the weights of that open_clip architecture; ARCH also says which activation they
     were trained with, as in `ViT-B-16-quickgelu`, because the file cannot), `PRESET` (a name in
-    `csa_ros.model.catalogue.PRESETS`) or `PRESET:/path` (a file with such weights).
+    `csa_ros.model.weights.catalogue.PRESETS`) or `PRESET:/path` (a file with such weights).
 
     `device` is `auto` (a GPU if there is one), `cuda`, `cuda:N` or `cpu`. `precision` is `fp32`,
     `fp16` (GPU only), `bf16` (on CPUs with AVX512-BF16 twice as fast as `fp32`, on those without
@@ -137,11 +137,10 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto',
     path = find_weights(source)
     tokenizer = _make_tokenizer(source)
     weights = read_weights(path, quick_gelu=bool(source.config.get('quick_gelu')))
-    speedup = None
-    if measure and precision == 'auto' and torch_device.type == 'cpu':
-        speedup = bf16.speedup(source.config)
-        if speedup is not None and speedup >= bf16.LEAST_SPEEDUP:
-            dtype = torch.bfloat16
+    open_choice = measure and precision == 'auto' and torch_device.type == 'cpu'
+    speedup = bf16.speedup(source.config) if open_choice else None
+    if speedup is not None and speedup >= bf16.LEAST_SPEEDUP:
+        dtype = torch.bfloat16
     clip = build(source.config, dtype)
     load_weights(clip, weights, f'{path} does not fit {source.name!r}')
     clip = clip.to(torch_device).eval().requires_grad_(False)

@@ -14,11 +14,11 @@ import re
 from statistics import median
 from time import perf_counter
 
-from csa_ros.model.architecture import build
-from csa_ros.model.mixing import as_trained
-from csa_ros.model.tower import Block
-from csa_ros.model.trunk import parts_of
-from csa_ros.model.trunk import TrunkBlock
+from csa_ros.model.attention.mixing import as_trained
+from csa_ros.model.towers.architecture import build
+from csa_ros.model.towers.tower import Block
+from csa_ros.model.towers.trunk import parts_of
+from csa_ros.model.towers.trunk import TrunkBlock
 import torch
 from torch import Tensor
 
@@ -27,7 +27,7 @@ CPU_INFO = Path('/proc/cpuinfo')
 INSTRUCTIONS = frozenset({'avx512_bf16', 'amx_bf16', 'bf16'})
 # Labels change a little with the type, so that it must be worth it.
 LEAST_SPEEDUP = 1.3
-# Long enough to tell, and half a second for ViT-B/16 on two cores.
+# Enough to tell, and not felt beside the loading of the model.
 WINDOWS = 2
 ROUNDS = 5
 
@@ -45,10 +45,10 @@ def speedup(config: dict) -> float | None:
     """
     Return how many times as fast as in float32 the image tower of a config runs in bfloat16.
 
-    `config` is that of `csa_ros.model.architecture.build`. One block is timed, with random weights
-    and as many threads as PyTorch uses now, when a process first asks; the answer stays the same
-    afterwards, however busy the machine is then. It has two decimals. None, and nothing is timed,
-    where the processor has no instructions for it.
+    `config` is that of `csa_ros.model.towers.architecture.build`. One block is timed, with random
+    weights and as many threads as PyTorch uses now, when a process first asks; the answer stays
+    the same afterwards, however busy the machine is then. It has two decimals. None, and nothing
+    is timed, where the processor has no instructions for it.
     """
     return _measure(json.dumps(config, sort_keys=True)) if has_instructions() else None
 
@@ -56,7 +56,7 @@ def speedup(config: dict) -> float | None:
 @lru_cache(maxsize=None)
 def _measure(config: str) -> float:
     runs = {dtype: _block(json.loads(config), dtype) for dtype in (torch.float32, torch.bfloat16)}
-    seconds = {dtype: [] for dtype in runs}
+    seconds: dict[torch.dtype, list[float]] = {dtype: [] for dtype in runs}
     with torch.inference_mode():
         # In turn, so that what else the machine does hits both alike. The first round is slower.
         for _ in range(1 + ROUNDS):

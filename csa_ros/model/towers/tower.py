@@ -24,7 +24,7 @@ class Block:
 
     @property
     def module(self) -> nn.Module:
-        """The block itself, which holds the weights."""
+        """Block as its library made it, with the weights."""
         return self._block
 
     def normed(self, x: Tensor) -> Tensor:
