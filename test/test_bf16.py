@@ -73,9 +73,8 @@ def processor(monkeypatch, tmp_path):
 
 
 def clock(full, half):
-    """Return a clock by which blocks take so long, the first and two more of each longer."""
-    rounds = [(9.0, 90.0), (50.0, half), (full, 50.0), (50.0, 50.0),
-              *[(full, half)] * (bf16.ROUNDS - 3)]
+    """Return a clock by which blocks take so long, the first and one more of each longer."""
+    rounds = [(9.0, 90.0), (50.0, half), (full, 50.0), *[(full, half)] * (bf16.ROUNDS - 2)]
     # It is read before and after each block.
     passing = chain.from_iterable((0.0, seconds) for both in rounds for seconds in both)
     return accumulate(passing).__next__
