@@ -150,12 +150,13 @@ def test_what_is_timed_is_a_block_of_the_model(architecture, dtype):
     with torch.device('meta'):
         tower = parts_of(build(config, dtype).visual)
     block, tokens = bf16._block(config, dtype)
+    assert tokens.shape[1:] == tower.positions.shape
 
     def layout(module):
         return {name: (value.shape, value.dtype) for name, value in module.state_dict().items()}
 
-    assert layout(block.module) == layout(tower.blocks[0].module)
-    assert tokens.shape[1:] == tower.positions.shape
+    assert layout(block._block) == layout(tower.blocks[0]._block)
+    assert all(weight.device.type == 'cpu' for weight in block._block.parameters())
     with torch.inference_mode():
         result = as_trained(block, tokens[:, :20])
     assert result.dtype == dtype

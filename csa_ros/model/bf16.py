@@ -72,10 +72,12 @@ def _measure(config: str) -> float:
 def _block(config: dict, dtype: torch.dtype) -> tuple[Block | TrunkBlock, Tensor]:
     """Return the first block of an image tower, with random weights, and tokens to run it on."""
     with torch.device('meta'):
-        tower = parts_of(build(config, dtype).visual)
-    block = tower.blocks[0]
-    block.module.to_empty(device='cpu')
-    for weight in block.module.parameters():
+        visual = build(config, dtype).visual
+    # It is one of `resblocks` in open_clip, of `blocks` in timm. The others need no memory.
+    module = next(module for name, module in visual.named_modules() if name.endswith('blocks.0'))
+    module.to_empty(device='cpu')
+    for weight in module.parameters():
         torch.nn.init.normal_(weight, std=0.02)
+    tower = parts_of(visual)
     rows, columns = tower.grid_size
-    return block, torch.randn(WINDOWS, 1 + rows * columns, tower.width).to(dtype)
+    return tower.blocks[0], torch.randn(WINDOWS, 1 + rows * columns, tower.width).to(dtype)

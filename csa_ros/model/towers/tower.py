@@ -22,11 +22,6 @@ class Block:
     def __init__(self, block: nn.Module) -> None:
         self._block = block
 
-    @property
-    def module(self) -> nn.Module:
-        """Block as its library made it, with the weights."""
-        return self._block
-
     def normed(self, x: Tensor) -> Tensor:
         """Return tokens (N, tokens, width) after the block's first layer norm."""
         return self._block.ln_1(x)

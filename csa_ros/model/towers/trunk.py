@@ -25,11 +25,6 @@ class TrunkBlock:
     def __init__(self, block: nn.Module) -> None:
         self._block = block
 
-    @property
-    def module(self) -> nn.Module:
-        """Block as its library made it, with the weights."""
-        return self._block
-
     def normed(self, x: Tensor) -> Tensor:
         """Return tokens (N, tokens, width) after the block's first layer norm."""
         return _norm(self._block.norm1, x)
