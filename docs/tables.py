@@ -21,10 +21,10 @@ from csa_ros.evaluation.datasets.published import SOURCES
 from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.weights.catalogue import PRESETS
+from csa_ros.parameters.table import Parameter
+from csa_ros.parameters.table import PARAMETERS
 from csa_ros.presets import preset_names
 from csa_ros.presets import SIGN
-from csa_ros.ros.parameters import Parameter
-from csa_ros.ros.parameters import PARAMETERS
 from csa_ros.tools import fetch_model
 from csa_ros.tools import segment_bag
 from csa_ros.vocabulary import DEFAULT_VOCABULARY

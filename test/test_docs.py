@@ -7,9 +7,9 @@ import shlex
 import subprocess
 import sys
 
-from csa_ros.ros.parameters import NAMES
-from csa_ros.ros.parameters import PARAMETERS
-from csa_ros.ros.parameters import read
+from csa_ros.parameters.config import read_config
+from csa_ros.parameters.table import NAMES
+from csa_ros.parameters.table import PARAMETERS
 from csa_ros.tools import bench
 from csa_ros.tools import calibrate
 from csa_ros.tools import evaluate
@@ -227,9 +227,9 @@ def test_parameters_take_the_values_that_are_set(words):
     values[name] = yaml.safe_load(value)
     if value == '[road, road]':
         with pytest.raises(ValueError, match="'road' and 'road' are both named 'road'"):
-            read(values)
+            read_config(values)
     else:
-        read(values)
+        read_config(values)
 
 
 @pytest.mark.parametrize('words', of('ros2', 'topic', 'echo'), ids=' '.join)
