@@ -92,6 +92,8 @@ def _targets(documents: Sequence[dict], modules: dict[str, ModuleType]) -> str:
             if name in document['sections'] and hasattr(module, 'targets'):
                 for target in module.targets(document['sections'][name]):
                     found.setdefault(target.aim, []).append((target, _name(document['machine'])))
+        for aim in getattr(module, 'AIMS', ()):
+            found.setdefault(aim, [(Target(aim), '')])
     rows = []
     for aim, results in found.items():
         measured = [(target, where) for target, where in results if target.met is not None]
