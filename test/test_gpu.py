@@ -9,8 +9,10 @@ from csa_ros import segmenter as segmenter_module
 from csa_ros.labels import refine as refine_module
 from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import MergeMap
+from csa_ros.model import bf16
 from csa_ros.model import pixels
 from csa_ros.model.attention.methods import ATTENTION
+from csa_ros.model.backbone import load_backbone
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN
@@ -30,6 +32,13 @@ VOCABULARY = Vocabulary.parse(['sky', 'road', 'car|bus|truck', 'tree', 'building
 def picture(height, width, seed=0):
     noise = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@needs_gpu
+def test_the_precision_of_a_gpu_does_not_depend_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(bf16, 'has_instructions', lambda: True)
+    monkeypatch.setattr(bf16, '_measure', None)
+    assert load_backbone('demo', 'cuda', measure=True).arithmetic == 'torch.float16'
 
 
 @pytest.mark.parametrize('alpha', [0.0, 0.3, 0.5, 1.0])
