@@ -139,6 +139,17 @@ def test_a_shape_is_captured_once_whatever_the_words(runner, cpu_as_gpu):
     assert len(cpu_as_gpu) == 5
 
 
+def test_each_frame_is_segmented_by_its_own_words(runner):
+    """Words stay in a graph's inputs from frame to frame, and must not outlive a change."""
+    small, large = np.zeros((4, 6, 3), np.uint8), np.zeros((8, 6, 3), np.uint8)
+    one, other = words(3), words(7)
+    for image, given, count in ((small, one, 3), (small, one, 3), (large, one, 3),
+                                (large, other, 7), (small, other, 7), (small, one, 3),
+                                (large, one, 3), (large, one, 3)):
+        (_, confidence, _), = runner.submit([image], *given, 1).wait()
+        assert confidence.min() == confidence.max() == count
+
+
 def test_graphs_that_are_not_used_are_given_up(runner, cpu_as_gpu):
     def submit(height):
         runner.submit([np.zeros((height, 6, 3), np.uint8)], *words(3), 1).wait()
@@ -262,7 +273,7 @@ def segmenters(tmp_path_factory):
 @pytest.mark.parametrize('name, share', [('cuda', 0.9999), ('fp16', 0.995), ('bf16', 0.95)])
 def test_a_gpu_gives_the_labels_of_a_cpu(segmenters, name, share):
     from csa_ros.demo.scenes import Scene
-    images = [Scene(seed).render(0.0)[0] for seed in range(2)]
+    images = [Scene(seed).render(0.0).rgb for seed in range(2)]
     expected = segmenters['fp32'].submit(
         images, segmenters['fp32'].encode(VOCABULARY), overlay_alpha=0.5).result()
     encoded = segmenters[name].encode(VOCABULARY)

@@ -16,6 +16,7 @@ import re
 from csa_ros.model import bf16
 from csa_ros.model.errors import ModelError
 from csa_ros.model.towers.architecture import build
+from csa_ros.model.towers.architecture import halve_layer_norms
 from csa_ros.model.towers.architecture import needs_word_pieces
 from csa_ros.model.towers.tower import Tower
 from csa_ros.model.towers.trunk import parts_of
@@ -144,6 +145,8 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto',
     clip = build(source.config, dtype)
     load_weights(clip, weights, f'{path} does not fit {source.name!r}')
     clip = clip.to(torch_device).eval().requires_grad_(False)
+    if torch_device.type == 'cuda' and dtype != torch.float32:
+        halve_layer_norms(clip.visual, dtype)
     return Backbone(
         clip=clip,
         tokenizer=tokenizer,
