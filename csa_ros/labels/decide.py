@@ -5,8 +5,8 @@ SCLIP takes the softmax over all queries, the largest probability within each cl
 largest of those. Softmax keeps the order of logits, so the winning query's class is the label and
 its probability is 1 / sum(exp(scale * (logits - largest))): two reductions over the queries,
 done for a band of rows at a time, in the way that is fastest where they are. The logits of a band
-may come from `FrameLogits`, which makes them when they are asked for, so that no array of queries x
-pixels exists either.
+may come from `FrameLogits`, which makes them when they are asked for, so that no array of queries
+x pixels exists either.
 """
 
 from collections.abc import Iterator
