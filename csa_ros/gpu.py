@@ -19,6 +19,7 @@ from typing import NamedTuple
 import warnings
 
 from csa_ros.labels.decide import Decision
+from csa_ros.settings import ResolvedSettings
 from csa_ros.vocabulary import UNKNOWN
 import numpy as np
 import torch
@@ -31,28 +32,33 @@ QUERY_BUCKET = 32
 MAX_GRAPHS = 8
 _WARM_UP_RUNS = 3
 
-Compute = Callable[[Tensor, Tensor, Tensor, Hashable], Decision]
+Compute = Callable[[Tensor, Tensor, Tensor, ResolvedSettings], Decision]
+# The tensors among what `Compute` takes: frames, text and query_class.
+_Inputs = tuple[Tensor, Tensor, Tensor]
 
 
 class Arrays:
     """Results on their way to the host's memory."""
 
-    def __init__(self, tensors: Sequence[Tensor | None], done: torch.cuda.Event) -> None:
-        self._tensors = tensors
+    def __init__(self, labels: Tensor, confidence: Tensor, overlay: Tensor | None,
+                 done: torch.cuda.Event) -> None:
+        self._labels = labels
+        self._confidence = confidence
+        self._overlay = overlay
         self._done = done
 
-    def wait(self) -> list[tuple[np.ndarray | None, ...]]:
+    def wait(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
         """Return labels, confidence and overlay of each frame, once they are there."""
         self._done.synchronize()
-        frames = len(self._tensors[0])
-        return list(zip(*([None] * frames if tensor is None else tensor.numpy()
-                          for tensor in self._tensors)))
+        overlays = ([None] * len(self._labels) if self._overlay is None
+                    else self._overlay.numpy())
+        return list(zip(self._labels.numpy(), self._confidence.numpy(), overlays))
 
 
 class _Graph(NamedTuple):
     """A captured computation: what it reads, what it writes, and what must stay in memory."""
 
-    inputs: tuple[Tensor, ...]
+    inputs: Sequence[Tensor]
     replay: Callable[[], None]
     outputs: Decision
     constants: Any
@@ -68,7 +74,8 @@ class GraphRunner:
     that it takes from caches, which a graph knows by their addresses alone. Use from one thread.
     """
 
-    def __init__(self, compute: Compute, constants: Callable[[tuple[int, int], Hashable], Any],
+    def __init__(self, compute: Compute,
+                 constants: Callable[[tuple[int, int], ResolvedSettings], Any],
                  device: torch.device) -> None:
         self._compute = compute
         self._constants = constants
@@ -80,7 +87,7 @@ class GraphRunner:
 
     @torch.inference_mode()
     def submit(self, images: Sequence[np.ndarray], text: Tensor, query_class: Tensor,
-               settings: Hashable, colors: np.ndarray | None = None,
+               settings: ResolvedSettings, colors: np.ndarray | None = None,
                alpha: float | None = None) -> Arrays:
         """
         Begin with images of one size, (H, W, 3) uint8; they may be overwritten afterwards.
@@ -93,11 +100,12 @@ class GraphRunner:
             for tensor in (frames, text, query_class):
                 tensor.record_stream(self._stream)
             missing = -len(text) % QUERY_BUCKET
-            labels, confidence = self._run(
-                frames, F.pad(text, (0, 0, 0, missing)),
-                F.pad(query_class, (0, missing), value=UNKNOWN), settings)
-            overlay = None if alpha is None else blend(frames, labels, colors, alpha)
-        return self._download((labels, confidence, overlay))
+            padded = (frames, F.pad(text, (0, 0, 0, missing)),
+                      F.pad(query_class, (0, missing), value=UNKNOWN))
+            labels, confidence = self._run(padded, settings)
+            overlay = (None if colors is None or alpha is None
+                       else blend(frames, labels, colors, alpha))
+        return self._download(labels, confidence, overlay)
 
     def _upload(self, images: Sequence[np.ndarray]) -> Tensor:
         pinned = _pinned((len(images), *images[0].shape))
@@ -105,9 +113,8 @@ class GraphRunner:
         with torch.cuda.stream(self._uploads):
             return pinned.to(self._device, non_blocking=True)
 
-    def _run(self, *inputs: Any) -> tuple[Tensor, Tensor]:
+    def _run(self, tensors: _Inputs, settings: ResolvedSettings) -> tuple[Tensor, Tensor]:
         """Return labels and confidence, which the next run leaves alone."""
-        *tensors, settings = inputs
         key = (*(tensor.shape for tensor in tensors), settings)
         if key not in self._graphs:
             self._graphs[key] = self._try_to_capture(tensors, settings)
@@ -116,14 +123,14 @@ class GraphRunner:
         self._graphs.move_to_end(key)
         graph = self._graphs[key]
         if graph is None:
-            decision = self._compute(*inputs)
+            decision = self._compute(*tensors, settings)
             return decision.labels, decision.confidence
         for static, tensor in zip(graph.inputs, tensors):
             static.copy_(tensor)
         graph.replay()
         return graph.outputs.labels.clone(), graph.outputs.confidence.clone()
 
-    def _try_to_capture(self, tensors: Sequence[Tensor], settings: Hashable) -> _Graph | None:
+    def _try_to_capture(self, tensors: _Inputs, settings: ResolvedSettings) -> _Graph | None:
         try:
             return self._capture(tensors, settings)
         except torch.cuda.OutOfMemoryError:
@@ -134,27 +141,29 @@ class GraphRunner:
                           f'longer: {error}', stacklevel=2)
             return None
 
-    def _capture(self, tensors: Sequence[Tensor], settings: Hashable) -> _Graph:
-        inputs = tuple(tensor.clone() for tensor in tensors)
+    def _capture(self, tensors: _Inputs, settings: ResolvedSettings) -> _Graph:
+        frames, text, query_class = inputs = [tensor.clone() for tensor in tensors]
 
         def run() -> Decision:
-            return self._compute(*inputs, settings)
+            return self._compute(frames, text, query_class, settings)
 
         # Fills the caches of constants, and lets libraries allocate and choose what they use.
         for _ in range(_WARM_UP_RUNS):
             run()
-        constants = self._constants(tuple(inputs[0].shape[1:3]), settings)
+        height, width = frames.shape[1:3]
+        constants = self._constants((height, width), settings)
         return _Graph(inputs, *_capture(run, self._stream), constants)
 
-    def _download(self, tensors: Sequence[Tensor | None]) -> Arrays:
+    def _download(self, labels: Tensor, confidence: Tensor, overlay: Tensor | None) -> Arrays:
         self._downloads.wait_stream(self._stream)
         with torch.cuda.stream(self._downloads):
-            arrays = [None if tensor is None else _to_host(tensor, self._downloads)
-                      for tensor in tensors]
+            labels, confidence = (
+                _to_host(tensor, self._downloads) for tensor in (labels, confidence))
+            overlay = None if overlay is None else _to_host(overlay, self._downloads)
         # Blocking: a thread that waits would otherwise keep a core busy.
         done = torch.cuda.Event(blocking=True)
         done.record(self._downloads)
-        return Arrays(arrays, done)
+        return Arrays(labels, confidence, overlay, done)
 
 
 def blend(frames: Tensor, labels: Tensor, colors: np.ndarray, alpha: float) -> Tensor:
