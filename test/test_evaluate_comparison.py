@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 
 from csa_ros.evaluation import comparison
-from csa_ros.evaluation import page
-from csa_ros.evaluation import protocol
-from csa_ros.evaluation.benchmarks import BENCHMARKS
-from csa_ros.evaluation.demo import DEMO
-from csa_ros.evaluation.demo import Street
-from csa_ros.evaluation.protocol import Method
-from csa_ros.model.attention import ATTENTION
+from csa_ros.evaluation.datasets import protocol
+from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
+from csa_ros.evaluation.datasets.demo import DEMO
+from csa_ros.evaluation.datasets.demo import Street
+from csa_ros.evaluation.datasets.protocol import Method
+from csa_ros.evaluation.report import page
+from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE
