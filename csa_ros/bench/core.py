@@ -129,7 +129,8 @@ def measure_agreement(precisions: Sequence[str], device: str, progress: tqdm | N
     and `feature_error`, the largest difference of a component of a feature of length 1 (None where
     the windows are others). The first row is the reference: windows, at the first precision.
     """
-    options, features = {}, {}
+    options: dict[tuple[str, str], agreement.Label] = {}
+    features = {}
     first = precisions[0]
     rgb = inputs.street(agreement.STREETS[0], agreement.STREET_SIZE).rgb
     with inputs.text_cache() as cache:
