@@ -60,8 +60,8 @@ def _draw_stages(axes: 'Axes', rows: Sequence[dict]) -> None:
     # On a GPU a frame takes less than its stages one by one.
     totals = [row['total']['median_ms'] for row in rows]
     axes.plot(totals, names, 'k|', markersize=18, label='frame, host to host')
-    for name, end, total, row in zip(names, start, totals, rows):
-        axes.text(max(end, total), name, f"  {in_ms(total)} ms, {row['ratio']:.1f} x",
+    for place, (end, total, row) in enumerate(zip(start, totals, rows)):
+        axes.text(max(end, total), place, f"  {in_ms(total)} ms, {row['ratio']:.1f} x",
                   va='center', fontsize=9)
     axes.set_xlim(0, 1.25 * max(*start, *totals))
     axes.invert_yaxis()
