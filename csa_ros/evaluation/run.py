@@ -11,7 +11,6 @@ import sys
 import time
 from typing import Any
 
-from csa_ros.bags.parts import Shard
 from csa_ros.evaluation.datasets.benchmark import Benchmark
 from csa_ros.evaluation.datasets.benchmark import BenchmarkError
 from csa_ros.evaluation.datasets.benchmark import Sample
@@ -27,6 +26,7 @@ from csa_ros.model.backbone import Backbone
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
 from csa_ros.settings import Settings
+from csa_ros.shards import Shard
 import numpy as np
 from tqdm import tqdm
 

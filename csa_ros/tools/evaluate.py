@@ -11,7 +11,6 @@ import signal
 import sys
 from typing import Any
 
-from csa_ros.bags.parts import Shard
 from csa_ros.evaluation import comparison
 from csa_ros.evaluation.datasets import benchmarks
 from csa_ros.evaluation.datasets.benchmark import Benchmark
@@ -23,6 +22,7 @@ from csa_ros.evaluation.records import RecordsError
 from csa_ros.evaluation.records import write_whole
 from csa_ros.evaluation.report import output
 from csa_ros.evaluation.report import page
+from csa_ros.evaluation.report.comparison import describe as describe_comparison
 from csa_ros.evaluation.report.result import describe
 from csa_ros.evaluation.report.result import describe_all
 from csa_ros.evaluation.report.sheet import encode
@@ -38,6 +38,7 @@ from csa_ros.model.text import templates
 from csa_ros.model.weights.source import DEMO as DEMO_MODEL
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE
+from csa_ros.shards import Shard
 from csa_ros.threads import set_threads
 from csa_ros.threads import usable_threads
 import torch
@@ -215,7 +216,7 @@ def _compare(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespa
     document, picture = comparison.compare(
         benchmark, options.root, options.limit, backbone, _method(options), options.out,
         _workers(options, backbone.device), command)
-    text = comparison.describe(document)
+    text = describe_comparison(document)
     path = options.out / f"comparison-{benchmark.name}-{digest(document['method'])}.json"
     write_whole(path.with_suffix('.png'), encode(picture))
     write_whole(path.with_suffix('.md'), text + '\n')
