@@ -94,7 +94,8 @@ def merge(features: Tensor, query_features: Tensor, frame_size: tuple[int, int],
     return F.interpolate(total / count, size=output_size, mode='bilinear')
 
 
-def decide(logits: Tensor, query_class: Tensor, num_classes: int, settings: ResolvedSettings) -> Decision:
+def decide(logits: Tensor, query_class: Tensor, num_classes: int, settings: ResolvedSettings
+           ) -> Decision:
     """
     Return labels and confidences, (B, H, W) uint8, from logits (B, Q, H, W).
 

@@ -200,7 +200,7 @@ def _evaluate(benchmark: Benchmark, backbone: Backbone, options: argparse.Namesp
     task = make_task(benchmark, options.root, options.limit, backbone, _method(options))
     records = run(task, options.out, _workers(options, backbone.device),
                   Shard.parse(options.shard))
-    if records is None:
+    if len(records) < len(task.samples):
         _say(f'{benchmark.title}: this share is done, pictures of others are missing; the '
              'same command sums up as soon as they are there')
         return None

@@ -61,7 +61,7 @@ class Method(Protocol):
 
     @property
     def resample(self) -> Resample:
-        """Function that resamples position embeddings."""
+        """What resamples position embeddings."""
 
     @property
     def residual(self) -> bool | None:

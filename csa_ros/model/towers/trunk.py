@@ -131,8 +131,8 @@ def _norm(norm: nn.LayerNorm | nn.Identity, x: Tensor) -> Tensor:
 
 
 def _tiles(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    # As in `csa_ros.model.towers.tower.ClipTower.embed`: the stride is the size of the kernel, and a
-    # product of matrices is not rounded to TF32. x is (N, C, H, W), as the result is.
+    # As in `csa_ros.model.towers.tower.ClipTower.embed`: the stride is the size of the kernel,
+    # and a product of matrices is not rounded to TF32. x is (N, C, H, W), as the result is.
     height, width = convolution.kernel_size
     x = x.to(convolution.weight.dtype).unflatten(3, (-1, width)).unflatten(2, (-1, height))
     x = x.permute(0, 2, 4, 1, 3, 5).flatten(3)
