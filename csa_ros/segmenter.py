@@ -123,10 +123,10 @@ class Segmenter:
         Load a model and wrap it.
 
         `model`, `device` and `precision` as for `csa_ros.model.backbone.load_backbone`,
-        `attention` and `residual` as for `csa_ros.model.attention.choose`; `settings` are used
-        when `segment` is given none; `cache_dir` holds text features and, for `int8`, the exported
-        tower (None: the user's cache). Raises `csa_ros.model.backbone.ModelError`, and ValueError
-        for settings that do not fit the model.
+        `attention` and `residual` as for `csa_ros.model.attention.methods.choose`; `settings` are
+        used when `segment` is given none; `cache_dir` holds text features and, for `int8`, the
+        exported tower (None: the user's cache). Raises `csa_ros.model.errors.ModelError`, and
+        ValueError for settings that do not fit the model.
         """
         backbone = load_backbone(model, device, precision)
         return cls(backbone, attention, settings, cache_dir, residual)

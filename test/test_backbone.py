@@ -5,12 +5,12 @@ import re
 import socket
 
 from csa_ros.model import backbone as backbone_module
-from csa_ros.model import source as source_module
-from csa_ros.model.architecture import build
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
-from csa_ros.model.source import find_weights
-from csa_ros.model.source import parse_model
+from csa_ros.model.towers.architecture import build
+from csa_ros.model.weights import source as source_module
+from csa_ros.model.weights.source import find_weights
+from csa_ros.model.weights.source import parse_model
 import open_clip
 from open_clip.constants import OPENAI_DATASET_MEAN
 from open_clip.timm_model import TimmModel
@@ -298,7 +298,7 @@ def test_every_usable_pair_has_the_parts_that_csa_needs():
 
 
 def check_trunk(visual, architecture):
-    """Assert that there is nothing in a trunk beside what csa_ros.model.trunk knows."""
+    """Assert that there is nothing in a trunk beside what csa_ros.model.towers.trunk knows."""
     trunk, block = visual.trunk, visual.trunk.blocks[-1]
     attention = block.attn
     assert trunk.global_pool == 'token' and trunk.num_prefix_tokens == 1, architecture

@@ -17,7 +17,7 @@ from csa_ros.bench.frames import make_paths
 from csa_ros.bench.frames import STAGES
 from csa_ros.bench.targets import percent
 from csa_ros.demo.scenes import CLASSES
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.text import TextEncoder
 from csa_ros.segmenter import Segmenter

@@ -10,7 +10,7 @@ from csa_ros.labels import refine as refine_module
 from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import MergeMap
 from csa_ros.model import pixels
-from csa_ros.model.attention import ATTENTION
+from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN

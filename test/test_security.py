@@ -9,7 +9,7 @@ import time
 import zipfile
 
 from csa_ros.model.backbone import load_backbone
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
 from csa_ros.model.text import PromptError
 from csa_ros.model.text import TextEncoder
 from csa_ros.ros import parameters

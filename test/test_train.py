@@ -4,9 +4,9 @@ from argparse import Namespace
 import json
 
 from csa_ros.demo import train
-from csa_ros.model import source
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.text import templates
+from csa_ros.model.weights import source
 import numpy as np
 import pytest
 from safetensors.torch import load_file

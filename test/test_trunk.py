@@ -3,15 +3,15 @@
 import json
 import sys
 
-from csa_ros.model import architecture
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.errors import ModelError
 from csa_ros.model.text import PromptError
 from csa_ros.model.text import TextEncoder
-from csa_ros.model.tower import Tower
-from csa_ros.model.trunk import Trunk
+from csa_ros.model.towers import architecture
+from csa_ros.model.towers.tower import Tower
+from csa_ros.model.towers.trunk import Trunk
 from csa_ros.segmenter import Segmenter
 from csa_ros.vocabulary import Vocabulary
 import numpy as np

@@ -14,7 +14,6 @@ from csa_ros.bags import writing
 from csa_ros.bags.jobs import Job
 from csa_ros.bags.labelling import Labeller
 from csa_ros.bags.parts import Part
-from csa_ros.bags.parts import Shard
 from csa_ros.bags.pictures import PicturePart
 from csa_ros.bags.progress import Progress
 from csa_ros.bags.reading import picture_of
@@ -24,6 +23,7 @@ from csa_ros.bags.writing import BagPart
 from csa_ros.model.reuse import WindowMemory
 from csa_ros.ros.images import ImageError
 from csa_ros.segmenter import Pending
+from csa_ros.shards import Shard
 from rosbags.interfaces import Connection
 
 # Messages that wait for a frame on the GPU; more would only take memory.

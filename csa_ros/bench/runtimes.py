@@ -23,10 +23,10 @@ from csa_ros.bench.timing import table
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.labels.windows import cut
 from csa_ros.labels.windows import plan_windows
-from csa_ros.model.attention import choose
+from csa_ros.model.attention.methods import choose
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.int8 import Int8Encoder
-from csa_ros.model.trunk import parts_of
+from csa_ros.model.towers.trunk import parts_of
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
 from csa_ros.vocabulary import Vocabulary

@@ -19,7 +19,7 @@ from csa_ros.bench.timing import alternate
 from csa_ros.bench.timing import table
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.model.backbone import Backbone
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.text import TextEncoder
 from csa_ros.presets import preset_names

@@ -11,13 +11,12 @@ import sys
 import time
 from typing import Any
 
-from csa_ros.bags.parts import Shard
-from csa_ros.evaluation.benchmark import Benchmark
-from csa_ros.evaluation.benchmark import BenchmarkError
-from csa_ros.evaluation.benchmark import Sample
-from csa_ros.evaluation.protocol import Method
-from csa_ros.evaluation.protocol import settings_for
-from csa_ros.evaluation.reading import read
+from csa_ros.evaluation.datasets.benchmark import Benchmark
+from csa_ros.evaluation.datasets.benchmark import BenchmarkError
+from csa_ros.evaluation.datasets.benchmark import Sample
+from csa_ros.evaluation.datasets.protocol import Method
+from csa_ros.evaluation.datasets.protocol import settings_for
+from csa_ros.evaluation.datasets.reading import read
 from csa_ros.evaluation.records import digest
 from csa_ros.evaluation.records import Record
 from csa_ros.evaluation.records import Records
@@ -27,6 +26,7 @@ from csa_ros.model.backbone import Backbone
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
 from csa_ros.settings import Settings
+from csa_ros.shards import Shard
 import numpy as np
 from tqdm import tqdm
 
@@ -84,7 +84,7 @@ def make_task(benchmark: Benchmark, root: Path | None, limit: int | None, backbo
     Find the pictures of a data set and encode its words.
 
     `root` is the folder of data sets; `limit`, at least 1, asks for so many pictures, evenly
-    spaced. Raises BenchmarkError, `csa_ros.model.backbone.ModelError` for an attention that the
+    spaced. Raises BenchmarkError, `csa_ros.model.errors.ModelError` for an attention that the
     tower cannot have, `csa_ros.model.text.PromptError`, and ValueError for settings that do not
     fit the model.
     """

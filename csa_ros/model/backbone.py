@@ -13,18 +13,18 @@ import json
 from pathlib import Path
 import re
 
-from csa_ros.model.architecture import build
-from csa_ros.model.architecture import needs_word_pieces
-from csa_ros.model.checkpoint import load_weights
-from csa_ros.model.checkpoint import read_weights
 from csa_ros.model.errors import ModelError
-from csa_ros.model.source import find_weights
-from csa_ros.model.source import find_word_pieces
-from csa_ros.model.source import parse_model
-from csa_ros.model.source import Source
-from csa_ros.model.tower import Tower
-from csa_ros.model.trunk import parts_of
-from csa_ros.model.trunk import Trunk
+from csa_ros.model.towers.architecture import build
+from csa_ros.model.towers.architecture import needs_word_pieces
+from csa_ros.model.towers.tower import Tower
+from csa_ros.model.towers.trunk import parts_of
+from csa_ros.model.towers.trunk import Trunk
+from csa_ros.model.weights.checkpoint import load_weights
+from csa_ros.model.weights.checkpoint import read_weights
+from csa_ros.model.weights.source import find_weights
+from csa_ros.model.weights.source import find_word_pieces
+from csa_ros.model.weights.source import parse_model
+from csa_ros.model.weights.source import Source
 from csa_ros.model.wordpiece import WordPieceTokenizer
 import open_clip
 from open_clip.model import CustomTextCLIP
@@ -104,7 +104,7 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto') -> 
     tower is a vision transformer with CLIP's attention), `ARCH:/path` (a safetensors or torch file
     with exactly the weights of that open_clip architecture; ARCH also says which activation they
     were trained with, as in `ViT-B-16-quickgelu`, because the file cannot), `PRESET` (a name in
-    `csa_ros.model.catalogue.PRESETS`) or `PRESET:/path` (a file with such weights).
+    `csa_ros.model.weights.catalogue.PRESETS`) or `PRESET:/path` (a file with such weights).
 
     `device` is `auto` (a GPU if there is one), `cuda`, `cuda:N` or `cpu`. `precision` is `fp32`,
     `fp16` (GPU only), `bf16` (on CPUs with AVX512-BF16 twice as fast as `fp32`, on those without

@@ -19,18 +19,18 @@ from pathlib import Path
 import tempfile
 import warnings
 
-from csa_ros.model import attention as attention_module
 from csa_ros.model import dense as dense_module
-from csa_ros.model import gem
-from csa_ros.model import mixing
-from csa_ros.model import positions
-from csa_ros.model import sc_clip
-from csa_ros.model import tower as tower_module
-from csa_ros.model import trunk
+from csa_ros.model.attention import gem
+from csa_ros.model.attention import methods as attention_module
+from csa_ros.model.attention import mixing
+from csa_ros.model.attention import positions
+from csa_ros.model.attention import sc_clip
 from csa_ros.model.backbone import Backbone
-from csa_ros.model.backbone import ModelError
 from csa_ros.model.dense import DenseEncoder
+from csa_ros.model.errors import ModelError
 from csa_ros.model.text import default_cache_dir
+from csa_ros.model.towers import tower as tower_module
+from csa_ros.model.towers import trunk
 import torch
 from torch import nn
 from torch import Tensor
@@ -50,7 +50,7 @@ class Int8Encoder:
     Exporting a tower takes several seconds, and is done for every size of window: the result is
     kept in `cache_dir` (None: `csa_ros.model.text.default_cache_dir()`), shared by all processes.
     A folder that cannot be written is no error. Raises ModelError as
-    `csa_ros.model.attention.choose`, and for a tower too large for the format of ONNX.
+    `csa_ros.model.attention.methods.choose`, and for a tower too large for the format of ONNX.
     """
 
     def __init__(self, backbone: Backbone, attention: str = 'csa',

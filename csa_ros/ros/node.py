@@ -6,7 +6,7 @@ import signal
 import time
 import traceback
 
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
 from csa_ros.ros import parameters
 from csa_ros.ros.camera import Camera
 from csa_ros.ros.diagnostics import Condition

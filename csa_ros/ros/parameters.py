@@ -12,13 +12,13 @@ import difflib
 from math import isfinite
 from typing import Any
 
-from csa_ros.model.attention import ATTENTION
-from csa_ros.model.attention import RESIDUAL
+from csa_ros.model.attention.methods import ATTENTION
+from csa_ros.model.attention.methods import RESIDUAL
+from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.backbone import PRECISIONS
 from csa_ros.model.text import PromptError
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.text import templates
-from csa_ros.segmenter import DEFAULT_MODEL
 from csa_ros.segmenter import LONG_SIDE
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE

@@ -13,7 +13,7 @@ from csa_ros.bench import sections
 from csa_ros.bench.page import PageError
 from csa_ros.bench.plot import PlotError
 from csa_ros.bench.timing import machine
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
 from csa_ros.threads import set_threads
 from tqdm import tqdm
 

@@ -13,15 +13,15 @@ from csa_ros.bags import parameters
 from csa_ros.bench.plot import PlotError
 from csa_ros.bench.timing import table
 from csa_ros.demo.scenes import CLASSES
-from csa_ros.evaluation import calibration_plot
-from csa_ros.evaluation.calibration import Calibration
-from csa_ros.evaluation.calibration import count
-from csa_ros.evaluation.calibration import THRESHOLDS
-from csa_ros.evaluation.calibration import Wish
-from csa_ros.evaluation.calibration_frames import FilePair
-from csa_ros.evaluation.calibration_frames import find_pairs
-from csa_ros.evaluation.calibration_frames import Street
-from csa_ros.model.backbone import ModelError
+from csa_ros.evaluation.calibration import plot
+from csa_ros.evaluation.calibration.curve import Calibration
+from csa_ros.evaluation.calibration.curve import count
+from csa_ros.evaluation.calibration.curve import THRESHOLDS
+from csa_ros.evaluation.calibration.curve import Wish
+from csa_ros.evaluation.calibration.frames import FilePair
+from csa_ros.evaluation.calibration.frames import find_pairs
+from csa_ros.evaluation.calibration.frames import Street
+from csa_ros.model.errors import ModelError
 from csa_ros.ros.parameters import Config
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
@@ -136,7 +136,7 @@ def _check(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.plot:
         # Before the work, which would be lost.
-        calibration_plot.check(options.plot)
+        plot.check(options.plot)
     config, ignored = _config(options)
     if ignored:
         _say(f'{options.params_file}: not known, and ignored: {", ".join(ignored)}')
@@ -152,7 +152,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + '\n')
     if options.plot:
-        calibration_plot.draw(
+        plot.draw(
             options.plot, calibration, wish, level, f'{len(frames)} frames, '
             f'{config.model.model}, logit_scale {config.settings.logit_scale:g}')
     print(describe(report))
@@ -194,7 +194,7 @@ def _frames(options: argparse.Namespace, config: Config) -> list[FilePair | Stre
 
 def measure(segmenter: Segmenter, words: Words, frames: Sequence[FilePair | Street]
             ) -> list[np.ndarray]:
-    """Return the histograms of each frame, as `csa_ros.evaluation.calibration.count` has them."""
+    """Return each frame's histograms, as `csa_ros.evaluation.calibration.curve.count` has them."""
     counts = []
     # Without a terminal (disable=None) a bar would fill a log.
     for frame in tqdm(frames, unit='frame', disable=None):

@@ -10,33 +10,34 @@ import signal
 import sys
 from typing import Any
 
-from csa_ros.bags.parts import Shard
-from csa_ros.evaluation import benchmarks
 from csa_ros.evaluation import comparison
-from csa_ros.evaluation import output
-from csa_ros.evaluation import page
-from csa_ros.evaluation.benchmark import Benchmark
-from csa_ros.evaluation.benchmark import BenchmarkError
-from csa_ros.evaluation.demo import DEMO
-from csa_ros.evaluation.protocol import Method
+from csa_ros.evaluation.datasets import benchmarks
+from csa_ros.evaluation.datasets.benchmark import Benchmark
+from csa_ros.evaluation.datasets.benchmark import BenchmarkError
+from csa_ros.evaluation.datasets.demo import DEMO
+from csa_ros.evaluation.datasets.protocol import Method
 from csa_ros.evaluation.records import digest
 from csa_ros.evaluation.records import RecordsError
 from csa_ros.evaluation.records import write_whole
-from csa_ros.evaluation.result import describe
-from csa_ros.evaluation.result import describe_all
+from csa_ros.evaluation.report import output
+from csa_ros.evaluation.report import page
+from csa_ros.evaluation.report.comparison import describe as describe_comparison
+from csa_ros.evaluation.report.result import describe
+from csa_ros.evaluation.report.result import describe_all
+from csa_ros.evaluation.report.sheet import encode
 from csa_ros.evaluation.run import make_task
 from csa_ros.evaluation.run import run
-from csa_ros.evaluation.sheet import encode
-from csa_ros.model.attention import ATTENTION
-from csa_ros.model.attention import RESIDUAL
+from csa_ros.model.attention.methods import ATTENTION
+from csa_ros.model.attention.methods import RESIDUAL
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
-from csa_ros.model.source import DEMO as DEMO_MODEL
 from csa_ros.model.text import templates
+from csa_ros.model.weights.source import DEMO as DEMO_MODEL
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE
+from csa_ros.shards import Shard
 from csa_ros.threads import set_threads
 from csa_ros.threads import usable_threads
 import torch
@@ -214,7 +215,7 @@ def _compare(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespa
     document, picture = comparison.compare(
         benchmark, options.root, options.limit, backbone, _method(options), options.out,
         _workers(options, backbone.device), command)
-    text = comparison.describe(document)
+    text = describe_comparison(document)
     path = options.out / f"comparison-{benchmark.name}-{digest(document['method'])}.json"
     write_whole(path.with_suffix('.png'), encode(picture))
     write_whole(path.with_suffix('.md'), text + '\n')

@@ -5,15 +5,15 @@ from collections.abc import Callable
 import sys
 
 from csa_ros.model import wordpiece
-from csa_ros.model.architecture import needs_word_pieces
 from csa_ros.model.backbone import DEFAULT_MODEL
-from csa_ros.model.catalogue import PRESETS
 from csa_ros.model.errors import ModelError
-from csa_ros.model.source import DEMO
-from csa_ros.model.source import find_weights
-from csa_ros.model.source import find_word_pieces
-from csa_ros.model.source import parse_model
-from csa_ros.model.source import Source
+from csa_ros.model.towers.architecture import needs_word_pieces
+from csa_ros.model.weights.catalogue import PRESETS
+from csa_ros.model.weights.source import DEMO
+from csa_ros.model.weights.source import find_weights
+from csa_ros.model.weights.source import find_word_pieces
+from csa_ros.model.weights.source import parse_model
+from csa_ros.model.weights.source import Source
 import huggingface_hub
 import open_clip
 

@@ -14,10 +14,10 @@ from typing import Any
 from csa_ros.bags import parameters
 from csa_ros.bags.labelling import Labeller
 from csa_ros.bags.labelling import OUTPUTS
-from csa_ros.bags.parts import Shard
 from csa_ros.bags.progress import Progress
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
 from csa_ros.segmenter import Segmenter
+from csa_ros.shards import Shard
 from csa_ros.threads import set_threads
 try:
     from csa_ros.bags import jobs

@@ -6,10 +6,10 @@ is ever labelled as a bed, and the class counts as 0. The vocabulary here has it
 mIoU may be higher by up to an 81st of the class's own IoU.
 """
 
-from csa_ros.evaluation.benchmark import IGNORED
-from csa_ros.evaluation.files import value_table
-from csa_ros.evaluation.layout import Form
-from csa_ros.evaluation.layout import Layout
+from csa_ros.evaluation.datasets.benchmark import IGNORED
+from csa_ros.evaluation.datasets.files import value_table
+from csa_ros.evaluation.datasets.layout import Form
+from csa_ros.evaluation.datasets.layout import Layout
 
 # The official annotations hold COCO's ids less one: 0 to 89 are things, 91 to 181 stuff. COCO has
 # no objects of these categories (street sign, hat, shoe, ...), which leaves 80 things.

@@ -1,12 +1,12 @@
 """
-The parts of timm's vision transformers, in the form of `csa_ros.model.tower`.
+The parts of timm's vision transformers, in the form of `csa_ros.model.towers.tower`.
 
 MobileCLIP's image towers of ViT size are of this kind: `vit_base_mci_224` (MobileCLIP-B and
 MobileCLIP2-B), which makes patches of 16 x 16 pixels in three convolutions and gives its class
 token no position, and `vit_large_patch14_clip_224` (MobileCLIP2-L-14).
 """
 
-from csa_ros.model.tower import Tower
+from csa_ros.model.towers.tower import Tower
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 import torch
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 class TrunkBlock:
     """
-    The parts of a residual attention block of timm, as `csa_ros.model.tower.Block`.
+    The parts of a residual attention block of timm, as `csa_ros.model.towers.tower.Block`.
 
     Those of MobileCLIP have no LayerScale.
     """
@@ -46,9 +46,10 @@ class TrunkBlock:
 
 class Trunk:
     """
-    The parts of a vision transformer of timm with a class token, as `csa_ros.model.tower.Tower`.
+    The parts of a vision transformer of timm with a class token.
 
-    `visual` is open_clip's wrapper of it, with timm's classifier as the projection.
+    As `csa_ros.model.towers.tower.Tower`. `visual` is open_clip's wrapper of it, with timm's
+    classifier as the projection.
     """
 
     def __init__(self, visual: TimmModel) -> None:
@@ -125,8 +126,8 @@ def _norm(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 def _tiles(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    # As in `csa_ros.model.tower.Tower.embed`: the stride is the size of the kernel, and a product
-    # of matrices is not rounded to TF32. x is (N, C, H, W), as the result is.
+    # As in `csa_ros.model.towers.tower.Tower.embed`: the stride is the size of the kernel, and a
+    # product of matrices is not rounded to TF32. x is (N, C, H, W), as the result is.
     height, width = convolution.kernel_size
     x = x.to(convolution.weight.dtype).unflatten(3, (-1, width)).unflatten(2, (-1, height))
     x = x.permute(0, 2, 4, 1, 3, 5).flatten(3)

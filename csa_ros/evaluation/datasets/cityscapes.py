@@ -1,9 +1,9 @@
 """Cityscapes: its folders, and what its annotations hold."""
 
-from csa_ros.evaluation.benchmark import IGNORED
-from csa_ros.evaluation.files import value_table
-from csa_ros.evaluation.layout import Form
-from csa_ros.evaluation.layout import Layout
+from csa_ros.evaluation.datasets.benchmark import IGNORED
+from csa_ros.evaluation.datasets.files import value_table
+from csa_ros.evaluation.datasets.layout import Form
+from csa_ros.evaluation.datasets.layout import Layout
 
 # The ids of the 19 classes that are evaluated, in the order of their train ids (cityscapesScripts,
 # helpers/labels.py); the rest of the 34 does not count.

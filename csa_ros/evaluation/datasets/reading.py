@@ -6,8 +6,8 @@ import os
 import threading
 import time
 
-from csa_ros.evaluation.benchmark import BenchmarkError
-from csa_ros.evaluation.benchmark import Sample
+from csa_ros.evaluation.datasets.benchmark import BenchmarkError
+from csa_ros.evaluation.datasets.benchmark import Sample
 import cv2
 import numpy as np
 from torch.utils.data import DataLoader

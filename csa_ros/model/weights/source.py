@@ -12,10 +12,10 @@ from pathlib import Path
 import re
 
 from csa_ros.model import wordpiece
-from csa_ros.model.architecture import did_you_mean
-from csa_ros.model.architecture import why_unusable
-from csa_ros.model.catalogue import PRESETS
 from csa_ros.model.errors import ModelError
+from csa_ros.model.towers.architecture import did_you_mean
+from csa_ros.model.towers.architecture import why_unusable
+from csa_ros.model.weights.catalogue import PRESETS
 from huggingface_hub import try_to_load_from_cache
 import open_clip
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME
@@ -24,7 +24,7 @@ from open_clip.constants import OPENAI_DATASET_MEAN
 from open_clip.constants import OPENAI_DATASET_STD
 
 DEMO = 'demo'
-DEMO_WEIGHTS = Path(__file__).parent.parent / 'demo' / 'weights'
+DEMO_WEIGHTS = Path(__file__).parents[2] / 'demo' / 'weights'
 # Where open_clip keeps weights that it fetches from a plain URL.
 URL_CACHE = '~/.cache/clip'
 GRAMMAR = ("'demo', 'ARCH/TAG' (such as 'ViT-B-16-quickgelu/openai'), 'ARCH:/path/to/weights', "

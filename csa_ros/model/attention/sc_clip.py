@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 from typing import NamedTuple
 
-from csa_ros.model.mixing import as_trained
-from csa_ros.model.mixing import attend
-from csa_ros.model.mixing import key_key
-from csa_ros.model.positions import enlarged
-from csa_ros.model.positions import Grid
-from csa_ros.model.positions import Resample
-from csa_ros.model.tower import Block
+from csa_ros.model.attention.mixing import as_trained
+from csa_ros.model.attention.mixing import attend
+from csa_ros.model.attention.mixing import key_key
+from csa_ros.model.attention.positions import enlarged
+from csa_ros.model.attention.positions import Grid
+from csa_ros.model.attention.positions import Resample
+from csa_ros.model.towers.tower import Block
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -63,7 +63,7 @@ class Depths(NamedTuple):
 @dataclass(frozen=True)
 class SelfCalibration:
     """
-    SC-CLIP, as a method of `csa_ros.model.attention.ATTENTION`.
+    SC-CLIP, as a method of `csa_ros.model.attention.methods.ATTENTION`.
 
     Its result has no class token. Outliers, means and thresholds are of each image alone. They
     are computed in float32 whatever the weights are in; nothing waits for the device.
@@ -75,7 +75,7 @@ class SelfCalibration:
     min_patches: ClassVar[int] = NEIGHBOURS + 1
 
     def __call__(self, blocks: Sequence[Block], x: Tensor, grid: Grid) -> Tensor:
-        """Run all blocks; see `csa_ros.model.attention.Method`."""
+        """Run all blocks; see `csa_ros.model.attention.methods.Method`."""
         depths = Depths.of(len(blocks))
         share = BASE_CLASS_SHARE if len(blocks) <= BASE_BLOCKS else LARGE_CLASS_SHARE
         total = x.new_zeros(x.shape, dtype=torch.float32)

@@ -10,8 +10,8 @@ feed-forward network are kept. They are named after the papers that they come fr
 - `maskclip`: MaskCLIP, arXiv 2112.01071;
 - `clearclip`: ClearCLIP, arXiv 2407.12442;
 - `naclip`: NACLIP, arXiv 2404.08181;
-- `sc-clip`: SC-CLIP, `csa_ros.model.sc_clip`;
-- `gem`: GEM, `csa_ros.model.gem`.
+- `sc-clip`: SC-CLIP, `csa_ros.model.attention.sc_clip`;
+- `gem`: GEM, `csa_ros.model.attention.gem`.
 """
 
 from collections.abc import Sequence
@@ -20,26 +20,26 @@ from dataclasses import replace
 from typing import ClassVar
 from typing import Protocol
 
-from csa_ros.model.backbone import ModelError
-from csa_ros.model.gem import Gem
-from csa_ros.model.mixing import as_trained
-from csa_ros.model.mixing import attend
-from csa_ros.model.mixing import both
-from csa_ros.model.mixing import finish
-from csa_ros.model.mixing import gaussian
-from csa_ros.model.mixing import identity
-from csa_ros.model.mixing import key_key
-from csa_ros.model.mixing import Prior
-from csa_ros.model.mixing import query_key
-from csa_ros.model.mixing import query_query
-from csa_ros.model.mixing import Similarity
-from csa_ros.model.positions import enlarged
-from csa_ros.model.positions import fitted
-from csa_ros.model.positions import Grid
-from csa_ros.model.positions import Resample
-from csa_ros.model.sc_clip import SelfCalibration
-from csa_ros.model.tower import Block
-from csa_ros.model.tower import Tower
+from csa_ros.model.attention.gem import Gem
+from csa_ros.model.attention.mixing import as_trained
+from csa_ros.model.attention.mixing import attend
+from csa_ros.model.attention.mixing import both
+from csa_ros.model.attention.mixing import finish
+from csa_ros.model.attention.mixing import gaussian
+from csa_ros.model.attention.mixing import identity
+from csa_ros.model.attention.mixing import key_key
+from csa_ros.model.attention.mixing import Prior
+from csa_ros.model.attention.mixing import query_key
+from csa_ros.model.attention.mixing import query_query
+from csa_ros.model.attention.mixing import Similarity
+from csa_ros.model.attention.positions import enlarged
+from csa_ros.model.attention.positions import fitted
+from csa_ros.model.attention.positions import Grid
+from csa_ros.model.attention.positions import Resample
+from csa_ros.model.attention.sc_clip import SelfCalibration
+from csa_ros.model.errors import ModelError
+from csa_ros.model.towers.tower import Block
+from csa_ros.model.towers.tower import Tower
 from torch import Tensor
 
 RESIDUAL = ('auto', 'keep', 'drop')

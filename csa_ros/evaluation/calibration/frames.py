@@ -7,8 +7,8 @@ from pathlib import Path
 
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Scene
-from csa_ros.evaluation.calibration import IGNORED
-from csa_ros.evaluation.calibration import OUTSIDE
+from csa_ros.evaluation.calibration.curve import IGNORED
+from csa_ros.evaluation.calibration.curve import OUTSIDE
 from csa_ros.vocabulary import Vocabulary
 import cv2
 import numpy as np

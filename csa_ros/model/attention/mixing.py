@@ -7,8 +7,8 @@ head_dim), each of which is one softmax of their products: `attend` adds these u
 
 from collections.abc import Callable
 
-from csa_ros.model.positions import Grid
-from csa_ros.model.tower import Block
+from csa_ros.model.attention.positions import Grid
+from csa_ros.model.towers.tower import Block
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import io
 from pathlib import Path
 
-from csa_ros.evaluation.benchmark import BenchmarkError
+from csa_ros.evaluation.datasets.benchmark import BenchmarkError
 import cv2
 import numpy as np
 from PIL import Image
@@ -30,7 +30,7 @@ def value_table(classes: Mapping[int, int]) -> bytes:
 @dataclass(frozen=True)
 class Picture:
     """
-    A picture and its annotation; a `csa_ros.evaluation.benchmark.Sample`.
+    A picture and its annotation; a `csa_ros.evaluation.datasets.benchmark.Sample`.
 
     `values` is the table of what the annotation's values mean, from `value_table`.
     """

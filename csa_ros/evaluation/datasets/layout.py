@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import os
 from pathlib import Path
 
-from csa_ros.evaluation.benchmark import BenchmarkError
-from csa_ros.evaluation.files import Picture
+from csa_ros.evaluation.datasets.benchmark import BenchmarkError
+from csa_ros.evaluation.datasets.files import Picture
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Form:
     One form of a data set's annotations.
 
     The annotation of a picture is named after it, with `suffix` in place of the picture's;
-    `values` says what is stored in it, see `csa_ros.evaluation.files.value_table`.
+    `values` says what is stored in it, see `csa_ros.evaluation.datasets.files.value_table`.
     """
 
     suffix: str

@@ -21,10 +21,10 @@ import shutil
 from typing import Any
 
 from csa_ros.bench.timing import table
-from csa_ros.evaluation import comparison
-from csa_ros.evaluation.benchmarks import BENCHMARKS
-from csa_ros.evaluation.result import describe
-from csa_ros.evaluation.result import describe_all
+from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
+from csa_ros.evaluation.report import comparison
+from csa_ros.evaluation.report.result import describe
+from csa_ros.evaluation.report.result import describe_all
 
 _END = '<!-- end -->'
 

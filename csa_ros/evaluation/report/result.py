@@ -7,8 +7,8 @@ from typing import Any
 
 from csa_ros.bench.timing import machine
 from csa_ros.bench.timing import table
-from csa_ros.evaluation.protocol import deviations
-from csa_ros.evaluation.protocol import published_key
+from csa_ros.evaluation.datasets.protocol import deviations
+from csa_ros.evaluation.datasets.protocol import published_key
 from csa_ros.evaluation.records import Record
 from csa_ros.evaluation.run import Task
 from csa_ros.labels.score import iou

@@ -2,17 +2,17 @@
 
 from dataclasses import replace
 
-from csa_ros.evaluation.ade20k import ADE20K
-from csa_ros.evaluation.benchmark import Benchmark
-from csa_ros.evaluation.cityscapes import CITYSCAPES
-from csa_ros.evaluation.coco import COCO_OBJECT
-from csa_ros.evaluation.coco import COCO_STUFF
-from csa_ros.evaluation.pascal import CONTEXT59
-from csa_ros.evaluation.pascal import CONTEXT60
-from csa_ros.evaluation.pascal import VOC20
-from csa_ros.evaluation.pascal import VOC21
-from csa_ros.evaluation.published import published
-from csa_ros.evaluation.published import SOURCES
+from csa_ros.evaluation.datasets.ade20k import ADE20K
+from csa_ros.evaluation.datasets.benchmark import Benchmark
+from csa_ros.evaluation.datasets.cityscapes import CITYSCAPES
+from csa_ros.evaluation.datasets.coco import COCO_OBJECT
+from csa_ros.evaluation.datasets.coco import COCO_STUFF
+from csa_ros.evaluation.datasets.pascal import CONTEXT59
+from csa_ros.evaluation.datasets.pascal import CONTEXT60
+from csa_ros.evaluation.datasets.pascal import VOC20
+from csa_ros.evaluation.datasets.pascal import VOC21
+from csa_ros.evaluation.datasets.published import published
+from csa_ros.evaluation.datasets.published import SOURCES
 from csa_ros.settings import Settings
 
 # The settings are those of the code that the authors of each method released, for ViT-B/16.

@@ -16,11 +16,11 @@ from dataclasses import fields
 from dataclasses import replace
 from typing import Any
 
-from csa_ros.evaluation.benchmark import Benchmark
+from csa_ros.evaluation.datasets.benchmark import Benchmark
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.errors import ModelError
-from csa_ros.model.source import parse_model
+from csa_ros.model.weights.source import parse_model
 from csa_ros.settings import Settings
 
 PUBLISHED_NATIVE = 224
@@ -34,8 +34,8 @@ class Method:
     """
     How pictures are segmented, apart from the model.
 
-    `attention` and `residual` are as for `csa_ros.model.attention.choose`, `prompts` as for
-    `csa_ros.model.text.templates`.
+    `attention` and `residual` are as for `csa_ros.model.attention.methods.choose`, `prompts` as
+    for `csa_ros.model.text.templates`.
     `overrides` are the settings that replace those of the benchmark, by name.
     """
 

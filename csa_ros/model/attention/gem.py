@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from csa_ros.model.mixing import as_trained
-from csa_ros.model.mixing import attend
-from csa_ros.model.mixing import finish
-from csa_ros.model.mixing import query_key
-from csa_ros.model.positions import Grid
-from csa_ros.model.positions import Resample
-from csa_ros.model.positions import smoothed
-from csa_ros.model.tower import Block
+from csa_ros.model.attention.mixing import as_trained
+from csa_ros.model.attention.mixing import attend
+from csa_ros.model.attention.mixing import finish
+from csa_ros.model.attention.mixing import query_key
+from csa_ros.model.attention.positions import Grid
+from csa_ros.model.attention.positions import Resample
+from csa_ros.model.attention.positions import smoothed
+from csa_ros.model.towers.tower import Block
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,7 +28,7 @@ BLOCKS = 6
 @dataclass(frozen=True)
 class Gem:
     """
-    GEM, as a method of `csa_ros.model.attention.ATTENTION`.
+    GEM, as a method of `csa_ros.model.attention.methods.ATTENTION`.
 
     The second stream begins before the last six blocks, as the authors' does in towers of 12 and
     of 24; in one of six blocks or fewer, after the first.
@@ -40,7 +40,7 @@ class Gem:
     min_patches: ClassVar[int] = 1
 
     def __call__(self, blocks: Sequence[Block], x: Tensor, grid: Grid) -> Tensor:
-        """Run all blocks; see `csa_ros.model.attention.Method`."""
+        """Run all blocks; see `csa_ros.model.attention.methods.Method`."""
         start = max(len(blocks) - BLOCKS, min(1, len(blocks) - 1))
         for block in blocks[:start]:
             x = as_trained(block, x)

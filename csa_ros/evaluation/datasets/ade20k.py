@@ -1,9 +1,9 @@
 """ADE20K with 150 classes: its folders, and what its annotations hold."""
 
-from csa_ros.evaluation.benchmark import IGNORED
-from csa_ros.evaluation.files import value_table
-from csa_ros.evaluation.layout import Form
-from csa_ros.evaluation.layout import Layout
+from csa_ros.evaluation.datasets.benchmark import IGNORED
+from csa_ros.evaluation.datasets.files import value_table
+from csa_ros.evaluation.datasets.layout import Form
+from csa_ros.evaluation.datasets.layout import Layout
 
 ADE20K = Layout(
     title='ADE20K (scene parsing, 150 classes)',

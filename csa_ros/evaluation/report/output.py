@@ -18,18 +18,18 @@ from typing import Any
 from typing import BinaryIO
 
 from csa_ros.bench.plot import PlotError
-from csa_ros.evaluation import plot
-from csa_ros.evaluation.reading import read
+from csa_ros.evaluation.datasets.reading import read
 from csa_ros.evaluation.records import Record
 from csa_ros.evaluation.records import write_whole
-from csa_ros.evaluation.result import describe
-from csa_ros.evaluation.result import percent
-from csa_ros.evaluation.result import summarise
-from csa_ros.evaluation.result import worst
+from csa_ros.evaluation.report import plot
+from csa_ros.evaluation.report.result import describe
+from csa_ros.evaluation.report.result import percent
+from csa_ros.evaluation.report.result import summarise
+from csa_ros.evaluation.report.result import worst
+from csa_ros.evaluation.report.sheet import encode
+from csa_ros.evaluation.report.sheet import Panel
+from csa_ros.evaluation.report.sheet import sheet
 from csa_ros.evaluation.run import Task
-from csa_ros.evaluation.sheet import encode
-from csa_ros.evaluation.sheet import Panel
-from csa_ros.evaluation.sheet import sheet
 
 RESULT = 'result.json'
 _PLOTS = {'confusion.png': plot.draw_confusion, 'classes.png': plot.draw_classes}

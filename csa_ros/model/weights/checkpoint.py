@@ -2,7 +2,7 @@
 Weights out of a file, in whatever wrapping it has, and into a model, if they fit exactly.
 
 Nothing in a file is run: pickles are read by PyTorch's loader for weights alone, and TorchScript
-archives by `csa_ros.model.torchscript`. There is no option to read a file in another way.
+archives by `csa_ros.model.weights.torchscript`. There is no option to read a file in another way.
 """
 
 import argparse
@@ -12,13 +12,13 @@ from contextlib import nullcontext
 from pathlib import Path
 import re
 
-from csa_ros.model import torchscript
-from csa_ros.model.architecture import expected_weights
-from csa_ros.model.architecture import fitting
-from csa_ros.model.architecture import shape
-from csa_ros.model.architecture import UNUSED_WEIGHTS
-from csa_ros.model.catalogue import presets_of
 from csa_ros.model.errors import ModelError
+from csa_ros.model.towers.architecture import expected_weights
+from csa_ros.model.towers.architecture import fitting
+from csa_ros.model.towers.architecture import shape
+from csa_ros.model.towers.architecture import UNUSED_WEIGHTS
+from csa_ros.model.weights import torchscript
+from csa_ros.model.weights.catalogue import presets_of
 from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.model import CustomTextCLIP
 from safetensors.torch import load_file

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from csa_ros.evaluation.benchmark import IGNORED
-from csa_ros.evaluation.files import value_table
-from csa_ros.evaluation.layout import Form
-from csa_ros.evaluation.layout import Layout
+from csa_ros.evaluation.datasets.benchmark import IGNORED
+from csa_ros.evaluation.datasets.files import value_table
+from csa_ros.evaluation.datasets.layout import Form
+from csa_ros.evaluation.datasets.layout import Layout
 
 # Borders of objects, and what annotators left out, are 255.
 _VOC_WITH_BACKGROUND = value_table({**{value: value for value in range(21)}, 255: IGNORED})

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from csa_ros.bench.plot import PlotError
-from csa_ros.evaluation.calibration import Calibration
-from csa_ros.evaluation.calibration import THRESHOLDS
-from csa_ros.evaluation.calibration import Wish
+from csa_ros.evaluation.calibration.curve import Calibration
+from csa_ros.evaluation.calibration.curve import THRESHOLDS
+from csa_ros.evaluation.calibration.curve import Wish
 import numpy as np
 
 # Of a palette that the colour-blind can tell apart (Okabe and Ito).
