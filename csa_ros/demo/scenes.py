@@ -1,7 +1,9 @@
 """Street scenes rendered from a seed, with an exact label for every pixel."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field
+from typing import NamedTuple
 
 from csa_ros.demo import sprites
 import cv2
@@ -11,6 +13,8 @@ CLASSES = ('sky', 'road', 'pavement', 'grass', 'building', 'tree', 'car', 'bus',
            'bicycle', 'traffic light', 'traffic cone')
 SKY, ROAD, PAVEMENT, GRASS = range(4)
 BUILDING = CLASSES.index('building')
+# The name and the label of what is none of the classes.
+UNLABELLED, IGNORED = 'unlabelled', 255
 # Ids 0 to 3 of the instance map are the ground and the sky; things are numbered from here.
 FIRST_THING = 4
 
@@ -32,7 +36,13 @@ HAZES = {'sunny': 450.0, 'cloudy': 300.0, 'rainy': 160.0, 'foggy': 60.0, 'evenin
 
 @dataclass(frozen=True)
 class Thing:
-    """One object of the street: what it is, where it stands and how it is drawn."""
+    """
+    One object of the street: what it is, where it stands and how it is drawn.
+
+    `x` and `z` are metres from the middle of the road and along it, `shadow` the radius of its
+    shadow, `speed` metres a second along the street. A thing with a `length` is drawn with depth,
+    from `z` on.
+    """
 
     name: str
     draw: object
@@ -41,6 +51,7 @@ class Thing:
     shadow: float = 0.0
     speed: float = 0.0
     look: dict = field(default_factory=dict)
+    length: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,9 +71,10 @@ class Frame:
     """
     A rendered picture and all that is true of it.
 
-    `rgb` is (H, W, 3) uint8; `labels` is (H, W) uint8, an index into `CLASSES`;
-    `instances` is (H, W) uint8, an index into `names` and `looks`, which give each
-    instance's class name and a dict of words for its look (`color` and others). `focal` is the
+    `rgb` is (H, W, 3) uint8; `labels` is (H, W) uint8, an index into `CLASSES`, or IGNORED for
+    what is none of them; `instances` is (H, W) uint8, an index into `names` and `looks`, which
+    give each instance's class name, or UNLABELLED, and a dict of words for its look (`color` and
+    others). `focal` is the
     pinhole camera's focal length and `center` its principal point (x, y), in pixels.
     """
 
@@ -73,6 +85,15 @@ class Frame:
     looks: tuple
     focal: float
     center: tuple
+
+
+class Job(NamedTuple):
+    """A building or thing to be drawn, at a distance ahead of the camera in metres."""
+
+    distance: float
+    draw: Callable
+    subject: Building | Thing
+    instance: int
 
 
 def _noise(random, size, grain):
@@ -120,11 +141,17 @@ class Scene:
             1.2 if self.weather in ('sunny', 'cloudy', 'evening') else 0.3)
         self._buildings = list(self._make_buildings(random))
         self._things = list(self._make_things(random))
+        self._number_instances()
+
+    def _number_instances(self):
+        """Give every building and thing its place among the instances."""
         self.names = ('sky', 'road', 'pavement', 'grass',
                       *(['building'] * len(self._buildings)), *(t.name for t in self._things))
         self.looks = ({'weather': self.weather}, {'wet': self.wet}, {'wet': self.wet}, {},
                       *(b.look for b in self._buildings), *(t.look for t in self._things))
-        self._class_of = np.array([CLASSES.index(name) for name in self.names], np.uint8)
+        self._class_of = np.array(
+            [IGNORED if name == UNLABELLED else CLASSES.index(name) for name in self.names],
+            np.uint8)
 
     def _make_buildings(self, random):
         for side in (-1, 1):
@@ -216,19 +243,30 @@ class Scene:
         traffic with `traffic_time` where that is given. `size` is (width, height) in pixels.
         """
         width, height = (side * SUPERSAMPLING for side in size)
+        camera = self._camera_at(
+            time, time if traffic_time is None else traffic_time, width, height)
+        rgb, instances = self._render_ground(width, height, camera)
+        self._render_things(rgb, instances, camera)
+        rgb, instances, focal, center = self._turn(rgb, instances, camera)
+        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+        # The top-left sample of each cell: INTER_NEAREST of an exact integer factor.
+        instances = np.ascontiguousarray(instances[::SUPERSAMPLING, ::SUPERSAMPLING])
+        return Frame(self._expose(rgb, instances), self._class_of[instances], instances,
+                     self.names, self.looks, focal / SUPERSAMPLING,
+                     tuple(pixels / SUPERSAMPLING for pixels in center))
+
+    def _camera_at(self, time, traffic_time, width, height):
+        """Return the camera in pixels of a picture (height, width), where it is at a time."""
         camera = dict(self._camera)
         camera['z'] += camera['speed'] * time
         camera['focal'] *= width * 0.8
         camera['horizon'] = height * (camera['horizon'] + 0.004 * np.sin(2.1 * time))
-        rgb, instances = self._render_ground(width, height, camera)
-        self._render_things(
-            rgb, instances, camera, time if traffic_time is None else traffic_time)
-        rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        # The top-left sample of each cell: INTER_NEAREST of an exact integer factor.
-        instances = np.ascontiguousarray(instances[::SUPERSAMPLING, ::SUPERSAMPLING])
-        center = (size[0] / 2, camera['horizon'] / SUPERSAMPLING)
-        return Frame(self._expose(rgb, instances), self._class_of[instances], instances,
-                     self.names, self.looks, camera['focal'] / SUPERSAMPLING, center)
+        camera['time'], camera['traffic_time'] = time, traffic_time
+        return camera
+
+    def _turn(self, rgb, instances, camera):
+        """Return picture and instances as the camera is turned, its focal length and centre."""
+        return rgb, instances, camera['focal'], (rgb.shape[1] / 2, camera['horizon'])
 
     def _center(self, distance, camera):
         """Return where the middle of the road lies, in metres, at a distance ahead."""
@@ -252,7 +290,7 @@ class Scene:
         kind[side < self._half_road] = ROAD
 
         sky = self._render_sky(width, horizon + 1, camera)
-        ground = self._color_ground(kind, x, z, side)
+        ground = self._color_ground(kind, x, z, side, camera)
         share = 1 - np.exp(-distance / self._haze_range)
         ground += (self._sky[1].astype(np.float32) - ground) * share[..., None]
         rgb = np.concatenate([sky, np.clip(ground, 0, 255).astype(np.uint8)])
@@ -267,7 +305,7 @@ class Scene:
         clouds = np.clip(clouds, 0, 1) * (1 - 0.6 * ramp)
         return np.clip(sky + (238 - sky) * clouds, 0, 255).astype(np.uint8)
 
-    def _color_ground(self, kind, x, z, side):
+    def _color_ground(self, kind, x, z, side, camera):
         """Return the (h, W, 3) float32 colours of the ground at street positions x, z."""
         palette = np.zeros((4, 3), np.float32)
         for index, color in self._ground.items():
@@ -297,27 +335,43 @@ class Scene:
             ground += (self._sky[1].astype(np.float32) * 0.35 - ground * 0.4) * shine
         return ground
 
-    def _render_things(self, rgb, instances, camera, time):
+    def _render_things(self, rgb, instances, camera):
         """Draw buildings and things from far to near."""
+        for job in self._far_to_near(self._jobs(camera), camera):
+            job.draw(rgb, instances, camera, job.subject, job.distance, job.instance)
+
+    def _jobs(self, camera):
+        """Return what is to be drawn."""
         jobs = []
         for index, building in enumerate(self._buildings, FIRST_THING):
             near = building.near - camera['z'] % LAP
             for lap in (0, LAP):
                 if building.far + lap - camera['z'] % LAP > NEAR:
-                    jobs.append((near + lap, self._draw_building, (building, near + lap, index)))
+                    jobs.append(Job(near + lap, self._draw_building, building, index))
         for index, thing in enumerate(self._things, FIRST_THING + len(self._buildings)):
-            distance = (thing.z + thing.speed * time - camera['z']) % LAP
-            if distance > NEAR:
-                jobs.append((distance, self._draw_thing, (thing, distance, index)))
-        for _, draw, arguments in sorted(jobs, key=lambda job: -job[0]):
-            draw(rgb, instances, camera, *arguments)
+            distance = (thing.z + thing.speed * camera['traffic_time'] - camera['z']) % LAP
+            if distance > LAP - thing.length:
+                # Its far end is still ahead.
+                distance -= LAP
+            if distance > NEAR - thing.length:
+                jobs.append(Job(distance, self._draw_thing, thing, index))
+        return jobs
+
+    def _far_to_near(self, jobs, camera):
+        """Return jobs in the order of drawing."""
+        return sorted(jobs, key=lambda job: -job.distance)
 
     def _pen(self, rgb, instances, camera, x, distance, instance):
         scale = camera['focal'] / distance
         foot = (rgb.shape[1] / 2 + (x + self._center(distance, camera)) * scale,
                 camera['horizon'] + camera['height'] * scale)
         haze = 1 - np.exp(-distance / self._haze_range)
-        return sprites.Pen(rgb, instances, foot, scale, instance, (self._sky[1], haze)), foot
+        return sprites.Pen(rgb, instances, foot, scale, instance, (self._sky[1], haze),
+                           self._light_at(camera, x, distance)), foot
+
+    def _light_at(self, camera, x, distance):
+        """Return the share of the light that reaches a thing there."""
+        return 1.0
 
     def _draw_thing(self, rgb, instances, camera, thing, distance, instance):
         pen, (u, v) = self._pen(rgb, instances, camera, thing.x, distance, instance)
@@ -403,4 +457,5 @@ class Scene:
 
 
 # How rough each surface looks, as the share by which its brightness varies.
-_GRAIN = dict.fromkeys(CLASSES, 0.03) | {'tree': 0.22, 'building': 0.06, 'sky': 0.01}
+_GRAIN = dict.fromkeys((*CLASSES, UNLABELLED), 0.03) | {
+    'tree': 0.22, 'building': 0.06, 'sky': 0.01}
