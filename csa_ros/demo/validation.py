@@ -1,6 +1,7 @@
 """How well a model under training segments streets that it is never trained on."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from csa_ros.demo.scenes import CLASSES
@@ -28,7 +29,7 @@ def class_iou(backbone: Backbone, attention: str, frames: Sequence[Frame]) -> np
     """Return the intersection over union (classes,) float64 of a model with an attention."""
     # What it says of words changes from one call to the next, and must not be kept.
     with TemporaryDirectory() as cache:
-        segmenter = Segmenter(backbone, attention, cache_dir=cache, capture=False)
+        segmenter = Segmenter(backbone, attention, cache_dir=Path(cache), capture=False)
         words = segmenter.encode(Vocabulary.parse(CLASSES))
         matrix = sum(confusion(frame.labels, segmenter.segment(frame.rgb, words).labels,
                                len(CLASSES)) for frame in frames)
