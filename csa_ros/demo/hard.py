@@ -175,8 +175,11 @@ class HardScene(Scene):
         Return jobs in the order of drawing.
 
         A thing with depth hides what is beside it on the outer side of the camera's way, and is
-        hidden by what is beside it on the inner side, wherever its own near end is.
+        hidden by what is beside it on the inner side, wherever its own near end is. Where nothing
+        has depth, the order is that of `Scene`.
         """
+        if not any(thing.length for thing in self._things):
+            return super()._far_to_near(jobs, camera)
         order, solids = {}, []
         across = [self._across(job.subject, camera) for job in jobs]
         for index in sorted(range(len(jobs)), key=lambda index: -abs(across[index])):
