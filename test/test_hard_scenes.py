@@ -3,9 +3,6 @@
 from dataclasses import replace
 
 from csa_ros.demo import solids
-from csa_ros.demo.hard import _homography
-from csa_ros.demo.hard import _rotation
-from csa_ros.demo.hard import _zoom
 from csa_ros.demo.hard import DISTURBANCES
 from csa_ros.demo.hard import HardScene
 from csa_ros.demo.scenes import CLASSES
@@ -18,6 +15,9 @@ from csa_ros.demo.scenes import UNLABELLED
 from csa_ros.demo.shadows import GroundLight
 from csa_ros.demo.shadows import outlines
 from csa_ros.demo.shadows import Sun
+from csa_ros.demo.turning import enlargement
+from csa_ros.demo.turning import homography
+from csa_ros.demo.turning import rotation
 import cv2
 import numpy as np
 import pytest
@@ -130,14 +130,14 @@ def test_the_camera_moves_smoothly():
 
 def test_a_turned_camera_sees_the_same_rays():
     """A pixel's ray is rotated; its new pixel is where the new camera sees that ray."""
-    rotation = _rotation((3.0, -2.0, 4.0))
+    turn = rotation((3.0, -2.0, 4.0))
     center, focal, enlarged = (320.0, 200.0), 500.0, 550.0
     ray = np.array((0.2, -0.1, 1.0))
     before = focal * ray[:2] / ray[2] + center
-    turned = rotation @ ray
+    turned = turn @ ray
     after = enlarged * turned[:2] / turned[2] + center
     moved = cv2.perspectiveTransform(
-        before[None, None], _homography(rotation, focal, enlarged, center))
+        before[None, None], homography(turn, focal, enlarged, center))
     np.testing.assert_allclose(moved[0, 0], after)
 
 
@@ -145,16 +145,21 @@ def test_a_turned_camera_sees_the_same_rays():
 def test_nothing_beyond_the_rims_is_seen(degrees):
     """A picture that is turned and enlarged still fills its frame, and not by far."""
     size, focal, center = (320, 240), 300.0, (160.0, 110.0)
-    rotation = _rotation(degrees)
-    zoom = _zoom(rotation, focal, center, size)
+    turn = rotation(degrees)
+    enough = enlargement(turn, focal, center, size)
     white = np.full((240, 320), 255, np.uint8)
 
-    def turned(zoom):
-        return cv2.warpPerspective(
-            white, _homography(rotation, focal, focal * zoom, center), size)
+    def turned(share):
+        return cv2.warpPerspective(white, homography(turn, focal, focal * share, center), size)
 
-    assert turned(zoom).min() == 255
-    assert zoom == 1 or turned(zoom - 0.04).min() < 255
+    assert turned(enough).min() == 255
+    assert enough == 1 or turned(enough - 0.04).min() < 255
+
+
+def test_a_picture_that_is_turned_too_far_is_refused():
+    """Twice as large, a long picture that stands on its side still does not fill its frame."""
+    with pytest.raises(ValueError, match='640 x 240 pixels that is turned so far'):
+        enlargement(rotation((0, 0, 90)), 300.0, (320.0, 120.0), (640, 240))
 
 
 def test_depth_and_sides_decide_what_hides_what():
