@@ -12,6 +12,7 @@ import itertools
 from csa_ros.demo import additions
 from csa_ros.demo import corruptions
 from csa_ros.demo import houses
+from csa_ros.demo import turning
 from csa_ros.demo import variety
 from csa_ros.demo.scenes import Building
 from csa_ros.demo.scenes import FACADES
@@ -73,16 +74,17 @@ class HardScene(Scene):
         if unknown:
             raise ValueError(f'there is no disturbance {unknown[0]!r}: choose from '
                              f"{', '.join(DISTURBANCES)}")
-        for name, add in _ADDITIONS.items():
-            if name in self._disturbances:
-                plan = additions.Plan(self._half_road, self._pavement, self._camera['x'],
-                                      tuple(self._things))
-                self._things += add(self._random(name), plan)
+        plan = additions.Plan(self._half_road, self._pavement, self._camera['x'],
+                              tuple(self._things))
+        groups = {'plain': self._things} | {
+            name: add(self._random(name), plan) for name, add in _ADDITIONS.items()
+            if name in self._disturbances}
         if 'kinds' in self._disturbances:
-            random = self._random('kinds')
-            self._things = [variety.vary(random, thing) for thing in self._things]
-            self._buildings = [variety.vary_building(random, building)
-                               for building in self._buildings]
+            groups = {name: variety.vary(self._random(f'kinds of {name}'), group)
+                      for name, group in groups.items()}
+            self._buildings = list(variety.vary_buildings(
+                self._random('kinds of buildings'), self._buildings))
+        self._things = list(itertools.chain(*groups.values()))
         self._number_instances()
         if 'haze' in self._disturbances:
             self._haze_range *= self._random('haze').uniform(0.33, 0.67)
@@ -112,8 +114,6 @@ class HardScene(Scene):
             if name in self._disturbances:
                 rgb = corrupt(rgb, self._random(name), *arguments)
         return replace(frame, rgb=rgb)
-
-    # The sun
 
     def _place_sun(self, random):
         low, high, shade = (0.14, 0.35, 0.72) if self.weather == 'evening' else (0.5, 1.1, 0.52)
@@ -159,8 +159,6 @@ class HardScene(Scene):
         shade, facing = float(self._sun.shade[1]), 1.04 if self._sun.lights(0, -1) else 0.84
         return shade + (facing - shade) * share
 
-    # Drawing
-
     def _jobs(self, camera):
         return [job for job in super()._jobs(camera) if not self._is_hit(job, camera)]
 
@@ -175,8 +173,11 @@ class HardScene(Scene):
         Return jobs in the order of drawing.
 
         A thing with depth hides what is beside it on the outer side of the camera's way, and is
-        hidden by what is beside it on the inner side, wherever its own near end is.
+        hidden by what is beside it on the inner side, wherever its own near end is. Where nothing
+        has depth, the order is that of `Scene`.
         """
+        if not any(thing.length for thing in self._things):
+            return super()._far_to_near(jobs, camera)
         order, solids = {}, []
         across = [self._across(job.subject, camera) for job in jobs]
         for index in sorted(range(len(jobs)), key=lambda index: -abs(across[index])):
@@ -247,38 +248,16 @@ class HardScene(Scene):
         size = rgb.shape[1::-1]
         _, _, focal, center = super()._turn(rgb, instances, camera)
         random = self._random('tilt')
-        angles = np.clip(random.normal(0, (2.2, 2.5, 2.0)), -5, 5)
-        sway = random.uniform(0, (0.35, 0.3, 0.5)), random.uniform(0, 2 * np.pi, 3)
-        # Enlarged so that nothing beyond the rims is seen, however far it sways.
-        corners = [angles + sway[0] * signs for signs in itertools.product((-1, 1), repeat=3)]
-        zoom = max(_zoom(_rotation(corner), focal, center, size) for corner in corners)
-        angles = angles + sway[0] * np.sin(np.array((5.3, 3.1, 4.3)) * camera['time'] + sway[1])
-        matrix = _homography(_rotation(angles), focal, focal * zoom, center)
+        degrees = np.clip(random.normal(0, (2.2, 2.5, 2.0)), -5, 5)
+        sway, phase = random.uniform(0, (0.35, 0.3, 0.5)), random.uniform(0, 2 * np.pi, 3)
+        # As much for every moment of the drive: the farthest that it sways, and a bit.
+        level = size[0] / 2, size[1] * self._camera['horizon']
+        enlarged = focal * (0.02 + max(
+            turning.enlargement(turning.rotation(degrees + sway * signs), focal, level, size)
+            for signs in itertools.product((-1, 1), repeat=3)))
+        degrees = degrees + sway * np.sin(np.array((5.3, 3.1, 4.3)) * camera['time'] + phase)
+        matrix = turning.homography(turning.rotation(degrees), focal, enlarged, center)
         return (cv2.warpPerspective(rgb, matrix, size, borderMode=cv2.BORDER_REPLICATE),
                 cv2.warpPerspective(instances, matrix, size, flags=cv2.INTER_NEAREST,
                                     borderMode=cv2.BORDER_REPLICATE),
-                focal * zoom, center)
-
-
-def _rotation(degrees):
-    """Return the (3, 3) rotation of a camera by pitch, yaw and roll."""
-    return np.linalg.multi_dot([cv2.Rodrigues(axis * np.deg2rad(angle))[0]
-                                for axis, angle in zip(np.eye(3), degrees)])
-
-
-def _homography(rotation, focal, new_focal, center):
-    """Return how pixels move as a pinhole camera turns (Hartley and Zisserman, section 8.4)."""
-    before, after = (np.array([[f, 0, center[0]], [0, f, center[1]], [0, 0, 1]])
-                     for f in (focal, new_focal))
-    return after @ rotation @ np.linalg.inv(before)
-
-
-def _zoom(rotation, focal, center, size):
-    """Return by how much to enlarge, in steps of 0.02, so that a turned picture fills a size."""
-    corners = np.array([[(x, y) for x in (0, size[0] - 1) for y in (0, size[1] - 1)]], float)
-    for zoom in np.arange(1, 2, 0.02):
-        inverse = np.linalg.inv(_homography(rotation, focal, focal * zoom, center))
-        seen = cv2.perspectiveTransform(corners, inverse)[0]
-        if (seen >= 0).all() and (seen <= np.array(size) - 1).all():
-            return zoom
-    return 2.0
+                enlarged, center)

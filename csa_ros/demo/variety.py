@@ -1,5 +1,7 @@
 """Other forms, sizes and colours of what stands in a street; what each is stays the same."""
 
+from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import replace
 
 from csa_ros.demo import people
@@ -20,10 +22,11 @@ def _near(random, color, low=0.75, high=1.1):
     return tuple(np.clip(varied, 0, 255))
 
 
-def vary(random: np.random.Generator, thing: Thing) -> Thing:
-    """Return a thing of the same class in another form: vehicles along the street get depth."""
-    change = _CHANGES.get(thing.name)
-    return change(random, thing) if change else thing
+def vary(random: np.random.Generator, things: Iterable[Thing]) -> Iterator[Thing]:
+    """Give things of the same classes in other forms; vehicles along the street get depth."""
+    for thing in things:
+        change = _CHANGES.get(thing.name)
+        yield change(random, thing) if change else thing
 
 
 def _vehicle(random, thing):
@@ -67,16 +70,19 @@ def _tree(random, thing):
     return replace(thing, look=look)
 
 
-def vary_building(random: np.random.Generator, building: Building) -> Building:
-    """Return a building as `csa_ros.demo.houses` draws them: houses with roofs, shops, doors."""
-    house = random.random() < 0.45
-    look = building.look | {
-        'roof': _ROOFS[random.integers(len(_ROOFS))] if house else None,
-        'shop': bool(not house and random.random() < 0.5),
-        'balconies': bool(not house and random.random() < 0.3),
-        'door': tuple(random.uniform(30, 150, 3)), 'awning': tuple(random.uniform(40, 220, 3))}
-    return replace(building, look=look,
-                   height=random.uniform(3.5, 8.5) if house else building.height)
+def vary_buildings(random: np.random.Generator, buildings: Iterable[Building]
+                   ) -> Iterator[Building]:
+    """Give buildings as `csa_ros.demo.houses` draws them: with roofs, shops and doors."""
+    for building in buildings:
+        house = random.random() < 0.45
+        look = building.look | {
+            'roof': _ROOFS[random.integers(len(_ROOFS))] if house else None,
+            'shop': bool(not house and random.random() < 0.5),
+            'balconies': bool(not house and random.random() < 0.3),
+            'door': tuple(random.uniform(30, 150, 3)),
+            'awning': tuple(random.uniform(40, 220, 3))}
+        yield replace(building, look=look,
+                      height=random.uniform(3.5, 8.5) if house else building.height)
 
 
 _CHANGES = dict.fromkeys(('car', 'bus', 'truck'), _vehicle) | {'person': _person, 'tree': _tree}

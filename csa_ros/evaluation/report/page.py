@@ -23,6 +23,7 @@ from typing import Any
 from csa_ros.bench.timing import table
 from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
 from csa_ros.evaluation.report import comparison
+from csa_ros.evaluation.report import disturbances
 from csa_ros.evaluation.report.result import describe
 from csa_ros.evaluation.report.result import describe_all
 
@@ -78,8 +79,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise PageError(f'{file} is no JSON: {error}') from error
     kind = document.get('kind') if isinstance(document, dict) else None
     if kind not in _KINDS:
-        raise PageError(f'{file} is not of evaluate: name a result.json, a summary or a '
-                        'comparison')
+        raise PageError(f'{file} is not of evaluate: name a result.json, a summary, a '
+                        'comparison or disturbances')
     return document
 
 
@@ -99,6 +100,10 @@ def _text(document: Mapping[str, Any], stem: str) -> str:
 def _comparison(document: Mapping[str, Any], stem: str) -> str:
     picture = f'![One picture as each attention labels it]({_picture(document, stem)})'
     return f'Made by `{document["command"]}`.\n\n{comparison.describe(document)}\n\n{picture}'
+
+
+def _disturbances(document: Mapping[str, Any], _: str) -> str:
+    return f'Made by `{document["command"]}`.\n\n{disturbances.describe(document)}'
 
 
 def _published(*_: Any) -> str:
@@ -123,6 +128,7 @@ PUBLISHED = {'kind': 'published'}
 _KINDS = {
     'published': _published,
     'comparison': _comparison,
+    'disturbances': _disturbances,
     'summary': lambda document, _: describe_all(document['results'], document['failed']),
     'result': lambda document, _: describe(document),
 }
