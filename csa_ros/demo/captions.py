@@ -1,5 +1,10 @@
 """Captions of picture crops: what the demo model learns words from, never from pixels' labels."""
 
+from collections.abc import Mapping
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
 import numpy as np
 
 # A crop shows a class that fills PRESENT of it, and does not show one that fills less than ABSENT.
@@ -22,7 +27,7 @@ Fact = tuple[str, str | None]
 JOINTS = (' and ', ' next to ', ' near ', ' in front of ', ' with ')
 
 
-def describe(look, name):
+def describe(look: Mapping[str, Any], name: str) -> str | None:
     """Return the word which a look adds to a class name ('red', 'wet', 'sunny') or None."""
     if name == 'sky':
         return look['weather']
@@ -31,7 +36,7 @@ def describe(look, name):
     return look.get('color')
 
 
-def facts_of(name, look):
+def facts_of(name: str, look: Mapping[str, Any]) -> tuple[Fact, ...]:
     """Return the facts that are true of a crop that shows a thing: none for one without words."""
     if name not in SYNONYMS:
         return ()
@@ -39,7 +44,7 @@ def facts_of(name, look):
     return ((name, None), (name, word)) if word else ((name, None),)
 
 
-def _phrase(fact, random):
+def _phrase(fact: Fact, random: Random) -> str:
     name, word = fact
     noun = random.choice(SYNONYMS[name])
     if word is None:
@@ -51,7 +56,8 @@ def _phrase(fact, random):
     return f'{word} {noun}'
 
 
-def caption(shown, random, templates):
+def caption(shown: Sequence[Fact], random: Random, templates: Sequence[str]
+            ) -> tuple[str, tuple[Fact, ...]]:
     """
     Write a caption of one to three things that a crop shows.
 
@@ -78,7 +84,7 @@ def caption(shown, random, templates):
     return text, tuple(stated)
 
 
-def truth(shares, stated):
+def truth(shares: np.ndarray, stated: Sequence[Sequence[int]]) -> np.ndarray:
     """
     Tell which captions are true of which crops.
 
@@ -91,6 +97,6 @@ def truth(shares, stated):
     verdict = np.where(shares >= PRESENT, 1, np.where(shares < ABSENT, -1, 0)).astype(np.int8)
     most = max(map(len, stated))
     # A caption of fewer facts repeats one of them.
-    padded = np.array([[*facts, *facts[:1] * (most - len(facts))] for facts in stated])
+    padded = np.array([[*facts, *[facts[0]] * (most - len(facts))] for facts in stated])
     verdict = verdict[:, padded].min(axis=2)
     return np.where(verdict == 0, np.nan, verdict > 0).astype(np.float32)

@@ -89,7 +89,7 @@ class Batches(Dataset):
         self._columns = _shared([self._columns_of(view) for view in views])
         self._spots = [view.spots for view in views]
         # Tokens never span words, and captions have few words: this is 20 times faster.
-        self._tokens_of = {}
+        self._tokens_of: dict[str, list[int]] = {}
 
     def __getitem__(self, index: int) -> Batch:
         """Make a batch."""
@@ -97,9 +97,10 @@ class Batches(Dataset):
         phrasing = Random(int(random.integers(1 << 62)))
         pixels = np.empty((self._count, self._size, self._size, 3), np.uint8)
         shares = np.empty((self._count, len(self._facts)), np.float32)
-        texts, stated = [], []
+        texts: list[str] = []
+        stated: list[list[int]] = []
         while len(texts) < self._count:
-            at, view = len(texts), random.integers(len(self._spots))
+            at, view = len(texts), int(random.integers(len(self._spots)))
             window = self._window(view, random)
             shares[at] = self._shares(view, window)
             shown = [self._facts[column]

@@ -61,7 +61,7 @@ class Method(Protocol):
 
     @property
     def resample(self) -> Resample:
-        """What resamples position embeddings."""
+        """Return the function that resamples position embeddings."""
 
     @property
     def residual(self) -> bool | None:
