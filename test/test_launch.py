@@ -7,7 +7,7 @@ from pathlib import Path
 import subprocess
 import sys
 
-from csa_ros.ros.parameters import PARAMETERS
+from csa_ros.parameters.table import PARAMETERS
 from csa_ros.vocabulary import Vocabulary
 import pytest
 import yaml

@@ -3,7 +3,7 @@
 from pathlib import Path
 import re
 
-from csa_ros.ros.parameters import PARAMETERS
+from csa_ros.parameters.table import PARAMETERS
 import pytest
 
 ROOT = Path(__file__).parent.parent

@@ -8,16 +8,18 @@ import traceback
 from typing import Any
 
 from csa_ros.model.errors import ModelError
-from csa_ros.ros import parameters
+from csa_ros.parameters.config import Config
+from csa_ros.parameters.config import read_config
+from csa_ros.parameters.errors import ParameterError
+from csa_ros.parameters.table import NAMES
 from csa_ros.ros.camera import Camera
+from csa_ros.ros.descriptors import declarations
 from csa_ros.ros.diagnostics import Condition
 from csa_ros.ros.diagnostics import Report
 from csa_ros.ros.diagnostics import SILENCE
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.diagnostics import status
 from csa_ros.ros.inputs import ImageInput
-from csa_ros.ros.parameters import Config
-from csa_ros.ros.parameters import ParameterError
 from csa_ros.ros.pipeline import Bookmark
 from csa_ros.ros.pipeline import Pipeline
 from csa_ros.segmenter import Segmenter
@@ -76,7 +78,7 @@ class SegmentNode(LifecycleNode):
         # When each camera's silence was last warned of.
         self._warned: dict[str, float] = {}
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self.declare_parameters('', parameters.declarations())
+        self.declare_parameters('', declarations())
         self._read_parameters()
         self.add_on_set_parameters_callback(self._validate)
         self._parameters_set = self.create_guard_condition(self._reconcile)
@@ -167,17 +169,17 @@ class SegmentNode(LifecycleNode):
 
     def _read_parameters(self) -> Config:
         """Take over all parameters, which the cameras are among, and count from zero."""
-        self._config = parameters.read(self._values())
+        self._config = read_config(self._values())
         self._statistics = {camera: Statistics() for camera in self._config.cameras}
         return self._config
 
     def _values(self) -> dict:
-        return {name: self.get_parameter(name).value for name in parameters.NAMES}
+        return {name: self.get_parameter(name).value for name in NAMES}
 
     def _validate(self, changes: list[Parameter]) -> SetParametersResult:
         """Judge a change without applying it: it may still be refused elsewhere."""
         try:
-            self._check(parameters.read(
+            self._check(read_config(
                 {**self._values(), **{change.name: change.value for change in changes}}))
         except Exception as error:
             return SetParametersResult(successful=False, reason=_explain(error))
@@ -201,7 +203,7 @@ class SegmentNode(LifecycleNode):
         if self._pipeline is None:
             self._read_parameters()
             return
-        self._config = parameters.read(self._values())
+        self._config = read_config(self._values())
         self._pipeline.change(self._config)
 
     def _ready(self) -> str:
