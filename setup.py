@@ -37,6 +37,7 @@ setup(
         'bag': ['rosbags>=0.11.9'],
         'bench': ['matplotlib', 'psutil'],
         'clipa': ['tokenizers'],
+        'docs': ['furo', 'myst-parser', 'sphinx'],
         'evaluate': ['matplotlib'],
         'int8': ['onnx', 'onnxruntime', 'onnxscript', 'torch>=2.6'],
     },

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from typing import NamedTuple
@@ -33,8 +34,6 @@ MAX_GRAPHS = 8
 _WARM_UP_RUNS = 3
 
 Compute = Callable[[Tensor, Tensor, Tensor, ResolvedSettings], Decision]
-# The tensors among what `Compute` takes: frames, text and query_class.
-_Inputs = tuple[Tensor, Tensor, Tensor]
 
 
 class Arrays:
@@ -55,13 +54,27 @@ class Arrays:
         return list(zip(self._labels.numpy(), self._confidence.numpy(), overlays))
 
 
-class _Graph(NamedTuple):
-    """A captured computation: what it reads, what it writes, and what must stay in memory."""
+class _Words(NamedTuple):
+    """Queries padded to a multiple of QUERY_BUCKET, as the inputs of a computation."""
 
-    inputs: Sequence[Tensor]
+    text: Tensor
+    query_class: Tensor
+
+
+@dataclass
+class _Graph:
+    """
+    A captured computation: what it reads, what it writes, and what must stay in memory.
+
+    `loaded` are the words that lie in its inputs.
+    """
+
+    frames: Tensor
+    words: _Words
     replay: Callable[[], None]
     outputs: Decision
     constants: Any
+    loaded: _Words
 
 
 class GraphRunner:
@@ -84,6 +97,7 @@ class GraphRunner:
         self._uploads = torch.cuda.Stream(device)
         self._downloads = torch.cuda.Stream(device)
         self._graphs: OrderedDict[Hashable, _Graph | None] = OrderedDict()
+        self._padded: tuple[Tensor, Tensor, _Words] | None = None
 
     @torch.inference_mode()
     def submit(self, images: Sequence[np.ndarray], text: Tensor, query_class: Tensor,
@@ -97,12 +111,8 @@ class GraphRunner:
         frames = self._upload(images)
         with torch.cuda.stream(self._stream):
             self._stream.wait_stream(self._uploads)
-            for tensor in (frames, text, query_class):
-                tensor.record_stream(self._stream)
-            missing = -len(text) % QUERY_BUCKET
-            padded = (frames, F.pad(text, (0, 0, 0, missing)),
-                      F.pad(query_class, (0, missing), value=UNKNOWN))
-            labels, confidence = self._run(padded, settings)
+            frames.record_stream(self._stream)
+            labels, confidence = self._run(frames, self._pad(text, query_class), settings)
             overlay = (None if colors is None or alpha is None
                        else blend(frames, labels, colors, alpha))
         return self._download(labels, confidence, overlay)
@@ -113,46 +123,64 @@ class GraphRunner:
         with torch.cuda.stream(self._uploads):
             return pinned.to(self._device, non_blocking=True)
 
-    def _run(self, tensors: _Inputs, settings: ResolvedSettings) -> tuple[Tensor, Tensor]:
+    def _pad(self, text: Tensor, query_class: Tensor) -> _Words:
+        """Return the padded queries; as long as they are the same tensors, the same ones again."""
+        if (self._padded is None or self._padded[0] is not text
+                or self._padded[1] is not query_class):
+            for tensor in (text, query_class):
+                tensor.record_stream(self._stream)
+            missing = -len(text) % QUERY_BUCKET
+            words = _Words(F.pad(text, (0, 0, 0, missing)),
+                           F.pad(query_class, (0, missing), value=UNKNOWN))
+            self._padded = text, query_class, words
+        return self._padded[2]
+
+    def _run(self, frames: Tensor, words: _Words, settings: ResolvedSettings
+             ) -> tuple[Tensor, Tensor]:
         """Return labels and confidence, which the next run leaves alone."""
-        key = (*(tensor.shape for tensor in tensors), settings)
+        key = frames.shape, words.text.shape, settings
         if key not in self._graphs:
-            self._graphs[key] = self._try_to_capture(tensors, settings)
+            self._graphs[key] = self._try_to_capture(frames, words, settings)
             if len(self._graphs) > MAX_GRAPHS:
                 self._graphs.popitem(last=False)
         self._graphs.move_to_end(key)
         graph = self._graphs[key]
         if graph is None:
-            decision = self._compute(*tensors, settings)
+            decision = self._compute(frames, *words, settings)
             return decision.labels, decision.confidence
-        for static, tensor in zip(graph.inputs, tensors):
-            static.copy_(tensor)
+        graph.frames.copy_(frames)
+        # Few frames come with new words, and each copy takes Python longer than it takes the GPU.
+        if graph.loaded is not words:
+            for static, tensor in zip(graph.words, words):
+                static.copy_(tensor)
+            graph.loaded = words
         graph.replay()
         return graph.outputs.labels.clone(), graph.outputs.confidence.clone()
 
-    def _try_to_capture(self, tensors: _Inputs, settings: ResolvedSettings) -> _Graph | None:
+    def _try_to_capture(self, frames: Tensor, words: _Words, settings: ResolvedSettings
+                        ) -> _Graph | None:
         try:
-            return self._capture(tensors, settings)
+            return self._capture(frames, words, settings)
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError as error:
             # Drivers and layers differ in what they let be captured; all of it runs uncaptured.
-            warnings.warn(f'no CUDA graph for frames {tuple(tensors[0].shape)}, which will take '
+            warnings.warn(f'no CUDA graph for frames {tuple(frames.shape)}, which will take '
                           f'longer: {error}', stacklevel=2)
             return None
 
-    def _capture(self, tensors: _Inputs, settings: ResolvedSettings) -> _Graph:
-        frames, text, query_class = inputs = [tensor.clone() for tensor in tensors]
+    def _capture(self, frames: Tensor, words: _Words, settings: ResolvedSettings) -> _Graph:
+        frames, inputs = frames.clone(), _Words(*(tensor.clone() for tensor in words))
 
         def run() -> Decision:
-            return self._compute(frames, text, query_class, settings)
+            return self._compute(frames, *inputs, settings)
 
         # Fills the caches of constants, and lets libraries allocate and choose what they use.
         for _ in range(_WARM_UP_RUNS):
             run()
         height, width = frames.shape[1:3]
         constants = self._constants((height, width), settings)
-        return _Graph(inputs, *_capture(run, self._stream), constants)
+        return _Graph(frames, inputs, *_capture(run, self._stream), constants, words)
 
     def _download(self, labels: Tensor, confidence: Tensor, overlay: Tensor | None) -> Arrays:
         self._downloads.wait_stream(self._stream)

@@ -144,7 +144,7 @@ class Graph:
         parameters = {'vocabulary': WORDS, 'prompts': 'simple', 'autostart': autostart,
                       **parameters}
 
-        def load_probe(model, device, precision, attention, residual, settings):
+        def load_probe(model, device, precision, attention, residual, settings, measure):
             self.segmenter = ProbeSegmenter(folder, attention, residual, settings)
             return self.segmenter
 

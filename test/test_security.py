@@ -186,7 +186,7 @@ def test_words_and_prompts_write_within_the_cache_alone(home, tmp_path):
 
 
 def test_no_parameter_names_a_file_to_write():
-    """Whoever adds a parameter with a path in it must think of this, and of the README."""
+    """Whoever adds a parameter with a path in it must think of this, and of docs/parameters.md."""
     paths = {item.name for item in PARAMETERS
              if isinstance(item.default, str) and not item.choices}
     assert paths == {'model', 'device', 'prompts', 'cameras', 'mask_classes'}

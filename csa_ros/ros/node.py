@@ -98,7 +98,8 @@ class SegmentNode(LifecycleNode):
         threads = set_threads(config.model.threads)
         self.get_logger().info(f'loading {config.model.model}, CPU threads: {threads} ...')
         try:
-            segmenter = self._load(**config.model.to_load, settings=config.settings)
+            segmenter = self._load(
+                **config.model.to_load, settings=config.settings, measure=True)
             self._pipeline = Pipeline(
                 self, segmenter, config, self._bookmark, self._statistics)
         except Exception as error:
@@ -211,8 +212,7 @@ class SegmentNode(LifecycleNode):
         segmenter, snapshot = pipeline.segmenter, pipeline.newest
         return '\n  '.join([
             'ready',
-            f'model: {segmenter.name}, on {segmenter.device}, '
-            f'{"int8" if segmenter.backbone.quantized else segmenter.backbone.dtype}',
+            f'model: {segmenter.name}, on {segmenter.device}, {segmenter.backbone.arithmetic}',
             f'attention: {segmenter.attention}',
             f'vocabulary, version {snapshot.version}: {", ".join(snapshot.words.vocabulary.spec)}',
             'listening to ' + ', '.join(
@@ -258,6 +258,7 @@ class SegmentNode(LifecycleNode):
             facts={
                 'model': segmenter.name,
                 'device': str(segmenter.device),
+                'precision': segmenter.backbone.arithmetic,
                 'attention': self._config.model.attention,
                 'vocabulary version': str(snapshot.version),
                 'vocabulary size': str(len(snapshot.words.vocabulary))})
