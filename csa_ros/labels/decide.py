@@ -127,8 +127,8 @@ def _winners_by_index(band: Tensor, query_class: Tensor, sharpness: float
 _FIND_WINNERS = {'cpu': _winners_by_distance}
 
 
-def _in_order_of_classes(logits: Tensor | FrameLogits, query_class: Tensor
-                         ) -> tuple[Tensor | FrameLogits, Tensor]:
+def _in_order_of_classes(logits: Tensor | FrameLogits | MixedLogits, query_class: Tensor
+                         ) -> tuple[Tensor | FrameLogits | MixedLogits, Tensor]:
     order = query_class.argsort(stable=True)
     return logits.index_select(0, order), query_class[order]
 

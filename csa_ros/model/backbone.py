@@ -16,6 +16,7 @@ from typing import TypeAlias
 
 from csa_ros.model import bf16
 from csa_ros.model.errors import ModelError
+from csa_ros.model.tokens import Tokenizer
 from csa_ros.model.towers.architecture import build
 from csa_ros.model.towers.architecture import halve_layer_norms
 from csa_ros.model.towers.architecture import needs_word_pieces
@@ -41,7 +42,6 @@ INT8_PACKAGES = ('onnx', 'onnxruntime', 'onnxscript')
 INT8_TORCH = '2.6'
 
 Clip: TypeAlias = open_clip.CLIP | CustomTextCLIP
-Tokenizer: TypeAlias = open_clip.SimpleTokenizer | WordPieceTokenizer
 
 
 @dataclass(frozen=True)
