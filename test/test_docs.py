@@ -1,5 +1,6 @@
 """What README and docs say is what the code has, and their links lead somewhere."""
 
+import importlib.util
 import json
 import re
 import runpy
@@ -209,6 +210,18 @@ def test_tools_have_the_options_that_are_named(words, capsys):
         assert set(options) <= set(re.findall(r'--[\w-]+', usage(tool, capsys)))
 
 
+@pytest.mark.parametrize('module', sorted({
+    module for page in PAGES for module in re.findall(r'python -m ([\w.]+)', page.read_text())}))
+def test_modules_that_are_run_exist(module):
+    assert importlib.util.find_spec(module)
+
+
+@pytest.mark.parametrize('line', sorted({line for _, line in COMMANDS if 'scripts/' in line}))
+def test_scripts_exist(line):
+    for script in re.findall(r'scripts/\w+', line):
+        assert (ROOT / script).exists()
+
+
 @pytest.mark.parametrize('words', of('ros2', 'launch', 'csa_ros'), ids=' '.join)
 def test_launch_arguments_are_those_of_the_launch_file(words):
     assert (ROOT / 'launch' / words[3]).exists()
@@ -236,6 +249,16 @@ def test_parameters_take_the_values_that_are_set(words):
 def test_a_durability_is_asked_for_with_a_reliability(words):
     """With any other policy named, `ros2 topic echo` is best effort and waits for ever."""
     assert ('--qos-durability' in words) == ('--qos-reliability' in words)
+
+
+def test_examples_of_style_are_from_the_code():
+    text = (ROOT / 'CONTRIBUTING.md').read_text()
+    examples = re.findall(r'From\s`([\w/.]+)`:\n+```python\n(.*?)```', text, re.S)
+    assert len(examples) == 2
+    for path, example in examples:
+        lines = [line.strip() for line in (ROOT / path).read_text().splitlines()]
+        wanted = [line.strip() for line in example.splitlines()]
+        assert any(lines[start:start + len(wanted)] == wanted for start in range(len(lines)))
 
 
 def test_python_runs_as_it_stands():
