@@ -16,6 +16,7 @@ from csa_ros.vocabulary import UNKNOWN
 import numpy as np
 from rcl_interfaces.srv import SetParameters
 import rclpy
+from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy
@@ -109,7 +110,8 @@ class Listener(Node):
         self.create_subscription(String, 'true_classes', self._on_classes, LATCHED)
         self.create_subscription(String, 'segment/legend', self._on_legend, LATCHED)
         # Humble's rclpy has no client for parameters.
-        self._segment_parameters = self.create_client(SetParameters, 'segment/set_parameters')
+        self._segment_parameters: Client = self.create_client(
+            SetParameters, 'segment/set_parameters')
 
     def set_vocabulary(self, entries: Sequence[str]) -> None:
         """Set the node's words through its parameter service; DemoError if it refuses them."""
