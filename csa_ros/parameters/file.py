@@ -82,7 +82,7 @@ def _absolute(name: str) -> str:
 
 def _read_sections(path: Path) -> dict[str, dict[str, Any]]:
     """Return the parameters of each node that the file names, under the names as they stand."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for section, name, value in _read_items(path):
         parameters = found.setdefault(section, {})
         if name in parameters and _type_of(value) != _type_of(parameters[name]):

@@ -23,6 +23,7 @@ from typing import Any
 from csa_ros.bench.timing import table
 from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
 from csa_ros.evaluation.report import comparison
+from csa_ros.evaluation.report import disturbances
 from csa_ros.evaluation.report.result import describe
 from csa_ros.evaluation.report.result import describe_all
 
@@ -78,8 +79,8 @@ def _read(file: Path) -> dict[str, Any]:
         raise PageError(f'{file} is no JSON: {error}') from error
     kind = document.get('kind') if isinstance(document, dict) else None
     if kind not in _KINDS:
-        raise PageError(f'{file} is not of evaluate: name a result.json, a summary or a '
-                        'comparison')
+        raise PageError(f'{file} is not of evaluate: name a result.json, a summary, a '
+                        'comparison or disturbances')
     return document
 
 
@@ -101,13 +102,18 @@ def _comparison(document: Mapping[str, Any], stem: str) -> str:
     return f'Made by `{document["command"]}`.\n\n{comparison.describe(document)}\n\n{picture}'
 
 
+def _disturbances(document: Mapping[str, Any], _: str) -> str:
+    return f'Made by `{document["command"]}`.\n\n{disturbances.describe(document)}'
+
+
 def _published(*_: Any) -> str:
     """Return what is published of each attention on each data set, and where."""
     benchmarks = list(BENCHMARKS.values())
     rows = []
     for name in dict.fromkeys(name for benchmark in benchmarks for name in benchmark.published):
         figures = [benchmark.published.get(name) for benchmark in benchmarks]
-        mean = '' if None in figures else f'{sum(figures) / len(figures):.1f}'
+        known = [figure for figure in figures if figure is not None]
+        mean = f'{sum(known) / len(known):.1f}' if len(known) == len(figures) else ''
         rows.append([name, *('' if figure is None else f'{figure:.1f}' for figure in figures),
                      mean])
     sources = {name: source for benchmark in benchmarks
@@ -122,6 +128,7 @@ PUBLISHED = {'kind': 'published'}
 _KINDS = {
     'published': _published,
     'comparison': _comparison,
+    'disturbances': _disturbances,
     'summary': lambda document, _: describe_all(document['results'], document['failed']),
     'result': lambda document, _: describe(document),
 }
