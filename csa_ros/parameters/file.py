@@ -116,7 +116,7 @@ class _Loader(yaml.BaseLoader):
         """Return the tag of what has none in the file."""
         return ''
 
-    def compose_node(self, parent: yaml.Node, index: Any) -> yaml.Node:
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Refuse what rcl refuses."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.composer.ComposerError(
