@@ -52,6 +52,8 @@ _ADDITIONS = {'crowds': additions.crowds, 'parked': additions.parked, 'poles': a
 # in the camera's own lane, of this half width, as near as DISTANCE_KEPT.
 _CLIP = 0.8
 _LANE, _DISTANCE_KEPT = 1.9, 5.0
+# Half the width of the widest thing with depth, and a bit.
+_WIDEST = 1.5
 
 
 class HardScene(Scene):
@@ -220,8 +222,9 @@ class HardScene(Scene):
             super()._draw_thing(rgb, instances, camera, thing, distance, instance)
             return
         light = self._light_at(camera, thing.x, distance + thing.length / 2)
-        thing.draw(self._solid_pen(rgb, instances, camera, thing.x, distance, instance, light),
-                   thing.look)
+        pen = self._solid_pen(rgb, instances, camera, thing.x, distance, instance, light)
+        if pen.shows(_WIDEST, thing.length):
+            thing.draw(pen, thing.look)
 
     def _draw_building(self, rgb, instances, camera, building, near, instance):
         lit = self._light_on_walls(building.side)
