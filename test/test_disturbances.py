@@ -33,7 +33,7 @@ def measured(tmp_path_factory):
         patch.setattr(disturbances, 'DISTURBANCES',
                       {name: DISTURBANCES[name] for name in ('kinds', 'motion blur')})
         patch.setattr(disturbances, 'Method', lambda: evaluate.Method(prompts='simple'))
-        assert disturbances.main(['--limit', '2', '--out', str(out)]) == 0
+        assert disturbances.main(['--limit', '2', '--threads', '1', '--out', str(out)]) == 0
     return out
 
 
@@ -111,10 +111,11 @@ def test_the_page_has_a_place_for_it(document, measured, tmp_path):
     assert (tmp_path / 'accuracy_demo-hard.png').exists()
 
 
-def test_bad_arguments_are_refused(capsys):
+@pytest.mark.parametrize('name, value, least', [('limit', 0, 1), ('threads', -1, 0)])
+def test_bad_arguments_are_refused(name, value, least, capsys):
     with pytest.raises(SystemExit):
-        disturbances.main(['--limit', '0'])
-    assert '--limit is 0: it must be at least 1' in capsys.readouterr().err
+        disturbances.main([f'--{name}', f'{value}'])
+    assert f'--{name} is {value}: it must be at least {least}' in capsys.readouterr().err
 
 
 def test_evaluate_takes_hard_streets_without_a_folder(monkeypatch, tmp_path, capsys):

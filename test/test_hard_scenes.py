@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from csa_ros.demo import solids
 from csa_ros.demo.hard import DISTURBANCES
 from csa_ros.demo.hard import HardScene
 from csa_ros.demo.scenes import CLASSES
@@ -12,12 +11,13 @@ from csa_ros.demo.scenes import LAP
 from csa_ros.demo.scenes import Scene
 from csa_ros.demo.scenes import Thing
 from csa_ros.demo.scenes import UNLABELLED
-from csa_ros.demo.shadows import GroundLight
-from csa_ros.demo.shadows import outlines
-from csa_ros.demo.shadows import Sun
-from csa_ros.demo.turning import enlargement
-from csa_ros.demo.turning import homography
-from csa_ros.demo.turning import rotation
+from csa_ros.demo.streets import solids
+from csa_ros.demo.streets.shadows import GroundLight
+from csa_ros.demo.streets.shadows import outlines
+from csa_ros.demo.streets.shadows import Sun
+from csa_ros.demo.streets.turning import enlargement
+from csa_ros.demo.streets.turning import homography
+from csa_ros.demo.streets.turning import rotation
 import cv2
 import numpy as np
 import pytest

@@ -9,11 +9,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 import itertools
 
-from csa_ros.demo import additions
-from csa_ros.demo import corruptions
-from csa_ros.demo import houses
-from csa_ros.demo import turning
-from csa_ros.demo import variety
 from csa_ros.demo.scenes import Building
 from csa_ros.demo.scenes import FACADES
 from csa_ros.demo.scenes import Frame
@@ -22,10 +17,15 @@ from csa_ros.demo.scenes import NEAR
 from csa_ros.demo.scenes import Scene
 from csa_ros.demo.scenes import Thing
 from csa_ros.demo.scenes import UNLABELLED
-from csa_ros.demo.shadows import GroundLight
-from csa_ros.demo.shadows import outlines
-from csa_ros.demo.shadows import Sun
-from csa_ros.demo.solids import SolidPen
+from csa_ros.demo.streets import additions
+from csa_ros.demo.streets import corruptions
+from csa_ros.demo.streets import houses
+from csa_ros.demo.streets import turning
+from csa_ros.demo.streets import variety
+from csa_ros.demo.streets.shadows import GroundLight
+from csa_ros.demo.streets.shadows import outlines
+from csa_ros.demo.streets.shadows import Sun
+from csa_ros.demo.streets.solids import SolidPen
 import cv2
 import numpy as np
 

@@ -35,6 +35,7 @@ from csa_ros.evaluation.run import run
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
+from csa_ros.threads import set_threads
 import numpy as np
 
 NONE, ALL = 'none', 'all'
@@ -50,15 +51,20 @@ def main(args: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--model', default='demo', help='as for the node (default: %(default)s)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--threads', type=int, default=0,
+                        help='threads on a CPU; 0 takes as many as can run at once')
     parser.add_argument('--limit', type=int, metavar='N',
                         help=f'take N of the {len(HARD_SEEDS)} streets, evenly spaced')
     parser.add_argument('--out', type=Path, default=Path('evaluation'), metavar='DIR',
                         help='folder for the results (default: %(default)s)')
     options = parser.parse_args(args)
-    if options.limit is not None and options.limit < 1:
-        parser.error(f'--limit is {options.limit}: it must be at least 1')
+    for name, least in (('limit', 1), ('threads', 0)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            parser.error(f'--{name} is {value}: it must be at least {least}')
     command = shlex.join(['python', '-m', 'csa_ros.evaluation.disturbances', *args])
     try:
+        set_threads(options.threads)
         backbone = load_backbone(options.model, options.device)
         document = measure(backbone, options.limit, options.out, command)
         path = options.out / f'disturbances-{DEMO_HARD.name}.json'
