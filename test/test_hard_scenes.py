@@ -128,6 +128,23 @@ def test_the_camera_moves_smoothly():
     assert (scene.render(4.0).labels != first).mean() > 0.05
 
 
+@pytest.mark.parametrize('size', [(64, 64), (321, 183)])
+def test_frames_have_the_size_that_was_asked_for(size):
+    """Also after many laps, and when the time is not that of the traffic."""
+    frame = HardScene(SUNNY).render(86400.0, size, traffic_time=-3.0)
+    assert frame.rgb.shape == (size[1], size[0], 3)
+    assert frame.labels.shape == frame.instances.shape == (size[1], size[0])
+    assert frame.rgb.dtype == frame.labels.dtype == np.uint8
+    assert len(np.unique(frame.labels)) > 4
+
+
+def test_the_pinhole_model_is_in_pixels_of_the_frame():
+    """Focal length and centre scale with the size, also when the camera is turned."""
+    small, large = (HardScene(SUNNY).render(0, size) for size in ((160, 120), (320, 240)))
+    assert large.focal == pytest.approx(2 * small.focal, rel=0.03)
+    np.testing.assert_allclose(large.center, 2 * np.array(small.center))
+
+
 def test_a_turned_camera_sees_the_same_rays():
     """A pixel's ray is rotated; its new pixel is where the new camera sees that ray."""
     turn = rotation((3.0, -2.0, 4.0))

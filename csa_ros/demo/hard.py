@@ -185,7 +185,9 @@ class HardScene(Scene):
         for index in sorted(range(len(jobs)), key=lambda index: -abs(across[index])):
             near, subject = jobs[index].distance, jobs[index].subject
             if isinstance(subject, Building):
-                order[index] = near + subject.far - subject.near
+                # In plain streets they hide what stands before their far part.
+                depth = subject.far - subject.near if 'kinds' in self._disturbances else 0
+                order[index] = near + depth
                 continue
             hidden = [place - 1e-3 for start, end, outer, place in solids
                       if start < near < end and outer * across[index] > 0]
