@@ -118,17 +118,18 @@ class Segmenter:
     @classmethod
     def load(cls, model: str = DEFAULT_MODEL, device: str = 'auto', precision: str = 'auto',
              attention: str = 'csa', settings: Settings = Settings(),
-             cache_dir: Path | None = None, residual: str = 'auto') -> 'Segmenter':
+             cache_dir: Path | None = None, residual: str = 'auto', measure: bool = False
+             ) -> 'Segmenter':
         """
         Load a model and wrap it.
 
-        `model`, `device` and `precision` as for `csa_ros.model.backbone.load_backbone`,
+        `model`, `device`, `precision` and `measure` as for `csa_ros.model.backbone.load_backbone`,
         `attention` and `residual` as for `csa_ros.model.attention.methods.choose`; `settings` are
         used when `segment` is given none; `cache_dir` holds text features and, for `int8`, the
         exported tower (None: the user's cache). Raises `csa_ros.model.errors.ModelError`, and
         ValueError for settings that do not fit the model.
         """
-        backbone = load_backbone(model, device, precision)
+        backbone = load_backbone(model, device, precision, measure)
         return cls(backbone, attention, settings, cache_dir, residual)
 
     @property

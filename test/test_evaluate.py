@@ -441,7 +441,7 @@ def test_settings_that_do_not_fit_are_refused(tmp_path, arguments, message, caps
 
 # The demo benchmark
 
-def test_demo_streets_are_those_of_the_readme():
+def test_demo_streets_are_those_of_docs_accuracy():
     assert [street.name for street in streets()] == [f'street-{i:03d}' for i in range(100)]
     rgb, truth = streets()[7].read()
     assert rgb.shape == (240, 320, 3)

@@ -12,7 +12,7 @@ from csa_ros.bags.reading import BagError
 from csa_ros.bags.reading import Recording
 from csa_ros.bags.topics import cameras
 from csa_ros.bags.topics import choose
-from csa_ros.ros.parameters import Config
+from csa_ros.parameters.config import Config
 
 
 @dataclass(frozen=True)

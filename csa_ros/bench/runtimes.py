@@ -63,10 +63,10 @@ class Tower(nn.Module):
         """Return the features of every patch."""
         parts = self._parts
         x = parts.embed(pixels)
-        class_token = parts.class_token.expand(len(x), 1, -1)
-        x = torch.cat([class_token, x], dim=1) + parts.positions
+        class_token = parts.class_token.to(x.dtype).expand(len(x), 1, -1)
+        x = torch.cat([class_token, x], dim=1) + parts.positions.to(x.dtype)
         x = self._run_blocks(parts.blocks, parts.enter(x), parts.grid_size)
-        return F.normalize(parts.project(x)[:, 1:], dim=-1).unflatten(1, parts.grid_size)
+        return F.normalize(parts.project(x)[:, 1:].float(), dim=-1).unflatten(1, parts.grid_size)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,10 +10,10 @@ from csa_ros.labels.score import iou
 from csa_ros.ros.images import to_rgb
 from csa_ros.vocabulary import UNKNOWN
 import numpy as np
+from rcl_interfaces.srv import SetParameters
 import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import DurabilityPolicy
 from rclpy.qos import QoSProfile
 from rclpy.qos import ReliabilityPolicy
@@ -79,14 +79,15 @@ class Listener(Node):
                 Image, topic, lambda message, key=key: self._on_image(key, message), STREAM)
         self.create_subscription(String, 'true_classes', self._on_classes, LATCHED)
         self.create_subscription(String, 'segment/legend', self._on_legend, LATCHED)
-        self._parameters = AsyncParameterClient(self, 'segment')
+        # Humble's rclpy has no client for parameters.
+        self._segment_parameters = self.create_client(SetParameters, 'segment/set_parameters')
 
     def set_vocabulary(self, entries):
         """Set the node's words through its parameter service; DemoError if it refuses them."""
-        value = Parameter('vocabulary', value=list(entries))
-        if not self._parameters.wait_for_services(SERVICE_TIMEOUT):
+        value = Parameter('vocabulary', value=list(entries)).to_parameter_msg()
+        if not self._segment_parameters.wait_for_service(SERVICE_TIMEOUT):
             raise DemoError('the parameter service of /segment did not appear')
-        future = self._parameters.set_parameters([value])
+        future = self._segment_parameters.call_async(SetParameters.Request(parameters=[value]))
         rclpy.spin_until_future_complete(self, future, timeout_sec=SERVICE_TIMEOUT)
         if not future.done():
             raise DemoError('the parameter service of /segment did not answer')

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import threading
 
 from csa_ros.model.reuse import WindowMemory
+from csa_ros.parameters.config import Config
 from csa_ros.ros import compressed
 from csa_ros.ros import depth
 from csa_ros.ros import images
@@ -13,7 +14,6 @@ from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.inputs import DepthInput
 from csa_ros.ros.inputs import ImageInput
 from csa_ros.ros.outputs import FrameOutputs
-from csa_ros.ros.parameters import Config
 from csa_ros.ros.snapshot import Snapshot
 from csa_ros.segmenter import Result
 import numpy as np

@@ -7,15 +7,17 @@ import time
 import traceback
 
 from csa_ros.model.errors import ModelError
-from csa_ros.ros import parameters
+from csa_ros.parameters.config import Config
+from csa_ros.parameters.config import read_config
+from csa_ros.parameters.errors import ParameterError
+from csa_ros.parameters.table import NAMES
 from csa_ros.ros.camera import Camera
+from csa_ros.ros.descriptors import declarations
 from csa_ros.ros.diagnostics import Condition
 from csa_ros.ros.diagnostics import Report
 from csa_ros.ros.diagnostics import SILENCE
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.diagnostics import status
-from csa_ros.ros.parameters import Config
-from csa_ros.ros.parameters import ParameterError
 from csa_ros.ros.pipeline import Bookmark
 from csa_ros.ros.pipeline import Pipeline
 from csa_ros.segmenter import Segmenter
@@ -71,7 +73,7 @@ class SegmentNode(LifecycleNode):
         # When each camera's silence was last warned of.
         self._warned: dict[str, float] = {}
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self.declare_parameters('', parameters.declarations())
+        self.declare_parameters('', declarations())
         self._read_parameters()
         self.add_on_set_parameters_callback(self._validate)
         self._parameters_set = self.create_guard_condition(self._reconcile)
@@ -91,7 +93,8 @@ class SegmentNode(LifecycleNode):
         threads = set_threads(config.model.threads)
         self.get_logger().info(f'loading {config.model.model}, CPU threads: {threads} ...')
         try:
-            segmenter = self._load(**config.model.to_load, settings=config.settings)
+            segmenter = self._load(
+                **config.model.to_load, settings=config.settings, measure=True)
             self._pipeline = Pipeline(
                 self, segmenter, config, self._bookmark, self._statistics)
         except Exception as error:
@@ -156,17 +159,17 @@ class SegmentNode(LifecycleNode):
 
     def _read_parameters(self) -> Config:
         """Take over all parameters, which the cameras are among, and count from zero."""
-        self._config = parameters.read(self._values())
+        self._config = read_config(self._values())
         self._statistics = {camera: Statistics() for camera in self._config.cameras}
         return self._config
 
     def _values(self) -> dict:
-        return {name: self.get_parameter(name).value for name in parameters.NAMES}
+        return {name: self.get_parameter(name).value for name in NAMES}
 
     def _validate(self, changes: list[Parameter]) -> SetParametersResult:
         """Judge a change without applying it: it may still be refused elsewhere."""
         try:
-            self._check(parameters.read(
+            self._check(read_config(
                 {**self._values(), **{change.name: change.value for change in changes}}))
         except Exception as error:
             return SetParametersResult(successful=False, reason=_explain(error))
@@ -190,15 +193,14 @@ class SegmentNode(LifecycleNode):
         if self._pipeline is None:
             self._read_parameters()
             return
-        self._config = parameters.read(self._values())
+        self._config = read_config(self._values())
         self._pipeline.change(self._config)
 
     def _ready(self) -> str:
         segmenter, snapshot = self._pipeline.segmenter, self._pipeline.newest
         return '\n  '.join([
             'ready',
-            f'model: {segmenter.name}, on {segmenter.device}, '
-            f'{"int8" if segmenter.backbone.quantized else segmenter.backbone.dtype}',
+            f'model: {segmenter.name}, on {segmenter.device}, {segmenter.backbone.arithmetic}',
             f'attention: {segmenter.attention}',
             f'vocabulary, version {snapshot.version}: {", ".join(snapshot.words.vocabulary.spec)}',
             'listening to ' + ', '.join(
@@ -246,6 +248,7 @@ class SegmentNode(LifecycleNode):
             facts={
                 'model': segmenter.name,
                 'device': str(segmenter.device),
+                'precision': segmenter.backbone.arithmetic,
                 'attention': self._config.model.attention,
                 'vocabulary version': str(snapshot.version),
                 'vocabulary size': str(len(snapshot.words.vocabulary))})

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import gc
 import time
 
+from csa_ros.parameters.config import Config
 from csa_ros.ros.camera import Camera
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.images import ImageError
 from csa_ros.ros.outputs import LegendOutput
-from csa_ros.ros.parameters import Config
 from csa_ros.ros.snapshot import Snapshot
 from csa_ros.ros.timeline import nanoseconds
 from csa_ros.ros.timeline import Timeline

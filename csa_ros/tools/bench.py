@@ -29,6 +29,7 @@ def main(args: Sequence[str] | None = None) -> int:
     unknown = [name for name in options.names if name not in sections.SECTIONS]
     if unknown:
         parser.error(f"unknown section {unknown[0]!r}: choose from {', '.join(sections.SECTIONS)}")
+    missing |= sections.unavailable(modules)
     absent = [name for name in options.names if name in missing]
     if absent:
         parser.error(f'section {absent[0]!r} cannot run here: {missing[absent[0]]}')
@@ -36,7 +37,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if not options.names:
             print(f'bench: {name} is left out: {reason}', file=sys.stderr)
     chosen = {name: module for name, module in modules.items()
-              if name in (options.names or modules)}
+              if name in (options.names or modules) and name not in missing}
     set_threads(options.threads)
     return _run(chosen, options, shlex.join(['bench', *args]))
 

@@ -9,7 +9,6 @@ import signal
 import sys
 from typing import Any
 
-from csa_ros.bags import parameters
 from csa_ros.bench.plot import PlotError
 from csa_ros.bench.timing import table
 from csa_ros.demo.scenes import CLASSES
@@ -22,7 +21,8 @@ from csa_ros.evaluation.calibration.frames import FilePair
 from csa_ros.evaluation.calibration.frames import find_pairs
 from csa_ros.evaluation.calibration.frames import Street
 from csa_ros.model.errors import ModelError
-from csa_ros.ros.parameters import Config
+from csa_ros.parameters.config import Config
+from csa_ros.parameters.config import read_config_file
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
 from csa_ros.threads import set_threads
@@ -175,7 +175,7 @@ def _config(options: argparse.Namespace) -> tuple[Config, list[str]]:
         overrides = {'model': 'demo', 'vocabulary': named, **overrides}
     # All pixels are counted at the confidence that they have.
     overrides['unknown_threshold'] = 0.0
-    return parameters.read(options.params_file, options.name, overrides)
+    return read_config_file(options.params_file, options.name, overrides)
 
 
 def _frames(options: argparse.Namespace, config: Config) -> list[FilePair | Street]:

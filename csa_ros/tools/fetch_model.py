@@ -20,6 +20,7 @@ import open_clip
 COLUMNS = ('preset', 'tower', 'licence', 'mIoU', 'here')
 # Millions of parameters of the bundled model's image tower.
 DEMO_TOWER = 1.9
+DEMO_LICENCE = 'Apache-2.0'
 NOTES = f"""
 tower    parameters of the image tower
 licence  of the weights, as their page had it when this list was made: read it
@@ -87,7 +88,7 @@ def fetch(model: str) -> None:
 
 def table() -> str:
     """Return the presets and what is known of each, as text of at most 80 columns."""
-    rows = [COLUMNS, (DEMO, f'{DEMO_TOWER:.1f} M', 'Apache-2.0', '-', 'bundled')]
+    rows = [COLUMNS, (DEMO, f'{DEMO_TOWER:.1f} M', DEMO_LICENCE, '-', 'bundled')]
     for name, preset in PRESETS.items():
         miou = '-' if preset.miou is None else f'{preset.miou:.1f}'
         rows.append((name, f'{preset.tower:.0f} M', preset.licence, miou, _is_here(name)))

@@ -11,11 +11,11 @@ import sqlite3
 import sys
 from typing import Any
 
-from csa_ros.bags import parameters
 from csa_ros.bags.labelling import Labeller
 from csa_ros.bags.labelling import OUTPUTS
 from csa_ros.bags.progress import Progress
 from csa_ros.model.errors import ModelError
+from csa_ros.parameters.config import read_config_file
 from csa_ros.segmenter import Segmenter
 from csa_ros.shards import Shard
 from csa_ros.threads import set_threads
@@ -129,7 +129,7 @@ def _check(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace, outputs: tuple[str, ...], shard: Shard) -> int:
     overrides = {'vocabulary': options.vocabulary, 'model': options.model,
                  'device': options.device, 'max_rate': options.rate}
-    config, ignored = parameters.read(options.params_file, options.name, {
+    config, ignored = read_config_file(options.params_file, options.name, {
         name: value for name, value in overrides.items() if value is not None})
     if ignored:
         _say(f'{options.params_file}: not known, and ignored: {", ".join(ignored)}')
