@@ -3,10 +3,10 @@
 import itertools
 import signal
 
-from csa_ros.demo.hard import HardScene
+from csa_ros.demo.hard import demo_street
+from csa_ros.demo.hard import HARD_DEMO
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Frame
-from csa_ros.demo.scenes import Scene
 from csa_ros.ros.images import to_message
 import cv2
 import numpy as np
@@ -25,8 +25,6 @@ from std_msgs.msg import Header
 from std_msgs.msg import String
 
 FRAME_ID = 'demo_camera'
-# Whether the demo shows streets as a real camera sees them.
-HARD = False
 # Reliable, because RViz's Image display asks for it; a slow listener costs the camera one frame.
 STREAM = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
@@ -90,10 +88,9 @@ class DemoCamera(Node):
         self._size = (self._declare('width', 320, (64, 4096), 'Image width in pixels.'),
                       self._declare('height', 240, (64, 4096), 'Image height in pixels.'))
         self._stay = self._declare('stay', 8.0, (0.1, 86400.0), 'Seconds spent in each street.')
-        hard = self.declare_parameter('hard', HARD, ParameterDescriptor(
+        self._hard = self.declare_parameter('hard', HARD_DEMO, ParameterDescriptor(
             description='Streets as a real camera sees them, with shadows, clutter, motion blur, '
             'noise and more; what is of no class has the label 255.', read_only=True)).value
-        self._street = HardScene if hard else Scene
         loop = self._declare(
             'loop', 0, (0, 1000), 'Frames that are rendered at the start and then repeated, so '
             'that rendering takes no time from what is measured; 0 renders every frame.')
@@ -135,7 +132,7 @@ class DemoCamera(Node):
     def _drive(self):
         """Yield the messages of one moment after another, without headers, for ever."""
         for seed in itertools.count(self._seed):
-            scene, time = self._street(seed), 0.0
+            scene, time = demo_street(seed, self._hard), 0.0
             while time < self._stay:
                 frame = scene.render(time, self._size)
                 yield (image_message(frame.rgb, self._encoding), camera_info(frame, Header()),

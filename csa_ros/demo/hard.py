@@ -46,6 +46,8 @@ DISTURBANCES = {
     'vignette': 'dark corners',
     'noise': 'the noise of the sensor',
     'compression': 'JPEG of quality 22 to 74'}
+# Whether the demo and its pictures show such streets.
+HARD_DEMO = True
 _ADDITIONS = {'crowds': additions.crowds, 'parked': additions.parked, 'poles': additions.poles,
               'fences': additions.fences, 'clutter': additions.clutter}
 # Of a solid that begins beside the camera, what lies so many metres ahead is drawn; none is drawn
@@ -54,6 +56,11 @@ _CLIP = 0.8
 _LANE, _DISTANCE_KEPT = 1.9, 5.0
 # Half the width of the widest thing with depth, and a bit.
 _WIDEST = 1.5
+
+
+def demo_street(seed: int, hard: bool = HARD_DEMO) -> Scene:
+    """Return the street of a seed as the demo shows it: with all disturbances, or plain."""
+    return HardScene(seed) if hard else Scene(seed)
 
 
 class HardScene(Scene):
