@@ -13,6 +13,7 @@ from csa_ros.evaluation.datasets.demo import DEMO_HARD
 from csa_ros.evaluation.datasets.demo import HARD_SEEDS
 from csa_ros.evaluation.datasets.demo import HardStreet
 from csa_ros.evaluation.datasets.demo import Street
+from csa_ros.evaluation.report import page
 from csa_ros.evaluation.report.disturbances import describe
 from csa_ros.tools import evaluate
 import cv2
@@ -132,3 +133,11 @@ def test_evaluate_takes_hard_streets_without_a_folder(monkeypatch, tmp_path, cap
     assert 'as a real camera sees them: mIoU' in capsys.readouterr().out
     options = evaluate.make_parser().parse_args(['--all'])
     assert not {'demo', 'demo-hard'} & set(evaluate._names(options))
+
+
+def test_docs_show_the_figures_that_are_kept():
+    text = (DOCS / 'accuracy.md').read_text()
+    kept = json.loads((DOCS / 'accuracy_disturbances.json').read_text())
+    assert page.filled(text, kept, 'accuracy') == text
+    assert [row['disturbance'] for row in kept['rows']] == ['none', *DISTURBANCES, 'all']
+    assert (DOCS / 'accuracy_demo-hard.png').exists()
