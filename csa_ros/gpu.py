@@ -20,6 +20,7 @@ from typing import NamedTuple
 import warnings
 
 from csa_ros.labels.decide import Decision
+from csa_ros.settings import ResolvedSettings
 from csa_ros.vocabulary import UNKNOWN
 import numpy as np
 import torch
@@ -32,22 +33,25 @@ QUERY_BUCKET = 32
 MAX_GRAPHS = 8
 _WARM_UP_RUNS = 3
 
-Compute = Callable[[Tensor, Tensor, Tensor, Hashable], Decision]
+Compute = Callable[[Tensor, Tensor, Tensor, ResolvedSettings], Decision]
 
 
 class Arrays:
     """Results on their way to the host's memory."""
 
-    def __init__(self, tensors: Sequence[Tensor | None], done: torch.cuda.Event) -> None:
-        self._tensors = tensors
+    def __init__(self, labels: Tensor, confidence: Tensor, overlay: Tensor | None,
+                 done: torch.cuda.Event) -> None:
+        self._labels = labels
+        self._confidence = confidence
+        self._overlay = overlay
         self._done = done
 
-    def wait(self) -> list[tuple[np.ndarray | None, ...]]:
+    def wait(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
         """Return labels, confidence and overlay of each frame, once they are there."""
         self._done.synchronize()
-        frames = len(self._tensors[0])
-        return list(zip(*([None] * frames if tensor is None else tensor.numpy()
-                          for tensor in self._tensors)))
+        overlays = ([None] * len(self._labels) if self._overlay is None
+                    else self._overlay.numpy())
+        return list(zip(self._labels.numpy(), self._confidence.numpy(), overlays))
 
 
 class _Words(NamedTuple):
@@ -83,7 +87,8 @@ class GraphRunner:
     that it takes from caches, which a graph knows by their addresses alone. Use from one thread.
     """
 
-    def __init__(self, compute: Compute, constants: Callable[[tuple[int, int], Hashable], Any],
+    def __init__(self, compute: Compute,
+                 constants: Callable[[tuple[int, int], ResolvedSettings], Any],
                  device: torch.device) -> None:
         self._compute = compute
         self._constants = constants
@@ -96,7 +101,7 @@ class GraphRunner:
 
     @torch.inference_mode()
     def submit(self, images: Sequence[np.ndarray], text: Tensor, query_class: Tensor,
-               settings: Hashable, colors: np.ndarray | None = None,
+               settings: ResolvedSettings, colors: np.ndarray | None = None,
                alpha: float | None = None) -> Arrays:
         """
         Begin with images of one size, (H, W, 3) uint8; they may be overwritten afterwards.
@@ -108,8 +113,9 @@ class GraphRunner:
             self._stream.wait_stream(self._uploads)
             frames.record_stream(self._stream)
             labels, confidence = self._run(frames, self._pad(text, query_class), settings)
-            overlay = None if alpha is None else blend(frames, labels, colors, alpha)
-        return self._download((labels, confidence, overlay))
+            overlay = (None if colors is None or alpha is None
+                       else blend(frames, labels, colors, alpha))
+        return self._download(labels, confidence, overlay)
 
     def _upload(self, images: Sequence[np.ndarray]) -> Tensor:
         pinned = _pinned((len(images), *images[0].shape))
@@ -129,7 +135,8 @@ class GraphRunner:
             self._padded = text, query_class, words
         return self._padded[2]
 
-    def _run(self, frames: Tensor, words: _Words, settings: Hashable) -> tuple[Tensor, Tensor]:
+    def _run(self, frames: Tensor, words: _Words, settings: ResolvedSettings
+             ) -> tuple[Tensor, Tensor]:
         """Return labels and confidence, which the next run leaves alone."""
         key = frames.shape, words.text.shape, settings
         if key not in self._graphs:
@@ -150,7 +157,7 @@ class GraphRunner:
         graph.replay()
         return graph.outputs.labels.clone(), graph.outputs.confidence.clone()
 
-    def _try_to_capture(self, frames: Tensor, words: _Words, settings: Hashable
+    def _try_to_capture(self, frames: Tensor, words: _Words, settings: ResolvedSettings
                         ) -> _Graph | None:
         try:
             return self._capture(frames, words, settings)
@@ -162,7 +169,7 @@ class GraphRunner:
                           f'longer: {error}', stacklevel=2)
             return None
 
-    def _capture(self, frames: Tensor, words: _Words, settings: Hashable) -> _Graph:
+    def _capture(self, frames: Tensor, words: _Words, settings: ResolvedSettings) -> _Graph:
         frames, inputs = frames.clone(), _Words(*(tensor.clone() for tensor in words))
 
         def run() -> Decision:
@@ -171,18 +178,20 @@ class GraphRunner:
         # Fills the caches of constants, and lets libraries allocate and choose what they use.
         for _ in range(_WARM_UP_RUNS):
             run()
-        constants = self._constants(tuple(frames.shape[1:3]), settings)
+        height, width = frames.shape[1:3]
+        constants = self._constants((height, width), settings)
         return _Graph(frames, inputs, *_capture(run, self._stream), constants, words)
 
-    def _download(self, tensors: Sequence[Tensor | None]) -> Arrays:
+    def _download(self, labels: Tensor, confidence: Tensor, overlay: Tensor | None) -> Arrays:
         self._downloads.wait_stream(self._stream)
         with torch.cuda.stream(self._downloads):
-            arrays = [None if tensor is None else _to_host(tensor, self._downloads)
-                      for tensor in tensors]
+            labels, confidence = (
+                _to_host(tensor, self._downloads) for tensor in (labels, confidence))
+            overlay = None if overlay is None else _to_host(overlay, self._downloads)
         # Blocking: a thread that waits would otherwise keep a core busy.
         done = torch.cuda.Event(blocking=True)
         done.record(self._downloads)
-        return Arrays(arrays, done)
+        return Arrays(labels, confidence, overlay, done)
 
 
 def blend(frames: Tensor, labels: Tensor, colors: np.ndarray, alpha: float) -> Tensor:

@@ -13,7 +13,7 @@ from csa_ros.model.attention.mixing import gaussian
 from csa_ros.model.attention.sc_clip import Depths
 from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.errors import ModelError
-from csa_ros.model.towers.tower import Tower
+from csa_ros.model.towers.tower import ClipTower
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import Vocabulary
@@ -154,7 +154,7 @@ def test_nothing_waits_for_a_gpu(attention, dtype):
         with torch.device('cuda'):
             clip = open_clip.CLIP(**deep_config(), cast_dtype=dtype).eval().requires_grad_(False)
         open_clip.convert_weights_to_lp(clip, dtype)
-        encoder = DenseEncoder(SimpleNamespace(tower=Tower(clip.visual)), attention)
+        encoder = DenseEncoder(SimpleNamespace(tower=ClipTower(clip.visual)), attention)
         pixels = torch.empty(2, 3, 64, 72, device='cuda')
         with OneDevice():
             features = encoder.forward(pixels)

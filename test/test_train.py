@@ -1,73 +1,124 @@
-"""Training of the demo model: batches, the loss, and weights that load."""
+"""Training of the demo model: stages, its end, and weights that load."""
 
-from argparse import Namespace
 import json
 
 from csa_ros.demo import train
+from csa_ros.demo import validation
+from csa_ros.demo.crops import Batches
 from csa_ros.model.backbone import load_backbone
-from csa_ros.model.text import templates
 from csa_ros.model.weights import source
 import numpy as np
+import open_clip
 import pytest
 from safetensors.torch import load_file
 import torch
 
-
-@pytest.fixture(scope='module')
-def frames():
-    """Return two rendered training scenes."""
-    return [train.render(train.FIRST_TRAINING_SEED + i) for i in range(2)]
+QUICK = ('--steps', '3', '--batch', '4', '--scenes', '2', '--workers', '0', '--device', 'cpu')
 
 
-def test_evaluation_scenes_are_never_trained_on():
-    """The seeds of training and evaluation are apart."""
-    assert max(train.EVALUATION_SEEDS) < train.FIRST_TRAINING_SEED
+@pytest.fixture(autouse=True)
+def one_street(monkeypatch):
+    """Measure on one street."""
+    street = validation.streets(range(200, 201))
+    monkeypatch.setattr(validation, 'streets', lambda: street)
 
 
-def test_a_batch_has_a_true_caption_for_every_crop(frames):
-    """The diagonal of the truth is 1: each crop's own caption is true of it."""
-    pixels, texts, truth = train.make_batch(
-        frames, 16, np.random.default_rng(0), templates('imagenet80'))
-    assert pixels.shape == (16, 64, 64, 3)
-    assert pixels.dtype == np.uint8
-    assert len(texts) == 16
-    assert truth.shape == (16, 16)
-    assert (np.diagonal(truth) == 1).all()
-    assert (truth == 0).any()
+def weights_of(folder):
+    return load_file(folder / 'model.safetensors')
 
 
-def test_loss_rewards_true_pairs_and_ignores_undecided_ones():
-    """Each caption's true crops weigh as much as its false ones; NaN weighs nothing."""
-    target = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, torch.nan]])
-    right = torch.tensor([[5.0, -5.0], [-5.0, 5.0], [-5.0, 0.0]])
-    assert train.sigmoid_loss(right, target) < 0.02
-    assert train.sigmoid_loss(-right, target) > 9
-    undecided = right.clone()
-    undecided[2, 1] = 100.0
-    assert train.sigmoid_loss(undecided, target) == train.sigmoid_loss(right, target)
-    # One true crop against two false ones: zero logits cost log 2 for either side.
-    assert train.sigmoid_loss(torch.zeros(3, 2), target) == pytest.approx(2 * np.log(2))
+def same(one, two):
+    return all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_seeds_are_apart():
+    """Streets to learn from, to choose by and to be evaluated on are different ones."""
+    assert max(train.EVALUATION_SEEDS) < min(validation.SEEDS)
+    assert max(validation.SEEDS) < train.FIRST_TRAINING_SEED
 
 
 def test_training_writes_weights_that_load_and_can_be_made_again(tmp_path, monkeypatch, capsys):
     """A short training leaves a complete model; the same seed leaves the same one."""
-    # Its processes take long to start.
-    rendered = train.render_all(2)
-    monkeypatch.setattr(train, 'render_all', lambda count: rendered[:count])
     for name in ('one', 'two'):
-        train.train(Namespace(seed=1, scenes=2, rate=1e-3, steps=2, batch=4, patch_share=0.5,
-                              start=None, output=tmp_path / name))
-    one, two = (load_file(tmp_path / name / 'model.safetensors') for name in ('one', 'two'))
-    assert all(torch.equal(one[key], two[key]) for key in one)
-    untrained = train.build_model(1).state_dict()
-    assert not torch.equal(one['visual.proj'].float(), untrained['visual.proj'])
-    # Going on from there without a step size leaves the weights as they are.
-    train.train(Namespace(seed=2, scenes=2, rate=0.0, steps=2, batch=4, patch_share=0.0,
-                          start=tmp_path / 'one', output=tmp_path / 'three'))
-    three = load_file(tmp_path / 'three' / 'model.safetensors')
-    assert all(torch.equal(one[key], three[key]) for key in one)
+        train.main([*QUICK, '--output', str(tmp_path / name)])
+    one = weights_of(tmp_path / 'one')
+    assert same(one, weights_of(tmp_path / 'two'))
+    assert not torch.equal(one['visual.proj'].float(), train.build_model(0).visual.proj)
+    assert 'with CSA' in capsys.readouterr().out
     monkeypatch.setattr(source, 'DEMO_WEIGHTS', tmp_path / 'one')
     loaded = load_backbone('demo', 'cpu')
     assert loaded.image_size == train.MODEL['vision_cfg']['image_size']
     assert (loaded.short_side, loaded.stride) == (train.SHORT_SIDE, train.STRIDE)
     assert json.loads((tmp_path / 'one' / 'open_clip_config.json').read_text())['model_cfg']
+
+
+def test_training_goes_on_from_weights(tmp_path, monkeypatch):
+    """Without a step size, it leaves them as they are."""
+    monkeypatch.setattr(train, 'WORDS_RATE', 0.0)
+    train.main([*QUICK, '--output', str(tmp_path / 'one')])
+    train.main([*QUICK, '--rate', '0', '--seed', '1', '--start', str(tmp_path / 'one'),
+                '--output', str(tmp_path / 'two')])
+    assert same(weights_of(tmp_path / 'one'), weights_of(tmp_path / 'two'))
+
+
+@pytest.mark.parametrize('stage, image_learns', [('towers', True), ('words', False)])
+def test_stages(stage, image_learns):
+    """Both towers learn first, to fit the captions better; the text tower alone learns last."""
+    tokenizer = open_clip.SimpleTokenizer(context_length=24)
+    batch = Batches([train.Renders(1)[0]], tokenizer, ['{}'], 8, 64, 0)[0]
+    model = train.build_model(0).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    backbone = train.backbone_of(model, tokenizer)
+    learn = (train.towers_stage(model, 1e-3) if stage == 'towers'
+             else train.words_stage(backbone, 1e-3))
+    losses = [learn.step(batch, 0.05).item() for _ in range(6)]
+    assert losses[-1] < losses[0]
+    changed = {key.split('.')[0] for key, value in model.state_dict().items()
+               if not torch.equal(value, before[key])}
+    assert {'token_embedding', 'transformer', 'text_projection'} <= changed
+    assert ('visual' in changed) == image_learns
+
+
+def test_batches_do_not_depend_on_the_number_of_workers():
+    """Processes give the batches of no processes, in order."""
+    scenes = train.Renders(2)
+    alone, together = (list(train.load(scenes, range(2), workers)) for workers in (0, 2))
+    for one, other in zip(alone, together):
+        np.testing.assert_array_equal(one.rgb, other.rgb)
+        np.testing.assert_array_equal(one.spots, other.spots)
+        assert one.facts == other.facts
+
+
+def test_a_clock_of_steps_and_one_of_minutes(monkeypatch):
+    """Progress is the share of the steps, or of the time."""
+    now = iter((100.0, 100.0, 115.0, 130.0))
+    monkeypatch.setattr(train.time, 'monotonic', lambda: next(now))
+    steps = train.Clock(4, None)
+    assert list(steps.indices()) == [0, 1, 2, 3]
+    assert [steps.progress(step) for step in (0, 3, 4)] == [0, 0.75, 1]
+    minutes = train.Clock(4, 0.5)
+    assert [minutes.progress(step) for step in (0, 1)] == [0.5, 1]
+
+
+def test_the_rate_rises_and_falls():
+    """It is highest after the warm-up, and nothing at the end."""
+    rates = [train.one_cycle(progress) for progress in np.linspace(0, 1, 101)]
+    assert np.argmax(rates) == 100 * train.WARM_UP
+    assert max(rates) == 1
+    assert 0 < rates[0] < 0.05
+    assert rates[-1] == 0
+
+
+@pytest.mark.parametrize('option, value, words', [
+    ('--steps', '0', '--steps is 0: it must be at least 1'),
+    ('--minutes', '0', '--minutes is 0.0: it must be at least 0.01'),
+    ('--batch', '1', '--batch is 1: it must be at least 2'),
+    ('--rate', '-1', '--rate is -1.0: it must be at least 0'),
+    ('--start', 'nowhere', '--start is nowhere: there is no model.safetensors in it'),
+])
+def test_bad_arguments(option, value, words, capsys):
+    """Arguments are refused by name, value and limit, before anything is rendered."""
+    with pytest.raises(SystemExit) as error:
+        train.main([f'{option}={value}'])
+    assert error.value.code == 2
+    assert words in capsys.readouterr().err

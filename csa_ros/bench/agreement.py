@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 from csa_ros.bench import inputs
 from csa_ros.bench.targets import percent
@@ -28,8 +30,8 @@ EXPLANATION = (
 Label = Callable[[np.ndarray], np.ndarray]
 
 
-def compare(reference: Label, options: dict[str, Label], seeds: Iterable[int],
-            size: tuple[int, int], progress: tqdm | None = None) -> dict[str, dict[str, float]]:
+def compare(reference: Label, options: Mapping[Any, Label], seeds: Iterable[int],
+            size: tuple[int, int], progress: tqdm | None = None) -> dict[Any, dict[str, float]]:
     """
     Label rendered streets with every option and with the reference.
 
@@ -38,9 +40,9 @@ def compare(reference: Label, options: dict[str, Label], seeds: Iterable[int],
     share of pixels labelled as by the reference, and `iou`, the mean over the classes of their
     intersection over union with the truth; the reference itself is among them, as 'reference'.
     """
-    every = {'reference': reference, **options}
-    equal = {name: [] for name in every}
-    counts = dict.fromkeys(every, 0)
+    every: dict[Any, Label] = {'reference': reference, **options}
+    equal: dict[Any, list[float]] = {name: [] for name in every}
+    counts = dict.fromkeys(every, np.zeros((len(CLASSES), len(CLASSES) + 1), np.int64))
     for seed in seeds:
         frame = inputs.street(seed, size)
         labels = {name: function(frame.rgb) for name, function in every.items()}

@@ -69,8 +69,8 @@ Repeat it on yours, and make this page of what it writes:
     ros2 run csa_ros bench --json figures.json        # or: python -m csa_ros.tools.bench
     ros2 run csa_ros bench --page docs/performance.md figures.json
 
-On a machine with a GPU, with or without ROS, `scripts/gpu OUT` runs the tests that want one, measures
-what concerns it in less than five minutes, and leaves `performance_gpu.json` in OUT."""
+On a machine with a GPU, with or without ROS, `scripts/gpu OUT` runs the tests that want one,
+measures what concerns it in less than five minutes, and leaves `performance_gpu.json` in OUT."""
 
 
 def _machines(documents: Sequence[dict]) -> str:

@@ -30,6 +30,7 @@ from csa_ros.model.towers.trunk import parts_of
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
 from csa_ros.vocabulary import Vocabulary
+import numpy as np
 import torch
 from torch import nn
 from torch import Tensor
@@ -142,9 +143,10 @@ def measure_labels(segmenter: Segmenter, folder: Path, progress: tqdm | None = N
 def _labeller(segmenter: Segmenter, words: Words, encode: Encode) -> agreement.Label:
     settings = segmenter.settings
 
-    def label(rgb):
+    def label(rgb: np.ndarray) -> np.ndarray:
         pixels = segmenter.pixels([rgb], settings)
-        plan = plan_windows(*pixels.shape[-2:], settings.crop, settings.stride)
+        height, width = pixels.shape[-2:]
+        plan = plan_windows(height, width, settings.crop, settings.stride)
         features = encode(cut(pixels, plan))
         return segmenter.decide(features, words, rgb.shape[:2], settings).labels[0].numpy()
 
@@ -270,7 +272,7 @@ def targets(result: dict) -> list[Target]:
     runtimes = {name: runtime for name, runtime in result['runtimes'].items() if name != EAGER}
     exact = {name: runtime['ratio'] for name, runtime in runtimes.items()
              if not runtime['reduced']}
-    best = max(exact, key=exact.get)
+    best = max(exact, key=lambda name: exact[name])
     int8 = {name: result['demo'][name]['equal'] for name in runtimes
             if 'int8' in name and name in result['demo']}
     aim = f'int8 weights keep at least {INT8_EQUAL:.0%} of the labels (demo)'

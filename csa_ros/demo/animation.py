@@ -75,11 +75,12 @@ def frames(segmenter: Segmenter, seed: int, seconds: float) -> Iterator[np.ndarr
         for index in range(per_scenario):
             time = (number * per_scenario + index) / FRAMES_PER_SECOND
             rgb = scene.render(time, SIZE).rgb
-            result = segmenter.segment(rgb, words, overlay_alpha=ALPHA)
-            draw.draw_key(result.overlay, scenario.vocabulary.names, scenario.vocabulary.colors,
-                          result.labels)
+            labels = segmenter.segment(rgb, words).labels
+            overlay = draw.overlay(rgb, labels, scenario.vocabulary.colors, ALPHA)
+            draw.draw_key(
+                overlay, scenario.vocabulary.names, scenario.vocabulary.colors, labels)
             left = (per_scenario - index) / FRAMES_PER_SECOND
-            yield np.vstack([np.hstack([rgb, result.overlay]),
+            yield np.vstack([np.hstack([rgb, overlay]),
                              _terminal(scenario, following, left, 2 * SIZE[0])])
 
 
@@ -105,7 +106,7 @@ def _terminal(scenario: Scenario, following: Scenario, left: float, width: int) 
 
     They show the last command, and, in the last of the `left` seconds, the next one being typed.
     """
-    lines = scenario.command
+    lines: Sequence[str] = scenario.command
     if left <= TYPING:
         text = '\n'.join(following.command)
         lines = (text[:round(len(text) * (1 - left / TYPING))] + _CURSOR).split('\n')

@@ -1,8 +1,10 @@
 """Captions of picture crops: what the demo model learns words from, never from pixels' labels."""
 
-from collections import Counter
+from collections.abc import Mapping
+from collections.abc import Sequence
+from random import Random
+from typing import Any
 
-from csa_ros.demo.scenes import CLASSES
 import numpy as np
 
 # A crop shows a class that fills PRESENT of it, and does not show one that fills less than ABSENT.
@@ -20,10 +22,12 @@ SYNONYMS = {
 SKY_WORDS = {'sunny': ('blue', 'clear', 'sunny'), 'cloudy': ('cloudy', 'grey'),
              'rainy': ('rainy', 'dark'), 'foggy': ('foggy', 'hazy'),
              'evening': ('evening', 'sunset')}
+# (class name, None), or (class name, word for its look).
+Fact = tuple[str, str | None]
 JOINTS = (' and ', ' next to ', ' near ', ' in front of ', ' with ')
 
 
-def describe(look, name):
+def describe(look: Mapping[str, Any], name: str) -> str | None:
     """Return the word which a look adds to a class name ('red', 'wet', 'sunny') or None."""
     if name == 'sky':
         return look['weather']
@@ -32,79 +36,67 @@ def describe(look, name):
     return look.get('color')
 
 
-def facts_of(instances, names, looks):
-    """
-    Say what is true of a crop.
-
-    `instances` is the crop's (h, w) uint8 instance map, `names` and `looks` the class name and
-    the looks of every instance id. Returns the share of the crop that shows each fact; a fact is
-    (class name, None) or (class name, word for its look).
-    """
-    counts = np.bincount(instances.ravel(), minlength=len(names))
-    shares = Counter()
-    for instance in np.flatnonzero(counts):
-        name, share = names[instance], counts[instance] / instances.size
-        shares[name, None] += share
-        word = describe(looks[instance], name)
-        if word:
-            shares[name, word] += share
-    return shares
+def facts_of(name: str, look: Mapping[str, Any]) -> tuple[Fact, ...]:
+    """Return the facts that are true of a crop that shows a thing: none for one without words."""
+    if name not in SYNONYMS:
+        return ()
+    word = describe(look, name)
+    return ((name, None), (name, word)) if word else ((name, None),)
 
 
-def _phrase(fact, random):
+def _phrase(fact: Fact, random: Random) -> str:
     name, word = fact
-    noun = str(random.choice(SYNONYMS[name]))
+    noun = random.choice(SYNONYMS[name])
     if word is None:
         return noun
     if name == 'sky':
-        word = str(random.choice(SKY_WORDS[word]))
+        word = random.choice(SKY_WORDS[word])
     if name == 'person':
         return f'{noun} in {word}' if random.random() < 0.6 else f'{noun} in a {word} shirt'
     return f'{word} {noun}'
 
 
-def caption(facts, random, templates):
+def caption(shown: Sequence[Fact], random: Random, templates: Sequence[str]
+            ) -> tuple[str, tuple[Fact, ...]]:
     """
     Write a caption of one to three things that a crop shows.
 
-    `facts` are the crop's, from `facts_of`; `random` is a numpy Generator; `templates` are
-    prompts with one `{}` each, for captions of one thing. Returns the text and the tuple of facts
-    that it states.
+    `shown` are facts that fill at least PRESENT of the crop, those of a class after the class
+    itself; `random` is a `random.Random`; `templates` are prompts with one `{}` each, for
+    captions of one thing. Returns the text and the tuple of facts that it states.
     """
-    shown = [name for name in CLASSES if facts[name, None] >= PRESENT]
-    count = min(len(shown), int(random.choice((1, 2, 3), p=(0.65, 0.25, 0.1))))
+    names = [name for name, word in shown if word is None]
+    count = min(len(names), random.choices((1, 2, 3), (0.65, 0.25, 0.1))[0])
     stated = []
-    for name in random.permutation(shown)[:count]:
-        words = [fact for fact, share in facts.items()
-                 if fact[0] == name and fact[1] and share >= PRESENT]
-        detailed = words and random.random() < 0.4
-        stated.append(words[random.integers(len(words))] if detailed else (str(name), None))
+    for name in random.sample(names, count):
+        detailed = [fact for fact in shown if fact[0] == name and fact[1]]
+        chosen = detailed and random.random() < 0.4
+        stated.append(random.choice(detailed) if chosen else (name, None))
     phrases = [_phrase(fact, random) for fact in stated]
     if len(phrases) == 1:
         if random.random() < 0.75:
-            return str(random.choice(templates)).format(phrases[0]), tuple(stated)
+            return random.choice(templates).format(phrases[0]), tuple(stated)
         return phrases[0], tuple(stated)
     text = 'a ' + phrases[0]
-    for name, phrase in zip((fact[0] for fact in stated[1:]), phrases[1:]):
+    for (name, _), phrase in zip(stated[1:], phrases[1:]):
         on = name in ('road', 'pavement', 'grass') and random.random() < 0.6
-        text += (' on a ' if on else str(random.choice(JOINTS)) + 'a ') + phrase
+        text += (' on a ' if on else random.choice(JOINTS) + 'a ') + phrase
     return text, tuple(stated)
 
 
-def truth(all_facts, all_stated):
+def truth(shares: np.ndarray, stated: Sequence[Sequence[int]]) -> np.ndarray:
     """
     Tell which captions are true of which crops.
 
-    `all_facts` are the facts of each of the N crops, `all_stated` those that each of the M
-    captions states. Returns (N, M) float32: 1 where the caption is true of the crop, 0 where it is
-    false, NaN where a thing that it names is too small to decide.
+    `shares` (N, F) are the shares of N crops that show each of F facts; `stated` are, for each of
+    M captions, the indices of the one to three facts that it states. Returns (N, M) float32: 1
+    where the caption is true of the crop, 0 where it is false, NaN where a thing that it names is
+    too small to decide.
     """
-    facts = sorted({fact for stated in all_stated for fact in stated}, key=str)
-    column = {fact: i for i, fact in enumerate(facts)}
-    shares = np.array([[shares[fact] for fact in facts] for shares in all_facts])
     # -1 false, 0 undecided, 1 true: the least of a caption's facts decides.
-    verdict = np.where(shares >= PRESENT, 1, np.where(shares < ABSENT, -1, 0))
-    captions = [verdict[:, [column[fact] for fact in stated]].min(axis=1)
-                for stated in all_stated]
-    verdict = np.stack(captions, axis=1)
+    verdict = np.where(shares >= PRESENT, 1, np.where(shares < ABSENT, -1, 0)).astype(np.int8)
+    most = max(map(len, stated))
+    # A caption of fewer facts repeats one of them.
+    padded = np.array([[*facts, *[facts[0]] * (most - len(facts))] for facts in stated])
+    verdict = verdict[:, padded].min(axis=2)
     return np.where(verdict == 0, np.nan, verdict > 0).astype(np.float32)

@@ -10,8 +10,10 @@ from dataclasses import replace
 import itertools
 
 from csa_ros.demo.scenes import Building
+from csa_ros.demo.scenes import Camera
 from csa_ros.demo.scenes import FACADES
 from csa_ros.demo.scenes import Frame
+from csa_ros.demo.scenes import Job
 from csa_ros.demo.scenes import LAP
 from csa_ros.demo.scenes import NEAR
 from csa_ros.demo.scenes import Scene
@@ -97,14 +99,14 @@ class HardScene(Scene):
         self._number_instances()
         if 'haze' in self._disturbances:
             self._haze_range *= self._random('haze').uniform(0.33, 0.67)
-        self._sun = self._ground_light = None
+        # Where the sun shines.
+        self._ground_light: GroundLight | None = None
         if 'shadows' in self._disturbances and self.weather in ('sunny', 'evening'):
-            self._sun = self._place_sun(self._random('shadows'))
-            self._ground_light = GroundLight(self._sun, LAP)
-            self._shade_by_buildings()
+            self._ground_light = GroundLight(self._place_sun(self._random('shadows')), LAP)
+            self._shade_by_buildings(self._ground_light)
             self._shade_by_things(self._ground_light, 0.0, moving=False)
 
-    def _random(self, name):
+    def _random(self, name: str) -> np.random.Generator:
         """Return the generator of a disturbance, always in the same state."""
         return np.random.default_rng((self._seed, *name.encode()))
 
@@ -124,60 +126,62 @@ class HardScene(Scene):
                 rgb = corrupt(rgb, self._random(name), *arguments)
         return replace(frame, rgb=rgb)
 
-    def _place_sun(self, random):
+    def _place_sun(self, random: np.random.Generator) -> Sun:
         low, high, shade = (0.14, 0.35, 0.72) if self.weather == 'evening' else (0.5, 1.1, 0.52)
         return Sun.at(random.uniform(0, 2 * np.pi), random.uniform(low, high),
                       shade * random.uniform(0.85, 1.15))
 
-    def _shade_by_buildings(self):
+    def _shade_by_buildings(self, light: GroundLight) -> None:
         for building in self._buildings:
             x = building.side * np.array((building.setback, building.setback + houses.DEPTH))
             corners = np.array([(i, j) for i in x for j in (building.near, building.far)])
-            self._ground_light.cast(corners, 0, building.height)
+            light.cast(corners, 0, building.height)
 
-    def _shade_by_things(self, light, time, moving):
+    def _shade_by_things(self, light: GroundLight, time: float, moving: bool) -> None:
         for thing in self._things:
             if bool(thing.speed) == moving:
                 place = thing.x, thing.z + thing.speed * time
                 for corners, low, high in outlines(thing):
                     light.cast(corners + place, low, high)
 
-    def _camera_at(self, time, traffic_time, width, height):
+    def _camera_at(self, time: float, traffic_time: float, width: int, height: int) -> Camera:
         camera = super()._camera_at(time, traffic_time, width, height)
         if 'tilt' in self._disturbances:
             # What is lost at the rims by turning.
             camera['focal'] *= 0.87
-        if self._sun:
+        if self._ground_light:
             camera['light'] = self._ground_light.copy()
             self._shade_by_things(camera['light'], traffic_time, moving=True)
             camera['light'].soften()
         return camera
 
-    def _color_ground(self, kind, x, z, side, camera):
+    def _color_ground(self, kind: np.ndarray, x: np.ndarray, z: np.ndarray, side: np.ndarray,
+                      camera: Camera) -> np.ndarray:
         ground = super()._color_ground(kind, x, z, side, camera)
-        if self._sun:
-            share = camera['light'].sample(x, z)[..., None]
-            ground *= self._sun.shade + (1 - self._sun.shade) * share
+        if self._ground_light:
+            shade = self._ground_light.sun.shade
+            ground *= shade + (1 - shade) * camera['light'].sample(x, z)[..., None]
         return ground
 
-    def _light_at(self, camera, x, distance):
+    def _light_at(self, camera: Camera, x: float, distance: float) -> float:
         """Return the share of the light that a thing on the ground gets, 1 without sun."""
-        if not self._sun:
+        if not self._ground_light:
             return 1.0
         share = camera['light'].at(x, distance + camera['z'])
-        shade, facing = float(self._sun.shade[1]), 1.04 if self._sun.lights(0, -1) else 0.84
+        sun = self._ground_light.sun
+        shade, facing = float(sun.shade[1]), 1.04 if sun.lights(0, -1) else 0.84
         return shade + (facing - shade) * share
 
-    def _jobs(self, camera):
+    def _jobs(self, camera: Camera) -> list[Job]:
         return [job for job in super()._jobs(camera) if not self._is_hit(job, camera)]
 
-    def _is_hit(self, job, camera):
+    def _is_hit(self, job: Job, camera: Camera) -> bool:
         """Tell whether the camera, which drives through everything, is too near to a vehicle."""
         return (isinstance(job.subject, Thing) and job.subject.length > 0
                 and job.subject.name != UNLABELLED and job.distance < _DISTANCE_KEPT
                 and abs(self._across(job.subject, camera)) < _LANE)
 
-    def _far_to_near(self, jobs, camera):
+    def _far_to_near(self, jobs: list[Job], camera: Camera) -> list[Job]:
         """
         Return jobs in the order of drawing.
 
@@ -187,7 +191,8 @@ class HardScene(Scene):
         """
         if not any(thing.length for thing in self._things):
             return super()._far_to_near(jobs, camera)
-        order, solids = {}, []
+        order: dict[int, float] = {}
+        solids: list[tuple[float, float, float, float]] = []
         across = [self._across(job.subject, camera) for job in jobs]
         for index in sorted(range(len(jobs)), key=lambda index: -abs(across[index])):
             near, subject = jobs[index].distance, jobs[index].subject
@@ -205,16 +210,17 @@ class HardScene(Scene):
             range(len(jobs)), key=lambda index: (-order[index], -jobs[index].distance))]
 
     @staticmethod
-    def _across(subject, camera):
+    def _across(subject: Building | Thing, camera: Camera) -> float:
         """Return how far something is to the right of the camera's way, in metres."""
         x = subject.side * subject.setback if isinstance(subject, Building) else subject.x
         return x - camera['x']
 
-    def _solid_pen(self, rgb, instances, camera, x, distance, instance, light):
+    def _solid_pen(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera, x: float,
+                   distance: float, instance: int, light: float) -> SolidPen:
         """Return a pen for what begins at `distance`, beside the middle of the road by x."""
         width = rgb.shape[1]
 
-        def project(points):
+        def project(points: np.ndarray) -> np.ndarray:
             ahead = np.maximum(points[:, 2] + distance, _CLIP)
             scale = camera['focal'] / ahead
             pixels = np.empty((len(points), 2))
@@ -226,7 +232,8 @@ class HardScene(Scene):
         return SolidPen(rgb, instances, project, instance, (self._sky[1], haze),
                         x + self._center(max(distance, NEAR), camera), camera['height'], light)
 
-    def _draw_thing(self, rgb, instances, camera, thing, distance, instance):
+    def _draw_thing(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera, thing: Thing,
+                    distance: float, instance: int) -> None:
         if not thing.length:
             super()._draw_thing(rgb, instances, camera, thing, distance, instance)
             return
@@ -235,7 +242,8 @@ class HardScene(Scene):
         if pen.shows(_WIDEST, thing.length):
             thing.draw(pen, thing.look)
 
-    def _draw_building(self, rgb, instances, camera, building, near, instance):
+    def _draw_building(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera,
+                       building: Building, near: float, instance: int) -> None:
         lit = self._light_on_walls(building.side)
         if 'kinds' not in self._disturbances:
             look = building.look | {'shade': building.look['shade'] * lit[0]}
@@ -247,14 +255,16 @@ class HardScene(Scene):
         color = np.array(FACADES[building.look['color']]) * building.look['shade']
         houses.house(pen, building, color, lit, near)
 
-    def _light_on_walls(self, side):
+    def _light_on_walls(self, side: int) -> tuple[float, float]:
         """Return the light on walls along the street, and on those that face the camera."""
-        if not self._sun:
+        if not self._ground_light:
             return 1.0, 0.8
-        shade = float(self._sun.shade[1]) * 1.15
-        return tuple(1.08 if self._sun.lights(*way) else shade for way in ((-side, 0), (0, -1)))
+        sun = self._ground_light.sun
+        shade = float(sun.shade[1]) * 1.15
+        return (1.08 if sun.lights(-side, 0) else shade), (1.08 if sun.lights(0, -1) else shade)
 
-    def _turn(self, rgb, instances, camera):
+    def _turn(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera
+              ) -> tuple[np.ndarray, np.ndarray, float, tuple[float, float]]:
         if 'tilt' not in self._disturbances:
             return super()._turn(rgb, instances, camera)
         size = rgb.shape[1::-1]

@@ -2,22 +2,38 @@ r"""
 Trains the bundled demo model: a small CLIP that learns street words from captions of crops.
 
 Nothing but whole-crop captions supervises it, as CLIP is trained; its attention is the ordinary
-one. The bundled weights come from two runs with torch 2.15 on an AMD EPYC: 67 minutes on one core
-(OMP_NUM_THREADS=1), then 14 minutes on two. `csa_ros.tools.evaluate --dataset demo`
-measures them.
+one. What a caption says is compared with the class token, and with the patches that show it best.
+Last, the text tower alone learns from the patches as Correlative Self-Attention gives them.
 
     python -m csa_ros.demo.train
-    python -m csa_ros.demo.train --start csa_ros/demo/weights --steps 1500 --rate 5e-4 \
-        --patch-share 0 --seed 1
 """
 
 import argparse
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import count
 import json
-import multiprocessing
+import math
+import os
 from pathlib import Path
+import time
+from typing import Any
 
-from csa_ros.demo import captions
+from csa_ros.demo import validation
+from csa_ros.demo.crops import Batch
+from csa_ros.demo.crops import Batches
+from csa_ros.demo.crops import View
+from csa_ros.demo.crops import view_of
+from csa_ros.demo.hard import HardScene
+from csa_ros.demo.losses import pooled_logits
+from csa_ros.demo.losses import sigmoid_loss
+from csa_ros.demo.scenes import CLASSES
+from csa_ros.demo.scenes import Frame
 from csa_ros.demo.scenes import Scene
+from csa_ros.model.backbone import Backbone
+from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.text import templates
 import cv2
 import numpy as np
@@ -25,133 +41,196 @@ import open_clip
 from safetensors.torch import load_file
 from safetensors.torch import save_file
 import torch
+from torch import Tensor
 import torch.nn.functional as F
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 WEIGHTS = Path(__file__).parent / 'weights'
-# Seeds 0 to 99 are the unseen scenes of the evaluation; training starts beyond them.
+# Seeds 0 to 99 are the unseen scenes of the evaluation, `validation.SEEDS` are for choosing;
+# training starts beyond them.
 EVALUATION_SEEDS = range(100)
 FIRST_TRAINING_SEED = 1000
 
-MODEL = {
+MODEL: dict[str, Any] = {
     'embed_dim': 128,
     'vision_cfg': {'image_size': 64, 'layers': 4, 'width': 192, 'head_width': 48, 'patch_size': 8},
     'text_cfg': {'context_length': 24, 'vocab_size': 49408, 'width': 128, 'heads': 4, 'layers': 2},
 }
-PREPROCESS = {'mean': [0.45, 0.45, 0.45], 'std': [0.25, 0.25, 0.25]}
-# Best on scenes with seeds 200 to 223 among those with which two CPU cores keep up.
+PREPROCESS = {'mean': (0.45, 0.45, 0.45), 'std': (0.25, 0.25, 0.25)}
+# Best on scenes of `validation.SEEDS` among those with which two CPU cores keep up.
 SHORT_SIDE, STRIDE = 288, 48
-# Smallest and largest side, in pixels of a 320 x 240 scene, of the crops to learn from.
-CROP_SIDES = (18, 120)
+
+# Share of the patches that each crop loses in training.
+PATCH_DROPOUT = 0.5
+# Share of the training that is left to the text tower, and its learning rate.
+WORDS_SHARE, WORDS_RATE = 0.1, 1e-3
+# Share of a stage in which the learning rate rises, before it falls to zero along a cosine.
+WARM_UP = 0.05
+SAVE_SECONDS = 60.0
 
 
-def render(seed):
-    """Render one training scene at a random moment of its drive."""
+class Renders(Dataset):
+    """
+    The training scenes by their number from 0, each at a random moment of its drive.
+
+    Every other one is a hard one.
+    """
+
+    def __init__(self, scenes: int) -> None:
+        self._scenes = scenes
+
+    def __len__(self) -> int:
+        return self._scenes
+
+    def __getitem__(self, index: int) -> View:
+        seed = FIRST_TRAINING_SEED + index
+        street = HardScene(seed) if index % 2 else Scene(seed)
+        return view_of(street.render(time=seed % 7 * 1.7), seed)
+
+
+def render_all(scenes: int, workers: int) -> list[View]:
+    """Render `scenes` training scenes in `workers` processes."""
+    return list(tqdm(load(Renders(scenes), range(scenes), workers), 'Rendering', scenes))
+
+
+def load(dataset: Dataset, indices: Iterable[int], workers: int, pin: bool = False
+         ) -> DataLoader:
+    """Return what gives the items of a data set in order, made ahead by `workers` processes."""
+    # Forked workers would be shorter, and hang where a library has threads already.
+    context = 'spawn' if workers else None
+    return DataLoader(dataset, batch_size=None, sampler=indices, num_workers=workers,
+                      collate_fn=as_it_is, pin_memory=pin, multiprocessing_context=context,
+                      worker_init_fn=use_one_thread)
+
+
+def as_it_is(item: object) -> object:
+    """Return an item of a data set that is a batch already."""
+    return item
+
+
+def use_one_thread(_: int) -> None:
+    """Keep a worker from starting a thread for every core."""
     cv2.setNumThreads(1)
-    return Scene(seed).render(time=seed % 7 * 1.7)
 
 
-def render_all(count):
-    """Render `count` training scenes on all processors."""
-    seeds = range(FIRST_TRAINING_SEED, FIRST_TRAINING_SEED + count)
-    with multiprocessing.get_context('spawn').Pool() as pool:
-        return list(tqdm(pool.imap(render, seeds, chunksize=8), 'Rendering', count))
-
-
-def crop(frame, random):
+class Clock:
     """
-    Cut a random square out of a scene, more often around things than around the ground.
+    How far a training of so many steps, or minutes, is.
 
-    Returns (64, 64, 3) uint8 pixels and the (side, side) uint8 instance map of the crop.
+    With minutes it ends in time on any machine, but no two runs are alike.
     """
-    height, width = frame.labels.shape
-    low, high = np.log(CROP_SIDES)
-    side = int(np.exp(random.uniform(low, high)))
-    if random.random() < 0.7:
-        # Without this, nine crops in ten would show road, sky and walls only.
-        rows, columns = np.nonzero(frame.labels == random.choice(np.unique(frame.labels)))
-        pick = random.integers(len(rows))
-        jitter = random.integers(-side // 3, side // 3 + 1, 2)
-        center = np.array((rows[pick], columns[pick])) + jitter
-    else:
-        center = random.integers((0, 0), (height, width))
-    top, left = np.clip(center - side // 2, 0, (height - side, width - side))
-    window = slice(top, top + side), slice(left, left + side)
-    size = MODEL['vision_cfg']['image_size']
-    shrink = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    pixels = cv2.resize(frame.rgb[window], (size, size), interpolation=shrink)
-    if random.random() < 0.5:
-        pixels = pixels[:, ::-1]
-    pixels = np.clip(pixels * random.uniform(0.85, 1.15), 0, 255).astype(np.uint8)
-    return pixels, frame.instances[window]
+
+    def __init__(self, steps: int, minutes: float | None) -> None:
+        self._steps, self._minutes = steps, minutes
+        self._start = time.monotonic()
+
+    def indices(self) -> Iterable[int]:
+        """Return the numbers of the batches, from 0."""
+        return range(self._steps) if self._minutes is None else count()
+
+    def progress(self, step: int) -> float:
+        """Return the share that is over before a step, counted from 0; 1 or more is the end."""
+        if self._minutes is None:
+            return step / self._steps
+        return (time.monotonic() - self._start) / (60 * self._minutes)
 
 
-def make_batch(frames, size, random, prompts):
-    """
-    Draw crops and one caption of each.
+class Stage:
+    """A part of the training: a loss, and the parameters that learn by it."""
 
-    Returns (size, 64, 64, 3) uint8 pixels, the captions, and the (size, size) float32 truth of
-    every caption about every crop, from `captions.truth`.
-    """
-    pixels, facts, texts, stated = [], [], [], []
-    while len(pixels) < size:
-        frame = frames[random.integers(len(frames))]
-        image, instances = crop(frame, random)
-        shown = captions.facts_of(instances, frame.names, frame.looks)
-        text, claims = captions.caption(shown, random, prompts)
-        pixels.append(image)
-        facts.append(shown)
-        texts.append(text)
-        stated.append(claims)
-    return np.stack(pixels), texts, captions.truth(facts, stated)
+    def __init__(self, loss: Callable[[Batch], Tensor], optimizer: torch.optim.Optimizer,
+                 rate: float) -> None:
+        self._loss, self._optimizer, self._rate = loss, optimizer, rate
+        self._parameters = [p for group in optimizer.param_groups for p in group['params']]
+
+    def step(self, batch: Batch, progress: float) -> Tensor:
+        """Learn from a batch when `progress` of the stage, 0 to 1, is over; return the loss."""
+        for group in self._optimizer.param_groups:
+            group['lr'] = self._rate * one_cycle(progress)
+        loss = self._loss(batch)
+        self._optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        self._optimizer.step()
+        return loss.detach()
 
 
-def normalise(pixels):
+def one_cycle(progress: float) -> float:
+    """Return the share of the peak learning rate at a share of the stage (arXiv 1708.07120)."""
+    if progress < WARM_UP:
+        return (progress + 0.04 * WARM_UP) / (1.04 * WARM_UP)
+    return (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
+
+
+def normalise(pixels: Tensor) -> Tensor:
     """Turn (N, H, W, 3) uint8 pixels into the (N, 3, H, W) float32 input of the tower."""
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.tensor(PREPROCESS[key]).view(3, 1, 1) for key in ('mean', 'std'))
+    images = pixels.permute(0, 3, 1, 2).float() / 255
+    mean, std = (torch.tensor(PREPROCESS[key], device=pixels.device).view(3, 1, 1)
+                 for key in ('mean', 'std'))
     return (images - mean) / std
 
 
-def sigmoid_loss(logits, target):
-    """
-    Compare every crop with every caption, each pair for itself (SigLIP, arXiv 2303.15343).
-
-    `logits` and `target` are (crops, captions). Unlike SigLIP's, the target has more than the
-    diagonal: every caption that is true of a crop counts as its caption, and undecided pairs
-    (NaN) count nothing. For each caption, the crops that it is true of and those that it is false
-    of weigh alike: otherwise common words would win over rare ones everywhere in a picture.
-    """
-    losses = F.softplus(torch.where(target == 1, -logits, logits))
-
-    def mean(chosen):
-        return (losses * chosen).sum(0) / chosen.sum(0).clamp(min=1)
-
-    return (mean(target == 1) + mean(target == 0)).mean()
+def towers_loss(model: open_clip.CLIP, batch: Batch) -> Tensor:
+    """Compare captions with class tokens and with patches, by ordinary attention."""
+    # Half precision where it is fast; the losses need more.
+    with torch.autocast(batch.pixels.device.type, torch.bfloat16, batch.pixels.is_cuda):
+        image, patches = model.visual(normalise(batch.pixels))
+        patches = patches @ model.visual.proj
+        text = model.encode_text(batch.tokens)
+    image, patches, text = (F.normalize(x.float(), dim=-1) for x in (image, patches, text))
+    logits = image @ text.T * model.logit_scale.exp() + model.logit_bias
+    return (sigmoid_loss(logits, batch.truth)
+            + sigmoid_loss(pooled_logits(patches, text), batch.truth))
 
 
-def model_logits(model, features, text):
-    """Return the scaled cosines (N, M) of image features (N, D) and unit text features (M, D)."""
-    return F.normalize(features, dim=-1) @ text.T * model.logit_scale.exp() + model.logit_bias
+def words_loss(model: open_clip.CLIP, encoder: DenseEncoder, batch: Batch) -> Tensor:
+    """Compare captions with the patches of an encoder, which learns nothing."""
+    with torch.no_grad():
+        patches = encoder.forward(normalise(batch.pixels)).flatten(1, 2)
+    text = model.encode_text(batch.tokens, normalize=True)
+    return sigmoid_loss(pooled_logits(patches, text), batch.truth)
 
 
-def build_model(seed):
-    """Build the untrained model, half of whose patches are dropped in each training step."""
+def build_model(seed: int) -> open_clip.CLIP:
+    """Build the untrained model."""
     torch.manual_seed(seed)
-    vision = MODEL['vision_cfg'] | {'patch_dropout': 0.5}
-    return open_clip.CLIP(**MODEL | {'vision_cfg': vision}, init_logit_scale=np.log(10),
-                          init_logit_bias=-2.0)
+    vision = MODEL['vision_cfg'] | {'patch_dropout': PATCH_DROPOUT}
+    model = open_clip.CLIP(**MODEL | {'vision_cfg': vision}, init_logit_scale=np.log(10),
+                           init_logit_bias=-2.0)
+    model.visual.output_tokens = True
+    return model
 
 
-def optimizer_for(model, rate):
-    """Return AdamW that decays matrices only, as CLIP's training does."""
-    matrices = [p for n, p in model.named_parameters() if p.ndim > 1 and 'embedding' not in n]
-    rest = [p for n, p in model.named_parameters() if p.ndim <= 1 or 'embedding' in n]
-    return torch.optim.AdamW([{'params': matrices, 'weight_decay': 0.05},
-                              {'params': rest, 'weight_decay': 0.0}], lr=rate, betas=(0.9, 0.98))
+def backbone_of(model: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer) -> Backbone:
+    """Return a model as it is segmented with."""
+    return Backbone(model, tokenizer, PREPROCESS['mean'], PREPROCESS['std'], 'demo',
+                    'in training', SHORT_SIDE, STRIDE)
 
 
-def save(model, folder):
+def towers_stage(model: open_clip.CLIP, rate: float) -> Stage:
+    """Return the stage in which both towers learn."""
+    named = list(model.named_parameters())
+    # As in CLIP's training, matrices alone decay.
+    matrices = [p for n, p in named if p.ndim > 1 and 'embedding' not in n]
+    rest = [p for n, p in named if p.ndim <= 1 or 'embedding' in n]
+    optimizer = torch.optim.AdamW(
+        [{'params': matrices, 'weight_decay': 0.05}, {'params': rest, 'weight_decay': 0.0}],
+        betas=(0.9, 0.98))
+    return Stage(lambda batch: towers_loss(model, batch), optimizer, rate)
+
+
+def words_stage(backbone: Backbone, rate: float) -> Stage:
+    """Return the stage in which the text tower alone learns."""
+    words = [p for n, p in backbone.clip.named_parameters()
+             if not n.startswith(('visual.', 'logit_'))]
+    encoder = DenseEncoder(backbone, 'csa')
+    return Stage(lambda batch: words_loss(backbone.clip, encoder, batch),
+                 torch.optim.AdamW(words, betas=(0.9, 0.98), weight_decay=0.0), rate)
+
+
+def save(model: open_clip.CLIP, folder: Path) -> None:
     """Write the weights, in half precision, and the model's open_clip configuration."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.half().contiguous() for k, v in model.state_dict().items()}
@@ -163,57 +242,96 @@ def save(model, folder):
     (folder / 'open_clip_config.json').write_text(json.dumps(config, indent=2) + '\n')
 
 
-def train(arguments):
-    """Train, and leave the weights in the output folder every 250 steps."""
-    random = np.random.default_rng(arguments.seed)
-    frames = render_all(arguments.scenes)
-    model = build_model(arguments.seed)
+def describe(backbone: Backbone, streets: Sequence[Frame]) -> str:
+    """Say how well a model segments streets, with CSA and with the attention of its training."""
+    csa, vanilla = (validation.class_iou(backbone, attention, streets)
+                    for attention in ('csa', 'vanilla'))
+    classes = ', '.join(f'{name} {value:.2f}' for name, value in zip(CLASSES, csa))
+    return (f'mIoU {np.nanmean(csa):.3f} with CSA, {np.nanmean(vanilla):.3f} with ordinary '
+            f'attention; {classes}')
+
+
+def feed(loader: DataLoader, clock: Clock, device: torch.device
+         ) -> Iterator[tuple[float, Batch]]:
+    """Yield the share of the training that is over, and a batch on the device, until the end."""
+    for step, batch in enumerate(loader):
+        progress = clock.progress(step)
+        if progress >= 1:
+            return
+        yield progress, Batch(*(part.to(device, non_blocking=True) for part in batch))
+
+
+def fit(backbone: Backbone, batches: Iterable[tuple[float, Batch]], rate: float,
+        keep: Callable[[], None]) -> None:
+    """Train a model with what `feed` yields, and call `keep` now and then and at the end."""
+    model = backbone.clip.train()
+    turn = 1 - WORDS_SHARE
+    stage, begin, end, kept = towers_stage(model, rate), 0.0, turn, time.monotonic()
+    for progress, batch in batches:
+        if progress >= end:
+            keep()
+            stage, begin, end = words_stage(backbone, WORDS_RATE), turn, 1.0
+        stage.step(batch, (progress - begin) / (end - begin))
+        if time.monotonic() - kept > SAVE_SECONDS:
+            keep()
+            kept = time.monotonic()
+    keep()
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Train as the arguments say."""
+    device = torch.device(arguments.device)
+    views = render_all(arguments.scenes, arguments.workers)
+    tokenizer = open_clip.SimpleTokenizer(context_length=MODEL['text_cfg']['context_length'])
+    batches = Batches(views, tokenizer, templates('imagenet80'), arguments.batch,
+                      MODEL['vision_cfg']['image_size'], arguments.seed)
+    model = build_model(arguments.seed).to(device)
     if arguments.start:
         model.load_state_dict(load_file(arguments.start / 'model.safetensors'))
-    tokenizer = open_clip.SimpleTokenizer(context_length=MODEL['text_cfg']['context_length'])
-    optimizer = optimizer_for(model, arguments.rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, arguments.rate, total_steps=arguments.steps, pct_start=0.05)
-    prompts = templates('imagenet80')
-    model.train()
-    model.visual.output_tokens = True
-    progress = tqdm(range(1, arguments.steps + 1), 'Training')
-    for step in progress:
-        pixels, texts, target = make_batch(frames, arguments.batch, random, prompts)
-        image, patches = model.visual(normalise(pixels))
-        text = model.encode_text(tokenizer(texts), normalize=True)
-        target = torch.from_numpy(target)
-        loss = sigmoid_loss(model_logits(model, image, text), target)
-        # The class token alone leaves the patches' features to chance in so small a tower; the
-        # mean of the patches, which fades out of the loss, sets them on the way.
-        share = arguments.patch_share * (1 - step / arguments.steps)
-        mean_patch = patches.mean(dim=1) @ model.visual.proj
-        loss = loss + share * sigmoid_loss(model_logits(model, mean_patch, text), target)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        progress.set_postfix(loss=f'{loss.item():.3f}', refresh=False)
-        if step % 250 == 0 or step == arguments.steps:
-            save(model, arguments.output)
+    backbone = backbone_of(model, tokenizer)
+    streets = validation.streets()
+
+    def keep() -> None:
+        save(model, arguments.output)
+        model.eval()
+        tqdm.write(describe(backbone, streets))
+        model.train()
+
+    clock = Clock(arguments.steps, arguments.minutes)
+    loader = load(batches, clock.indices(), arguments.workers, pin=device.type == 'cuda')
+    total = None if arguments.minutes else arguments.steps
+    fit(backbone, tqdm(feed(loader, clock, device), 'Training', total), arguments.rate, keep)
 
 
-def main(args=None):
+def main(args: Sequence[str] | None = None) -> None:
     """Train."""
     parser = argparse.ArgumentParser(prog='python -m csa_ros.demo.train', description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--steps', type=int, default=4500)
+    parser.add_argument('--minutes', type=float,
+                        help='train for so long instead, rendering not counted; no two such runs '
+                        'are alike')
     parser.add_argument('--batch', type=int, default=128, help='crops in a step')
     parser.add_argument('--scenes', type=int, default=2400, help='scenes to crop from')
     parser.add_argument('--rate', type=float, default=1e-3, help='peak learning rate')
-    parser.add_argument('--patch-share', type=float, default=0.5,
-                        help='how much the mean of the patches counts in the loss at the start, '
-                             "beside the class token's one")
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--start', type=Path, help='folder of weights to go on from')
     parser.add_argument('--output', type=Path, default=WEIGHTS, help='folder for the weights')
-    train(parser.parse_args(args))
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
+                        help='cpu or cuda (default: cuda if there is one)')
+    parser.add_argument('--workers', type=int, default=len(os.sched_getaffinity(0)),
+                        help='processes that render and make batches; the result is the same for '
+                        'any number (default: one a core)')
+    arguments = parser.parse_args(args)
+    for name, least in (('steps', 1), ('minutes', 0.01), ('batch', 2), ('scenes', 1),
+                        ('rate', 0), ('seed', 0), ('workers', 0)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            parser.error(f'--{name} is {value}: it must be at least {least}')
+    if arguments.start and not (arguments.start / 'model.safetensors').is_file():
+        parser.error(f'--start is {arguments.start}: there is no model.safetensors in it, name a '
+                     'folder that an earlier training has written')
+    train(arguments)
 
 
 if __name__ == '__main__':

@@ -30,7 +30,7 @@ from csa_ros.model.errors import ModelError
 from csa_ros.model.text import TEMPLATES
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE
-from csa_ros.settings import Settings
+from csa_ros.settings import ResolvedSettings
 import numpy as np
 
 # Of the short side that the benchmark or the model asks for.
@@ -68,11 +68,11 @@ class Remembered:
         return read
 
 
-def variants(settings: Settings, backbone: Backbone, base: Method) -> list[Variant]:
+def variants(settings: ResolvedSettings, backbone: Backbone, base: Method) -> list[Variant]:
     """
     Return what is compared, the base first: each differs from it in one thing.
 
-    `settings` are those of the base, resolved.
+    `settings` are those of the base.
     """
     # Not those that other attentions are published with.
     base = replace(base, overrides=asdict(settings))
@@ -85,8 +85,8 @@ def variants(settings: Settings, backbone: Backbone, base: Method) -> list[Varia
     refined = replace(changed(refine='pamr'), residual='auto')
     attentions = [base.attention, *(name for name in ATTENTION if name != base.attention)]
     patch = backbone.patch_size
-    sides = {round(settings.short_side * size / patch) * patch for size in _SIZES}
-    sides = sorted({settings.short_side, *(side for side in sides if side >= settings.crop)})
+    rounded = [round(settings.short_side * size / patch) * patch for size in _SIZES]
+    sides = sorted({settings.short_side, *(side for side in rounded if side >= settings.crop)})
     return [
         Variant('attention', base.attention, base),
         *(Variant('attention', name, replace(free, attention=name)) for name in attentions[1:]),
@@ -111,7 +111,7 @@ def compare(benchmark: Benchmark, root: Path | None, limit: int | None, backbone
     attention labels it. Times are the shortest of several rounds, in turn, with that picture: the
     least disturbed by what else the machine does.
     """
-    store = {}
+    store: dict[str, Picture] = {}
     samples = [Remembered(sample, store) for sample in benchmark.samples(root)]
     benchmark = replace(benchmark, samples=lambda _: samples)
     start = make_task(benchmark, root, limit, backbone, base)
@@ -146,7 +146,7 @@ def compare(benchmark: Benchmark, root: Path | None, limit: int | None, backbone
 def _median(task: Task, result: Mapping[str, Any]) -> Sample:
     """Return the sample whose score is in the middle: neither a good one nor a bad one."""
     known = {name: score for name, score in result['pictures'].items() if score is not None}
-    name = sorted(known, key=known.get)[len(known) // 2]
+    name = sorted(known, key=lambda name: known[name])[len(known) // 2]
     return next(sample for sample in task.samples if sample.name == name)
 
 

@@ -11,6 +11,7 @@ compared with any model:
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 import sys
 
 from csa_ros.bench.agreement import compare
@@ -106,8 +107,7 @@ def _times(backbone: Backbone, progress: tqdm) -> dict[str, float]:
         with text_cache() as empty:
             TextEncoder(backbone, empty).encode(words, name)
 
-    timings = alternate({name: lambda name=name: encode(name) for name in TEMPLATES}, ROUNDS,
-                        progress)
+    timings = alternate({name: partial(encode, name) for name in TEMPLATES}, ROUNDS, progress)
     return {name: timing.median_ms for name, timing in timings.items()}
 
 

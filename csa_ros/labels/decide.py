@@ -5,8 +5,8 @@ SCLIP takes the softmax over all queries, the largest probability within each cl
 largest of those. Softmax keeps the order of logits, so the winning query's class is the label and
 its probability is 1 / sum(exp(scale * (logits - largest))): two reductions over the queries,
 done for a band of rows at a time, in the way that is fastest where they are. The logits of a band
-may come from `FrameLogits`, which makes them when they are asked for, so that no array of queries x
-pixels exists either.
+may come from `FrameLogits`, which makes them when they are asked for, so that no array of queries
+x pixels exists either.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import math
 
 from csa_ros.labels.merge import FrameLogits
+from csa_ros.labels.refine import MixedLogits
 from csa_ros.vocabulary import UNKNOWN
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class Decision:
 
 
 def decide(
-    logits: Tensor | FrameLogits,
+    logits: Tensor | FrameLogits | MixedLogits,
     query_class: Tensor,
     logit_scale: float,
     unknown_threshold: float = 0.0,
@@ -84,7 +85,7 @@ def decide(
     return Decision(labels, confidence)
 
 
-def _bands(logits: Tensor | FrameLogits) -> Iterator[tuple[slice, Tensor]]:
+def _bands(logits: Tensor | FrameLogits | MixedLogits) -> Iterator[tuple[slice, Tensor]]:
     """Yield bands of rows, and their logits in float32."""
     queries, height, width = logits.shape
     budget = _BAND_LOGITS.get(logits.device.type, _BAND_LOGITS_ELSEWHERE)
@@ -126,8 +127,8 @@ def _winners_by_index(band: Tensor, query_class: Tensor, sharpness: float
 _FIND_WINNERS = {'cpu': _winners_by_distance}
 
 
-def _in_order_of_classes(logits: Tensor | FrameLogits, query_class: Tensor
-                         ) -> tuple[Tensor | FrameLogits, Tensor]:
+def _in_order_of_classes(logits: Tensor | FrameLogits | MixedLogits, query_class: Tensor
+                         ) -> tuple[Tensor | FrameLogits | MixedLogits, Tensor]:
     order = query_class.argsort(stable=True)
     return logits.index_select(0, order), query_class[order]
 
@@ -161,7 +162,7 @@ def _too_small(labels: Tensor, min_area: float) -> Tensor:
     return small
 
 
-def _check(logits: Tensor | FrameLogits, query_class: Tensor):
+def _check(logits: Tensor | FrameLogits | MixedLogits, query_class: Tensor) -> None:
     """Raise ValueError for shapes that do not fit."""
     shape = tuple(logits.shape)
     if len(shape) != 3 or 0 in shape or query_class.shape != shape[:1]:

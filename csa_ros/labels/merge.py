@@ -153,5 +153,5 @@ def _axis_map(
 
 def _span(weights: Tensor) -> tuple[int, int]:
     """Return the first and one past the last entry that is not 0."""
-    used = weights.nonzero()
-    return used[0].item(), used[-1].item() + 1
+    used = weights.nonzero().flatten().tolist()
+    return used[0], used[-1] + 1

@@ -138,6 +138,12 @@ class MixedLogits:
         self.shape = (len(axes), *planes.shape[1:])
         self.device = planes.device
 
+    def index_select(self, dim: int, index: Tensor) -> 'MixedLogits':
+        """Return the logits of some queries, (Q,) int64; `dim` is 0, as for a tensor."""
+        if dim != 0:
+            raise IndexError(f'mixed logits are selected by query, dimension 0, not {dim}')
+        return MixedLogits(self._axes.index_select(0, index), self._planes)
+
     def __getitem__(self, key: tuple[slice, slice]) -> Tensor:
         band = self._planes[key]
         return (self._axes @ band.flatten(1)).unflatten(1, band.shape[1:])

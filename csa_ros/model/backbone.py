@@ -12,15 +12,16 @@ import importlib
 import json
 from pathlib import Path
 import re
+from typing import TypeAlias
 
 from csa_ros.model import bf16
 from csa_ros.model.errors import ModelError
+from csa_ros.model.tokens import Tokenizer
 from csa_ros.model.towers.architecture import build
 from csa_ros.model.towers.architecture import halve_layer_norms
 from csa_ros.model.towers.architecture import needs_word_pieces
 from csa_ros.model.towers.tower import Tower
 from csa_ros.model.towers.trunk import parts_of
-from csa_ros.model.towers.trunk import Trunk
 from csa_ros.model.weights.checkpoint import load_weights
 from csa_ros.model.weights.checkpoint import read_weights
 from csa_ros.model.weights.source import find_weights
@@ -40,8 +41,7 @@ PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat
 INT8_PACKAGES = ('onnx', 'onnxruntime', 'onnxscript')
 INT8_TORCH = '2.6'
 
-Clip = open_clip.CLIP | CustomTextCLIP
-Tokenizer = open_clip.SimpleTokenizer | WordPieceTokenizer
+Clip: TypeAlias = open_clip.CLIP | CustomTextCLIP
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Backbone:
     bf16_speedup: float | None = None
 
     @cached_property
-    def tower(self) -> Tower | Trunk:
+    def tower(self) -> Tower:
         """Image tower by its parts, as patch features are computed from it."""
         return parts_of(self.clip.visual)
 

@@ -109,8 +109,9 @@ class TextEncoder:
         are longer than the tower can read. May run beside other work in another thread.
         """
         ensemble = templates(prompts)
-        features = {query: self._recall(ensemble, query) for query in queries}
-        missing = [query for query, feature in features.items() if feature is None]
+        recalled = {query: self._recall(ensemble, query) for query in queries}
+        features = {query: feature for query, feature in recalled.items() if feature is not None}
+        missing = [query for query in recalled if query not in features]
         self.check(missing, ensemble)
         prompts_per_chunk = PROMPTS_PER_CHUNK.get(
             self._backbone.device.type, PROMPTS_PER_CHUNK_ELSEWHERE)

@@ -5,6 +5,7 @@ CLIP's tokenizer cleans and splits a text by some dozens of rules, which takes a
 millisecond. Of 80 templates and 20 words that is longer than a GPU takes to encode them all.
 """
 
+from collections.abc import Hashable
 from collections.abc import Sequence
 from functools import lru_cache
 import re
@@ -20,7 +21,7 @@ _PLAIN_QUERY = re.compile(r'[A-Za-z0-9](?:[A-Za-z0-9 -]*[A-Za-z0-9])?')
 _PLAIN_TEMPLATE = re.compile(r'((?:[A-Za-z0-9 ,.-]* )?)\{\}((?:[ ,.!?-][A-Za-z0-9 ,.!?-]*)?)')
 
 
-class Tokenizer(Protocol):
+class Tokenizer(Hashable, Protocol):
     """What turns texts into tokens, as those of open_clip's models do."""
 
     context_length: int

@@ -44,7 +44,7 @@ class ModelConfig:
     threads: int
 
     @property
-    def to_load(self) -> dict[str, str]:
+    def to_load(self) -> dict[str, Any]:
         """Return what `Segmenter.load` takes of it."""
         return {name: value for name, value in vars(self).items() if name != 'threads'}
 

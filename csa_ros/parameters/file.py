@@ -82,7 +82,7 @@ def _absolute(name: str) -> str:
 
 def _read_sections(path: Path) -> dict[str, dict[str, Any]]:
     """Return the parameters of each node that the file names, under the names as they stand."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for section, name, value in _read_items(path):
         parameters = found.setdefault(section, {})
         if name in parameters and _type_of(value) != _type_of(parameters[name]):
@@ -102,7 +102,9 @@ def _read_items(path: Path) -> Iterator[tuple[str, str, Any]]:
     loader = _Loader(path.read_bytes())
     try:
         while loader.check_node():
-            yield from _items_of_nodes(path, loader.get_node(), ())
+            document = loader.get_node()
+            if isinstance(document, yaml.MappingNode):
+                yield from _items_of_nodes(path, document, ())
     finally:
         loader.dispose()
 
@@ -129,8 +131,9 @@ def _items_of_nodes(path: Path, node: yaml.Node, names: tuple[str, ...]
                     ) -> Iterator[tuple[str, str, Any]]:
     """Yield what is below the names of a namespace and a node."""
     if not isinstance(node, yaml.MappingNode):
-        raise ParameterError(f'{_place(path, node)}: {"/".join(names) or "the file"} has no '
-                             f'{_PARAMETERS}; indent them below it, {_EXAMPLE}')
+        section = '/'.join(names[:-1] or names)
+        raise ParameterError(f'{_place(path, node)}: {section} has no {_PARAMETERS}; indent them '
+                             f'below it, {_EXAMPLE}')
     for key, value in node.value:
         if not _key(path, key).startswith(_PARAMETERS):
             yield from _items_of_nodes(path, value, (*names, key.value))

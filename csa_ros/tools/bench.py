@@ -7,6 +7,7 @@ from pathlib import Path
 import shlex
 import sys
 from types import ModuleType
+from typing import Any
 
 from csa_ros.bench import page
 from csa_ros.bench import sections
@@ -61,7 +62,7 @@ def make_parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
 
 
 def _run(modules: dict[str, ModuleType], options: argparse.Namespace, command: str) -> int:
-    document = {'machine': machine(), 'command': command, 'sections': {}}
+    document: dict[str, Any] = {'machine': machine(), 'command': command, 'sections': {}}
     status = 0
     for name, module in modules.items():
         print(f'\n## {module.TITLE}\n', flush=True)

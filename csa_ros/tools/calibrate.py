@@ -1,6 +1,7 @@
 """Choose unknown_threshold by a few pictures with truth, so that unknown means something."""
 
 import argparse
+from collections.abc import Mapping
 from collections.abc import Sequence
 import json
 from pathlib import Path
@@ -178,7 +179,7 @@ def _config(options: argparse.Namespace) -> tuple[Config, list[str]]:
     return read_config_file(options.params_file, options.name, overrides)
 
 
-def _frames(options: argparse.Namespace, config: Config) -> list[FilePair | Street]:
+def _frames(options: argparse.Namespace, config: Config) -> Sequence[FilePair | Street]:
     if options.demo:
         return [Street(seed, config.vocabulary) for seed in range(options.limit or STREETS)]
     pairs, left_out = find_pairs(
@@ -220,7 +221,8 @@ def _report(calibration: Calibration, wish: Wish, level: int | None,
         'curve': [_point(calibration, each) for each in levels]}
     if level is not None:
         risks = calibration.frame_risk(level)
-        report['held_out'] = _numbers(calibration.held_out(wish))
+        held_out = calibration.held_out(wish)
+        report['held_out'] = held_out and _numbers(held_out)
         report['frame_risks'] = {frame.name: _number(risk) for frame, risk in zip(frames, risks)}
     return report
 
@@ -233,8 +235,8 @@ def _point(calibration: Calibration, level: int) -> dict[str, float | None]:
     return _numbers(point)
 
 
-def _numbers(values: dict | None) -> dict | None:
-    return values and {name: _number(value) for name, value in values.items()}
+def _numbers(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in values.items()}
 
 
 def _number(value: float) -> float | None:
@@ -296,7 +298,7 @@ def _figures(report: dict[str, Any]) -> list[str]:
                      f"{unmet}): risk {held_out['risk']:.3f}, coverage {held_out['coverage']:.3f}")
     risks = {name: risk for name, risk in report['frame_risks'].items() if risk is not None}
     if risks:
-        worst = max(risks, key=risks.get)
+        worst = max(risks, key=lambda name: risks[name])
         lines.append(f'  the worst frame is {worst}, with a risk of {risks[worst]:.3f}')
     return lines
 

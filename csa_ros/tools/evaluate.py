@@ -1,6 +1,7 @@
 """Measure the mean IoU on data sets, in their published protocol, and show where it fails."""
 
 import argparse
+from collections.abc import Collection
 from collections.abc import Sequence
 from difflib import get_close_matches
 import json
@@ -164,9 +165,9 @@ def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
         raise ValueError('name the folder that holds the data sets with --root')
 
 
-def _choose(name: str, choices: Sequence[str], what: str) -> None:
+def _choose(name: str, choices: Collection[str], what: str) -> None:
     if name not in choices:
-        close = get_close_matches(name.lower(), choices, n=1, cutoff=0.5)
+        close = get_close_matches(name.lower(), list(choices), n=1, cutoff=0.5)
         hint = f' (did you mean {close[0]}?)' if close else ''
         raise ValueError(f"there is no {what} {name!r}{hint}: choose from {', '.join(choices)}")
 
@@ -203,7 +204,7 @@ def _evaluate(benchmark: Benchmark, backbone: Backbone, options: argparse.Namesp
     task = make_task(benchmark, options.root, options.limit, backbone, _method(options))
     records = run(task, options.out, _workers(options, backbone.device),
                   Shard.parse(options.shard))
-    if records is None:
+    if len(records) < len(task.samples):
         _say(f'{benchmark.title}: this share is done, pictures of others are missing; the '
              'same command sums up as soon as they are there')
         return None

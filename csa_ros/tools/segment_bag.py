@@ -22,10 +22,11 @@ from csa_ros.threads import set_threads
 try:
     from csa_ros.bags import jobs
     from csa_ros.bags import run
+    HAS_ROSBAGS = True
 except ModuleNotFoundError as error:
-    if error.name.partition('.')[0] != 'rosbags':
+    if (error.name or '').partition('.')[0] != 'rosbags':
         raise
-    jobs = run = None
+    HAS_ROSBAGS = False
 
 DONE, FAILED, IMAGES_LEFT_OUT = 0, 1, 3
 _FORMATS = ('bag', 'png', 'mp4')
@@ -43,7 +44,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Segment what the arguments name; return the exit status."""
     parser = make_parser()
     options = parser.parse_args(args)
-    if run is None:
+    if not HAS_ROSBAGS:
         return _fail('rosbags, which reads and writes bags, is not installed: pip install rosbags')
     try:
         shard = Shard.parse(options.shard)

@@ -1,5 +1,6 @@
 """How a picture changes as a pinhole camera turns where it stands."""
 
+from collections.abc import Iterable
 from collections.abc import Sequence
 
 import cv2
@@ -8,7 +9,7 @@ import numpy as np
 _ENLARGED = np.arange(1, 2, 0.02)
 
 
-def rotation(degrees: Sequence[float]) -> np.ndarray:
+def rotation(degrees: Iterable[float]) -> np.ndarray:
     """Return the (3, 3) rotation of a camera by pitch, yaw and roll."""
     return np.linalg.multi_dot([cv2.Rodrigues(axis * np.deg2rad(angle))[0]
                                 for axis, angle in zip(np.eye(3), degrees)])

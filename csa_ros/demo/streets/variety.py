@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 
 from csa_ros.demo import sprites
@@ -16,7 +17,8 @@ _AUTUMN = ((150, 96, 34), (166, 128, 40), (128, 66, 36))
 _ROOFS = ((126, 66, 50), (82, 80, 84), (104, 84, 70), (66, 70, 80))
 
 
-def _near(random, color, low=0.75, high=1.1):
+def _near(random: np.random.Generator, color: Sequence[float], low: float = 0.75,
+          high: float = 1.1) -> tuple[float, ...]:
     """Return a colour that still has the same name."""
     varied = np.array(color) * random.uniform(low, high) + random.normal(0, 7, 3)
     return tuple(np.clip(varied, 0, 255))
@@ -29,7 +31,7 @@ def vary(random: np.random.Generator, things: Iterable[Thing]) -> Iterator[Thing
         yield change(random, thing) if change else thing
 
 
-def _vehicle(random, thing):
+def _vehicle(random: np.random.Generator, thing: Thing) -> Thing:
     if thing.draw in _SIDE_VIEWS:
         return thing
     look = thing.look | {'paint': _near(random, sprites.PAINTS[thing.look['color']])}
@@ -46,7 +48,7 @@ def _vehicle(random, thing):
                    length=solids.length(thing.name, look))
 
 
-def _person(random, thing):
+def _person(random: np.random.Generator, thing: Thing) -> Thing:
     child = random.random() < 0.15
     look = thing.look | {
         'height': random.uniform(0.95, 1.4) if child else random.uniform(1.55, 1.92),
@@ -60,7 +62,7 @@ def _person(random, thing):
                    look=look)
 
 
-def _tree(random, thing):
+def _tree(random: np.random.Generator, thing: Thing) -> Thing:
     look, size = dict(thing.look), random.uniform(0.75, 1.3)
     look |= {'height': look['height'] * size, 'width': look['width'] * size}
     if random.random() < 0.2:

@@ -18,6 +18,7 @@ from functools import cached_property
 
 from csa_ros.segmenter import Result
 import numpy as np
+from numpy.typing import ArrayLike
 
 LEVELS = 256
 # The published confidence is round(255 p). A threshold half a level below a confidence labels
@@ -83,14 +84,13 @@ class Calibration:
         """Raise ValueError for frames without a pixel that counts, or no frames at all."""
         if not len(counts):
             raise ValueError('no frames: give at least one')
-        counts = np.asarray(counts, np.int64)
-        if not counts.any(axis=(1, 2)).all():
+        self.counts = np.asarray(counts, np.int64)
+        if not self.counts.any(axis=(1, 2)).all():
             raise ValueError('a frame has no pixel that counts: leave it out')
-        self.counts = counts
         self.confidence = confidence
         self.seed = seed
         # Of each frame, how many of each kind are labelled at each level: (F, 3, LEVELS).
-        self._kept = counts[..., ::-1].cumsum(axis=2)[..., ::-1]
+        self._kept = self.counts[..., ::-1].cumsum(axis=2)[..., ::-1]
         self._labelled = self._kept.sum(axis=1)
         self._errors = self._labelled - self._kept[:, _RIGHT]
 
@@ -228,7 +228,7 @@ class Calibration:
                 'coverage': float(_share(labelled, pixels))}
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _share(part: ArrayLike, whole: ArrayLike) -> np.ndarray:
     """Return part / whole as float64, NaN where the whole is 0."""
     part, whole = np.asarray(part, float), np.asarray(whole, float)
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

@@ -1,6 +1,7 @@
 """What thresholds are calibrated on: pictures with masks of a user's own, or rendered streets."""
 
 from collections import Counter
+from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +176,7 @@ def _size(array: np.ndarray) -> str:
     return f'{array.shape[1]} x {array.shape[0]}'
 
 
-def _some(paths) -> str:
+def _some(paths: Iterable[Path]) -> str:
     names = [str(path) for path in paths]
     rest = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
     return ', '.join(names[:_SHOWN]) + rest

@@ -1,12 +1,16 @@
 """Draws a calibration: risk over coverage, and both over the threshold."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from csa_ros.bench.plot import PlotError
 from csa_ros.evaluation.calibration.curve import Calibration
 from csa_ros.evaluation.calibration.curve import THRESHOLDS
 from csa_ros.evaluation.calibration.curve import Wish
 import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Of a palette that the colour-blind can tell apart (Okabe and Ito).
 RISK, COVERAGE, OUTSIDE, CHOSEN = '#d55e00', '#0072b2', '#009e73', '#000000'
@@ -44,7 +48,7 @@ def check(path: Path) -> None:
                         f'{", ".join(sorted(formats))}')
 
 
-def _draw_risk(axes, calibration: Calibration, wish: Wish, level: int | None) -> None:
+def _draw_risk(axes: 'Axes', calibration: Calibration, wish: Wish, level: int | None) -> None:
     """Draw the risk over the coverage, with the bounds of the risk and what was wished for."""
     coverage, bounds = calibration.coverage, calibration.bounds
     shown = coverage >= LEAST_COVERAGE
@@ -69,7 +73,7 @@ def _draw_risk(axes, calibration: Calibration, wish: Wish, level: int | None) ->
     _finish(axes, 1.3 * max(top, 0.01), columns=3)
 
 
-def _draw_thresholds(axes, calibration: Calibration, level: int | None) -> None:
+def _draw_thresholds(axes: 'Axes', calibration: Calibration, level: int | None) -> None:
     """Draw risk and coverage over the threshold, and how much of what has no word is left."""
     bounds = calibration.bounds
     lines = [('coverage', COVERAGE, calibration.coverage,
@@ -95,7 +99,7 @@ def _band(calibration: Calibration) -> str:
     return f'in {2 * calibration.confidence - 1:.0%} of resamples of frames'
 
 
-def _finish(axes, top: float, columns: int) -> None:
+def _finish(axes: 'Axes', top: float, columns: int) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, top)
     axes.set_xticks(np.linspace(0, 1, 6))

@@ -29,7 +29,9 @@ class Sample(Protocol):
     `name` is unique in the data set and stays the same from run to run.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name of the picture."""
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
         """
@@ -59,7 +61,7 @@ class Benchmark:
     title: str
     vocabulary: str | tuple[str, ...]
     settings: Settings
-    samples: Callable[[Path], Sequence[Sample]]
+    samples: Callable[[Path | None], Sequence[Sample]]
     unknown_class: int | None = None
     published: Mapping[str, float] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)

@@ -47,13 +47,15 @@ class Layout:
     names: str = ''
     image_suffix: str = '.jpg'
 
-    def __call__(self, root: Path) -> list[Picture]:
+    def __call__(self, root: Path | None) -> list[Picture]:
         """
         List the samples below a folder, in the order of their names.
 
         Raises BenchmarkError if the data set is not there, or only in part.
         """
-        root = Path(root)
+        if root is None:
+            raise BenchmarkError(
+                f'{self.title} is read from files: give the folder that holds the data sets')
         if not os.path.isdir(root):
             raise BenchmarkError(f'{root} is no folder: give the one that holds the data sets')
         problems = []
@@ -136,7 +138,7 @@ class Layout:
 
 def _named(folder: Path, suffix: str) -> set[str]:
     """Return the names, without suffix, of the files of a folder and those below."""
-    names = set()
+    names: set[str] = set()
     # Large data sets often are links to where there was room.
     for place, _, files in os.walk(folder, onerror=_refuse, followlinks=True):
         below = Path(place).relative_to(folder)

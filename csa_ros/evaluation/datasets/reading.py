@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import os
 import threading
 import time
+from typing import Any
 
 from csa_ros.evaluation.datasets.benchmark import BenchmarkError
 from csa_ros.evaluation.datasets.benchmark import Sample
@@ -53,7 +54,7 @@ class _Pictures(Dataset):
             return error
 
 
-def _same(read_: Picture | BenchmarkError) -> Picture | BenchmarkError:
+def _same(read_: Any) -> Any:
     """Return what was read; the default would make tensors of it."""
     return read_
 

@@ -45,10 +45,9 @@ def write(task: Task, records: Mapping[str, Record], out: Path, command: str,
     could not be drawn and why, or an empty text. Raises OSError.
     """
     folder = task.folder(out)
-    result = _stored(folder / RESULT, task, records)
-    fresh = result is None
-    if fresh:
-        result = summarise(task, records, command)
+    stored = _stored(folder / RESULT, task, records)
+    fresh = stored is None
+    result = summarise(task, records, command) if stored is None else stored
     unplotted = ''
     for name, draw in _PLOTS.items():
         if fresh or not (folder / name).exists():

@@ -113,7 +113,8 @@ def _published(*_: Any) -> str:
     rows = []
     for name in dict.fromkeys(name for benchmark in benchmarks for name in benchmark.published):
         figures = [benchmark.published.get(name) for benchmark in benchmarks]
-        mean = '' if None in figures else f'{sum(figures) / len(figures):.1f}'
+        known = [figure for figure in figures if figure is not None]
+        mean = f'{sum(known) / len(known):.1f}' if len(known) == len(figures) else ''
         rows.append([name, *('' if figure is None else f'{figure:.1f}' for figure in figures),
                      mean])
     sources = {name: source for benchmark in benchmarks

@@ -87,12 +87,12 @@ def _title(result: Mapping[str, Any]) -> str:
             f"{result['total']} pictures, mIoU {miou}")
 
 
-def _map():
+def _map() -> Any:
     from matplotlib import colormaps
     return colormaps['Blues']
 
 
-def _figure_class():
+def _figure_class() -> Any:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:

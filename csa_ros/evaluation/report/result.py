@@ -1,5 +1,6 @@
 """What an evaluation comes to: figures for JSON, and the tables made of them."""
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import math
@@ -60,7 +61,7 @@ def summarise(task: Task, records: Mapping[str, Record], command: str) -> dict[s
 def worst(result: Mapping[str, Any], count: int) -> Sequence[str]:
     """Return the names of the pictures with the lowest scores, the worst first."""
     scores = {name: score for name, score in result['pictures'].items() if score is not None}
-    return sorted(scores, key=scores.get)[:count]
+    return sorted(scores, key=lambda name: scores[name])[:count]
 
 
 def difference(result: Mapping[str, Any]) -> float | None:
@@ -94,12 +95,13 @@ def describe_all(results: Sequence[Mapping[str, Any]], failed: Mapping[str, str]
     rows = [[result['title'], percent(result['miou']), _published_percent(result, 'miou'),
              _signed(difference(result)), _published_percent(result, 'code'),
              _counted(result, short=True)] for result in results]
-    compared = [result for result in results if difference(result) is not None]
+    differences = [difference(result) for result in results]
+    compared = [result for result, gap in zip(results, differences) if gap is not None]
     if len(compared) > 1:
         rows.append([
             f'mean of {len(compared)}', percent(_mean([result['miou'] for result in compared])),
             f"{_mean([result['published']['miou'] for result in compared]):.1f}",
-            _signed(_mean([difference(result) for result in compared])), '', ''])
+            _signed(_mean([gap for gap in differences if gap is not None])), '', ''])
     counted = [result['miou'] for result in results if result['miou'] is not None]
     if len(counted) > max(len(compared), 1):
         rows.append([f'mean of {len(counted)}', percent(_mean(counted)), '', '', '', ''])
@@ -154,7 +156,7 @@ def _against_published(result: Mapping[str, Any]) -> list[str]:
 
 def _deviating(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say in what results differ from the published ones, once for all that differ alike."""
-    titles = {}
+    titles: dict[str, list[str]] = {}
     for result in results:
         if result['published'] and result['deviations']:
             titles.setdefault('; '.join(result['deviations']), []).append(result['title'])
@@ -198,7 +200,7 @@ def _signed(value: float | None) -> str:
     return '' if value is None else f'{value:+.1f}'
 
 
-def _mean(values: Sequence[float]) -> float | None:
+def _mean(values: Iterable[float]) -> float | None:
     known = [value for value in values if not math.isnan(value)]
     return float(np.mean(known)) if known else None
 

@@ -50,8 +50,8 @@ class Gem:
             q, k, v = block.qkv(h)
             temperature = h.float().norm(dim=-1).mean(dim=1) * v.shape[-1] ** -0.5
             temperature = temperature.to(v.dtype)[:, None, None, None]
-            mixed = sum(_among_themselves(z, v, temperature) for z in (q, k, v)) / 3
-            stream = stream + block.out(mixed)
+            among = [_among_themselves(z, v, temperature) for z in (q, k, v)]
+            stream = stream + block.out((among[0] + among[1] + among[2]) / 3)
             # What the last block would make of the tokens themselves, nobody looks at.
             if block is not blocks[-1]:
                 x = finish(block, x, attend(query_key(q, k), v))

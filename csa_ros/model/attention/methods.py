@@ -17,6 +17,7 @@ feed-forward network are kept. They are named after the papers that they come fr
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+from typing import Any
 from typing import ClassVar
 from typing import Protocol
 
@@ -51,15 +52,28 @@ class Method(Protocol):
     """
     What runs the blocks of a tower.
 
-    `resample` gives it its positions for grids other than the tower's own; `residual` says whether
-    the last block's residual connection and feed-forward network are kept, None where that is no
-    choice; the tower must have `min_blocks`, and an image `min_patches`.
+    `resample` gives it its positions for grids other than the tower's own; `residual` is None
+    where that is no choice.
     """
 
-    resample: Resample
-    residual: bool | None
-    min_blocks: int
-    min_patches: int
+    # It is a frozen dataclass, of which `replace` makes another.
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def resample(self) -> Resample:
+        """Return the function that resamples position embeddings."""
+
+    @property
+    def residual(self) -> bool | None:
+        """Whether the last block's residual connection and feed-forward network are kept."""
+
+    @property
+    def min_blocks(self) -> int:
+        """Least number of blocks of the tower."""
+
+    @property
+    def min_patches(self) -> int:
+        """Least number of patches of an image."""
 
     def __call__(self, blocks: Sequence[Block], x: Tensor, grid: Grid) -> Tensor:
         """

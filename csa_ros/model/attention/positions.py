@@ -8,6 +8,7 @@ numbers include that. Each function here takes the embeddings (1 + rows * column
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,7 +41,7 @@ def smoothed(positions: Tensor, native: Grid, grid: Grid) -> Tensor:
     return _interpolate(positions, native, size=grid, antialias=True)
 
 
-def _keep_count(positions: Tensor, native: Grid, grid: Grid, **how) -> Tensor:
+def _keep_count(positions: Tensor, native: Grid, grid: Grid, **how: Any) -> Tensor:
     # As in the authors' codes, which compare counts only: a rectangle with the native number of
     # patches keeps the native positions.
     if grid[0] * grid[1] == native[0] * native[1]:
@@ -48,7 +49,7 @@ def _keep_count(positions: Tensor, native: Grid, grid: Grid, **how) -> Tensor:
     return _interpolate(positions, native, **how)
 
 
-def _interpolate(positions: Tensor, native: Grid, **how) -> Tensor:
+def _interpolate(positions: Tensor, native: Grid, **how: Any) -> Tensor:
     class_position, patches = positions.float().split([1, len(positions) - 1])
     patches = patches.unflatten(0, native).permute(2, 0, 1)[None]
     patches = F.interpolate(patches, mode='bicubic', **how)

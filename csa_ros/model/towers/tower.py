@@ -5,21 +5,91 @@ The parts of an image tower: what patch features are made of, whatever library b
 waits for the device.
 """
 
-import open_clip
-from torch import nn
+from collections.abc import Sequence
+from typing import Protocol
+
+from open_clip.transformer import ResidualAttentionBlock
+from open_clip.transformer import VisionTransformer
 from torch import Tensor
 from torch.nn import functional as F
 
 
-class Block:
+class Block(Protocol):
     """
-    The parts of a residual attention block of open_clip.
+    The parts of a residual attention block.
 
     As trained, a block maps tokens `x` (N, tokens, width) to `y + feed_forward(y)` with
     `y = x + out(softmax(q k^T / sqrt(head_dim)) v)` and `q, k, v = qkv(normed(x))`.
     """
 
-    def __init__(self, block: nn.Module) -> None:
+    def normed(self, x: Tensor) -> Tensor:
+        """Return tokens (N, tokens, width) after the block's first layer norm."""
+
+    def qkv(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values of tokens, each (N, heads, tokens, head_dim)."""
+
+    def out(self, y: Tensor) -> Tensor:
+        """
+        Put heads together and project them.
+
+        `y` is (N, heads, tokens, head_dim); the result, (N, tokens, width), is scaled by the
+        block's LayerScale if it has one.
+        """
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """Return what the feed-forward network adds to tokens: second layer norm, MLP, scale."""
+
+
+class Tower(Protocol):
+    """
+    The parts of an image tower, in the order in which an image goes through them.
+
+    `patch_size` (height, width) is in pixels, `grid_size` (rows, columns) the patches of an image
+    of the size that the tower was trained on.
+    """
+
+    patch_size: tuple[int, int]
+    grid_size: tuple[int, int]
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """Attention blocks, first to last."""
+
+    @property
+    def width(self) -> int:
+        """Length of a token."""
+
+    @property
+    def projection(self) -> Tensor:
+        """Weights of the last projection, (width, D), on the device and in the type of all."""
+
+    @property
+    def class_token(self) -> Tensor:
+        """Token of the class before its position is added, (width,)."""
+
+    @property
+    def positions(self) -> Tensor:
+        """Position embeddings of the native grid, (1 + rows * columns, width), class first."""
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """
+        Return a token for every patch, without class token and positions.
+
+        `pixels` (N, 3, H, W), normalised; what does not fill a patch is cut. Returns
+        (N, patches, width) in the type of the weights, patches row by row.
+        """
+
+    def enter(self, tokens: Tensor) -> Tensor:
+        """Return tokens (N, tokens, width), positions added, as the first block takes them."""
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """Return tokens (N, tokens, width) of the last block as features (N, tokens, D)."""
+
+
+class ClipBlock:
+    """The parts of a block of open_clip, as `Block`."""
+
+    def __init__(self, block: ResidualAttentionBlock) -> None:
         self._block = block
 
     def normed(self, x: Tensor) -> Tensor:
@@ -33,12 +103,7 @@ class Block:
         return qkv.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind()
 
     def out(self, y: Tensor) -> Tensor:
-        """
-        Put heads together and project them.
-
-        `y` is (N, heads, tokens, head_dim); the result, (N, tokens, width), is scaled by the
-        block's LayerScale if it has one.
-        """
+        """Put heads (N, heads, tokens, head_dim) together; returns (N, tokens, width)."""
         return self._block.ls_1(self._block.attn.out_proj(y.transpose(1, 2).flatten(2)))
 
     def feed_forward(self, x: Tensor) -> Tensor:
@@ -46,20 +111,14 @@ class Block:
         return self._block.ls_2(self._block.mlp(self._block.ln_2(x)))
 
 
-class Tower:
-    """
-    The parts of open_clip's vision transformer, in the order in which an image goes through them.
+class ClipTower:
+    """The parts of open_clip's vision transformer, as `Tower`."""
 
-    `patch_size` (height, width) is in pixels, `grid_size` (rows, columns) the patches of an image
-    of the size that the tower was trained on. `blocks` are `Block`s; `class_token` (width,);
-    `positions` (1 + rows * columns, width), those of the class token first, then row by row.
-    """
-
-    def __init__(self, visual: open_clip.transformer.VisionTransformer) -> None:
+    def __init__(self, visual: VisionTransformer) -> None:
         self._visual = visual
         self.patch_size: tuple[int, int] = tuple(visual.patch_size)
         self.grid_size: tuple[int, int] = tuple(visual.grid_size)
-        self.blocks = tuple(Block(block) for block in visual.transformer.resblocks)
+        self.blocks = tuple(ClipBlock(block) for block in visual.transformer.resblocks)
 
     @property
     def width(self) -> int:

@@ -6,6 +6,9 @@ MobileCLIP2-B), which makes patches of 16 x 16 pixels in three convolutions and 
 token no position, and `vit_large_patch14_clip_224` (MobileCLIP2-L-14).
 """
 
+from typing import Any
+
+from csa_ros.model.towers.tower import ClipTower
 from csa_ros.model.towers.tower import Tower
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
@@ -22,7 +25,8 @@ class TrunkBlock:
     Those of MobileCLIP have no LayerScale.
     """
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: Any) -> None:
+        # Which class of timm's it is depends on its version.
         self._block = block
 
     def normed(self, x: Tensor) -> Tensor:
@@ -55,8 +59,9 @@ class Trunk:
     def __init__(self, visual: TimmModel) -> None:
         self._trunk = visual.trunk
         self.grid_size: tuple[int, int] = tuple(self._trunk.patch_embed.grid_size)
-        self.patch_size: tuple[int, int] = tuple(
-            side // patches for side, patches in zip(visual.image_size, self.grid_size))
+        rows, columns = self.grid_size
+        height, width = visual.image_size
+        self.patch_size = (height // rows, width // columns)
         self.blocks = tuple(TrunkBlock(block) for block in self._trunk.blocks)
 
     @property
@@ -112,12 +117,12 @@ class Trunk:
         return self._trunk.head(_norm(self._trunk.norm, tokens))
 
 
-def parts_of(visual: TimmModel | VisionTransformer) -> Tower | Trunk:
+def parts_of(visual: TimmModel | VisionTransformer) -> Tower:
     """Return an image tower of open_clip's by its parts, whichever library built it."""
-    return Trunk(visual) if isinstance(visual, TimmModel) else Tower(visual)
+    return Trunk(visual) if isinstance(visual, TimmModel) else ClipTower(visual)
 
 
-def _norm(norm: nn.Module, x: Tensor) -> Tensor:
+def _norm(norm: nn.LayerNorm | nn.Identity, x: Tensor) -> Tensor:
     # Its weights stay in float32, which timm's own layers do not expect.
     if isinstance(norm, nn.Identity):
         return x
@@ -126,8 +131,8 @@ def _norm(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 def _tiles(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    # As in `csa_ros.model.towers.tower.Tower.embed`: the stride is the size of the kernel, and a
-    # product of matrices is not rounded to TF32. x is (N, C, H, W), as the result is.
+    # As in `csa_ros.model.towers.tower.ClipTower.embed`: the stride is the size of the kernel,
+    # and a product of matrices is not rounded to TF32. x is (N, C, H, W), as the result is.
     height, width = convolution.kernel_size
     x = x.to(convolution.weight.dtype).unflatten(3, (-1, width)).unflatten(2, (-1, height))
     x = x.permute(0, 2, 4, 1, 3, 5).flatten(3)

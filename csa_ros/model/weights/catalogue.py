@@ -82,8 +82,9 @@ _NON_COMMERCIAL = 'CC BY-NC 4.0'
 _APACHE = 'Apache-2.0'
 # For research alone.
 _APPLE = 'Apple AMLR'
-_DREAMLIP = {'architecture': 'ViT-B-16', 'tag': None, 'licence': 'CC BY 4.0',
-             'by_hand': 'https://github.com/ant-research/DreamLIP#pretrained-checkpoints'}
+_DREAMLIP = Preset(
+    'ViT-B-16', None, 'CC BY 4.0',
+    by_hand='https://github.com/ant-research/DreamLIP#pretrained-checkpoints')
 
 
 def _diva(architecture: str, path: str, base: str) -> Preset:
@@ -111,10 +112,10 @@ PRESETS: dict[str, Preset] = {
     'laion2b-h14': Preset('ViT-H-14', 'laion2b_s32b_b79k', _MIT),
     'datacomp-b16': Preset('ViT-B-16', 'datacomp_xl_s13b_b90k', _MIT),
     'datacomp-l14': Preset('ViT-L-14', 'datacomp_xl_s13b_b90k', _MIT),
-    'dreamlip-cc3m': Preset(**_DREAMLIP),
-    'dreamlip-cc12m': Preset(**_DREAMLIP),
-    'dreamlip-yfcc15m': Preset(**_DREAMLIP),
-    'dreamlip-30m': Preset(**_DREAMLIP),
+    'dreamlip-cc3m': _DREAMLIP,
+    'dreamlip-cc12m': _DREAMLIP,
+    'dreamlip-yfcc15m': _DREAMLIP,
+    'dreamlip-30m': _DREAMLIP,
     'diva-openai-l14': _diva(
         'ViT-L-14-quickgelu', 'OpenAICLIP/OpenAI-ViT-L-14-224.pth', _MIT),
     'diva-openai-l14-336': _diva(

@@ -159,7 +159,9 @@ def _size(weights: Mapping[str, object]) -> str:
     """Describe the image tower of weights by the sizes that tell architectures apart."""
     patches, positions = (weights.get(f'visual.{name}') for name in (
         'conv1.weight', 'positional_embedding'))
-    if shape(patches)[1:2] != (3,) or len(shape(positions)) != 2:
+    if not isinstance(patches, Tensor) or patches.dim() != 4 or patches.shape[1] != 3:
+        return ''
+    if not isinstance(positions, Tensor) or positions.dim() != 2:
         return ''
     width, _, patch, _ = patches.shape
     side = round((len(positions) - 1) ** 0.5) * patch

@@ -32,6 +32,10 @@ GRAMMAR = ("'demo', 'ARCH/TAG' (such as 'ViT-B-16-quickgelu/openai'), 'ARCH:/pat
            'the presets)')
 
 
+# A value for each of red, green and blue.
+Channels = tuple[float, float, float]
+
+
 @dataclass(frozen=True)
 class Source:
     """
@@ -45,8 +49,8 @@ class Source:
 
     name: str
     config: dict
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Channels
+    std: Channels
     path: Path | None = None
     pretrained: dict | None = None
     file: tuple[str, str] | None = None
@@ -65,7 +69,7 @@ def parse_model(model: str) -> Source:
     if model == DEMO:
         return _parse_demo()
     match = re.fullmatch(r'([^:/]+)(?:([:/])(.+))?', model)
-    name, separator, rest = match.groups() if match else ('', None, None)
+    name, separator, rest = match.groups(default='') if match else ('', '', '')
     if name in PRESETS and separator != '/':
         return _parse_preset(model, name, rest)
     if not separator or name in PRESETS:
@@ -126,7 +130,7 @@ def _parse_demo() -> Source:
                   short_side=document['short_side'], stride=document['stride'])
 
 
-def _parse_preset(model: str, name: str, path: str | None) -> Source:
+def _parse_preset(model: str, name: str, path: str) -> Source:
     preset = PRESETS[name]
     config, pretrained = open_clip.get_model_config(preset.architecture), preset.pretrained
     if not config or not pretrained:
@@ -135,7 +139,7 @@ def _parse_preset(model: str, name: str, path: str | None) -> Source:
                          'pip install -U open_clip_torch')
     config.setdefault('quick_gelu', False)
     source = Source(model, config, pretrained['mean'], pretrained['std'])
-    if path is not None:
+    if path:
         return replace(source, path=Path(os.path.expanduser(path)))
     return replace(source, pretrained=pretrained if preset.tag else None, file=preset.file,
                    page=preset.by_hand)
@@ -150,7 +154,7 @@ def _known_config(architecture: str) -> dict:
     return config
 
 
-def _usual_preprocessing(architecture: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _usual_preprocessing(architecture: str) -> tuple[Channels, Channels]:
     """Return mean and deviation of all tags of an architecture; OpenAI's where they differ."""
     entries = [open_clip.get_pretrained_cfg(architecture, tag)
                for tag in open_clip.list_pretrained_tags_by_model(architecture)]

@@ -41,7 +41,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     brings about.
     """
     with zipfile.ZipFile(path) as archive:
-        module = _Unpickler(archive, _root(archive)).load()
+        root = _root(archive)
+        if root is None:
+            raise pickle.UnpicklingError('it is no archive of TorchScript')
+        module = _Unpickler(archive, root).load()
     return dict(_tensors(module, ''))
 
 
@@ -68,7 +71,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(archive.read(f'{root}/data.pkl')))
         self._archive = archive
         self._folder = f'{root}/data'
-        self._storages = {}
+        self._storages: dict[str, Tensor] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if module.split('.')[0] == '__torch__':
