@@ -97,7 +97,7 @@ def test_a_clock_of_steps_and_one_of_minutes(monkeypatch):
     assert list(steps.indices()) == [0, 1, 2, 3]
     assert [steps.progress(step) for step in (0, 3, 4)] == [0, 0.75, 1]
     minutes = train.Clock(4, 0.5)
-    assert [minutes.progress(step) for step in (0, 1)] == [0.5, 1]
+    assert [minutes.progress(step) for step in (0, 1, 2)] == [0, 0.5, 1]
 
 
 def test_the_rate_rises_and_falls():

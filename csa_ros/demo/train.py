@@ -116,14 +116,14 @@ def use_one_thread(_: int) -> None:
 
 class Clock:
     """
-    How far a training of so many steps, or minutes, is.
+    How far a training of so many steps, or minutes from the first on, is.
 
     With minutes it ends in time on any machine, but no two runs are alike.
     """
 
     def __init__(self, steps: int, minutes: float | None) -> None:
         self._steps, self._minutes = steps, minutes
-        self._start = time.monotonic()
+        self._start = None
 
     def indices(self) -> Iterable[int]:
         """Return the numbers of the batches, from 0."""
@@ -133,6 +133,8 @@ class Clock:
         """Return the share that is over before a step, counted from 0; 1 or more is the end."""
         if self._minutes is None:
             return step / self._steps
+        if self._start is None:
+            self._start = time.monotonic()
         return (time.monotonic() - self._start) / (60 * self._minutes)
 
 
