@@ -13,7 +13,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from itertools import count
+import itertools
 import json
 import math
 import os
@@ -22,7 +22,7 @@ import time
 
 from csa_ros.demo import validation
 from csa_ros.demo.crops import Batch
-from csa_ros.demo.crops import Batches
+from csa_ros.demo.crops import Crops
 from csa_ros.demo.crops import View
 from csa_ros.demo.crops import view_of
 from csa_ros.demo.hard import HardScene
@@ -91,22 +91,16 @@ class Renders(Dataset):
 
 def render_all(scenes: int, workers: int) -> list[View]:
     """Render `scenes` training scenes in `workers` processes."""
-    return list(tqdm(load(Renders(scenes), range(scenes), workers), 'Rendering', scenes))
+    # Forked workers would start sooner, and hang where a library has threads already.
+    loader = DataLoader(Renders(scenes), batch_size=None, num_workers=workers,
+                        collate_fn=as_it_is, worker_init_fn=use_one_thread,
+                        multiprocessing_context='spawn' if workers else None)
+    return list(tqdm(loader, 'Rendering'))
 
 
-def load(dataset: Dataset, indices: Iterable[int], workers: int, pin: bool = False
-         ) -> DataLoader:
-    """Return what gives the items of a data set in order, made ahead by `workers` processes."""
-    # Forked workers would be shorter, and hang where a library has threads already.
-    context = 'spawn' if workers else None
-    return DataLoader(dataset, batch_size=None, sampler=indices, num_workers=workers,
-                      collate_fn=as_it_is, pin_memory=pin, multiprocessing_context=context,
-                      worker_init_fn=use_one_thread)
-
-
-def as_it_is(item: object) -> object:
-    """Return an item of a data set that is a batch already."""
-    return item
+def as_it_is(view: View) -> View:
+    """Return what a loader would turn into tensors."""
+    return view
 
 
 def use_one_thread(_: int) -> None:
@@ -124,10 +118,6 @@ class Clock:
     def __init__(self, steps: int, minutes: float | None) -> None:
         self._steps, self._minutes = steps, minutes
         self._start = None
-
-    def indices(self) -> Iterable[int]:
-        """Return the numbers of the batches, from 0."""
-        return range(self._steps) if self._minutes is None else count()
 
     def progress(self, step: int) -> float:
         """Return the share that is over before a step, counted from 0; 1 or more is the end."""
@@ -165,10 +155,9 @@ def one_cycle(progress: float) -> float:
     return (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
-def normalise(pixels: Tensor) -> Tensor:
-    """Turn (N, H, W, 3) uint8 pixels into the (N, 3, H, W) float32 input of the tower."""
-    images = pixels.permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.tensor(PREPROCESS[key], device=pixels.device).view(3, 1, 1)
+def normalise(images: Tensor) -> Tensor:
+    """Turn images (N, 3, H, W) in 0..1 into the input of the tower."""
+    mean, std = (torch.tensor(PREPROCESS[key], device=images.device).view(3, 1, 1)
                  for key in ('mean', 'std'))
     return (images - mean) / std
 
@@ -176,8 +165,8 @@ def normalise(pixels: Tensor) -> Tensor:
 def towers_loss(model: open_clip.CLIP, batch: Batch) -> Tensor:
     """Compare captions with class tokens and with patches, by ordinary attention."""
     # Half precision where it is fast; the losses need more.
-    with torch.autocast(batch.pixels.device.type, torch.bfloat16, batch.pixels.is_cuda):
-        image, patches = model.visual(normalise(batch.pixels))
+    with torch.autocast(batch.images.device.type, torch.bfloat16, batch.images.is_cuda):
+        image, patches = model.visual(normalise(batch.images))
         patches = patches @ model.visual.proj
         text = model.encode_text(batch.tokens)
     image, patches, text = (F.normalize(x.float(), dim=-1) for x in (image, patches, text))
@@ -189,7 +178,7 @@ def towers_loss(model: open_clip.CLIP, batch: Batch) -> Tensor:
 def words_loss(model: open_clip.CLIP, encoder: DenseEncoder, batch: Batch) -> Tensor:
     """Compare captions with the patches of an encoder, which learns nothing."""
     with torch.no_grad():
-        patches = encoder.forward(normalise(batch.pixels)).flatten(1, 2)
+        patches = encoder.forward(normalise(batch.images)).flatten(1, 2)
     text = model.encode_text(batch.tokens, normalize=True)
     return sigmoid_loss(pooled_logits(patches, text), batch.truth)
 
@@ -252,14 +241,13 @@ def describe(backbone: Backbone, streets: Sequence[Frame]) -> str:
             f'attention; {classes}')
 
 
-def feed(loader: DataLoader, clock: Clock, device: torch.device
-         ) -> Iterator[tuple[float, Batch]]:
-    """Yield the share of the training that is over, and a batch on the device, until the end."""
-    for step, batch in enumerate(loader):
+def feed(crops: Crops, count: int, clock: Clock) -> Iterator[tuple[float, Batch]]:
+    """Yield the share of the training that is over, and a batch of `count` crops, to the end."""
+    for step in itertools.count():
         progress = clock.progress(step)
         if progress >= 1:
             return
-        yield progress, Batch(*(part.to(device, non_blocking=True) for part in batch))
+        yield progress, crops.batch(count)
 
 
 def fit(backbone: Backbone, batches: Iterable[tuple[float, Batch]], rate: float,
@@ -284,8 +272,8 @@ def train(arguments: argparse.Namespace) -> None:
     device = torch.device(arguments.device)
     views = render_all(arguments.scenes, arguments.workers)
     tokenizer = open_clip.SimpleTokenizer(context_length=MODEL['text_cfg']['context_length'])
-    batches = Batches(views, tokenizer, templates('imagenet80'), arguments.batch,
-                      MODEL['vision_cfg']['image_size'], arguments.seed)
+    crops = Crops(views, tokenizer, templates('imagenet80'), MODEL['vision_cfg']['image_size'],
+                  arguments.seed, device)
     model = build_model(arguments.seed).to(device)
     if arguments.start:
         model.load_state_dict(load_file(arguments.start / 'model.safetensors'))
@@ -299,9 +287,9 @@ def train(arguments: argparse.Namespace) -> None:
         model.train()
 
     clock = Clock(arguments.steps, arguments.minutes)
-    loader = load(batches, clock.indices(), arguments.workers, pin=device.type == 'cuda')
     total = None if arguments.minutes else arguments.steps
-    fit(backbone, tqdm(feed(loader, clock, device), 'Training', total), arguments.rate, keep)
+    batches = tqdm(feed(crops, arguments.batch, clock), 'Training', total)
+    fit(backbone, batches, arguments.rate, keep)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -321,8 +309,7 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
                         help='cpu or cuda (default: cuda if there is one)')
     parser.add_argument('--workers', type=int, default=len(os.sched_getaffinity(0)),
-                        help='processes that render and make batches; the result is the same for '
-                        'any number (default: one a core)')
+                        help='processes that render (default: one a core)')
     arguments = parser.parse_args(args)
     for name, least in (('steps', 1), ('minutes', 0.01), ('batch', 2), ('scenes', 1),
                         ('rate', 0), ('seed', 0), ('workers', 0)):
