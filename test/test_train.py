@@ -4,7 +4,7 @@ import json
 
 from csa_ros.demo import train
 from csa_ros.demo import validation
-from csa_ros.demo.crops import Batches
+from csa_ros.demo.crops import Crops
 from csa_ros.model import source
 from csa_ros.model.backbone import load_backbone
 import numpy as np
@@ -65,7 +65,7 @@ def test_training_goes_on_from_weights(tmp_path, monkeypatch):
 def test_stages(stage, image_learns):
     """Both towers learn first, to fit the captions better; the text tower alone learns last."""
     tokenizer = open_clip.SimpleTokenizer(context_length=24)
-    batch = Batches([train.Renders(1)[0]], tokenizer, ['{}'], 8, 64, 0)[0]
+    batch = Crops([train.Renders(1)[0]], tokenizer, ['{}'], 64, 0, torch.device('cpu')).batch(8)
     model = train.build_model(0).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     backbone = train.backbone_of(model, tokenizer)
@@ -79,11 +79,9 @@ def test_stages(stage, image_learns):
     assert ('visual' in changed) == image_learns
 
 
-def test_batches_do_not_depend_on_the_number_of_workers():
-    """Processes give the batches of no processes, in order."""
-    scenes = train.Renders(2)
-    alone, together = (list(train.load(scenes, range(2), workers)) for workers in (0, 2))
-    for one, other in zip(alone, together):
+def test_processes_render_the_same_scenes():
+    """Two of them give the views of none, in order."""
+    for one, other in zip(train.render_all(2, 0), train.render_all(2, 2)):
         np.testing.assert_array_equal(one.rgb, other.rgb)
         np.testing.assert_array_equal(one.spots, other.spots)
         assert one.facts == other.facts
@@ -94,7 +92,6 @@ def test_a_clock_of_steps_and_one_of_minutes(monkeypatch):
     now = iter((100.0, 100.0, 115.0, 130.0))
     monkeypatch.setattr(train.time, 'monotonic', lambda: next(now))
     steps = train.Clock(4, None)
-    assert list(steps.indices()) == [0, 1, 2, 3]
     assert [steps.progress(step) for step in (0, 3, 4)] == [0, 0.75, 1]
     minutes = train.Clock(4, 0.5)
     assert [minutes.progress(step) for step in (0, 1, 2)] == [0, 0.5, 1]

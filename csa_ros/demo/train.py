@@ -207,7 +207,7 @@ def towers_stage(model: open_clip.CLIP, rate: float) -> Stage:
     rest = [p for n, p in named if p.ndim <= 1 or 'embedding' in n]
     optimizer = torch.optim.AdamW(
         [{'params': matrices, 'weight_decay': 0.05}, {'params': rest, 'weight_decay': 0.0}],
-        betas=(0.9, 0.98))
+        betas=(0.9, 0.98), fused=model.visual.proj.is_cuda)
     return Stage(lambda batch: towers_loss(model, batch), optimizer, rate)
 
 
