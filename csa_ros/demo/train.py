@@ -13,6 +13,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from dataclasses import dataclass
 import itertools
 import json
 import math
@@ -61,13 +62,34 @@ PREPROCESS = {'mean': [0.45, 0.45, 0.45], 'std': [0.25, 0.25, 0.25]}
 # Best on scenes of `validation.SEEDS` among those with which two CPU cores keep up.
 SHORT_SIDE, STRIDE = 288, 48
 
-# Share of the patches that each crop loses in training.
+# Share of the patches that each crop loses while the image tower learns.
 PATCH_DROPOUT = 0.5
-# Share of the training that is left to the text tower, and its learning rate.
-WORDS_SHARE, WORDS_RATE = 0.1, 1e-3
+# How much the mean of the patches counts at first in the stage of tokens.
+MEAN_SHARE = 0.5
+# For `sigmoid_loss`, in the other two stages.
+PRIOR = 0.5
 # Share of a stage in which the learning rate rises, before it falls to zero along a cosine.
 WARM_UP = 0.05
 SAVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage learns, and how many steps of how many crops at which peak rate by default."""
+
+    purpose: str
+    steps: int
+    batch: int
+    rate: float
+
+
+STAGES = {
+    'tokens': Stage('both towers, from class tokens and, at first, the mean of the patches',
+                    4500, 128, 1e-3),
+    'patches': Stage('both towers, from class tokens and the patches that show a caption best',
+                     2842, 512, 1e-3),
+    'words': Stage('the text tower alone, from the patches that CSA gives', 350, 512, 1e-3),
+}
 
 
 class Renders(Dataset):
@@ -128,26 +150,6 @@ class Clock:
         return (time.monotonic() - self._start) / (60 * self._minutes)
 
 
-class Stage:
-    """A part of the training: a loss, and the parameters that learn by it."""
-
-    def __init__(self, loss: Callable[[Batch], Tensor], optimizer: torch.optim.Optimizer,
-                 rate: float) -> None:
-        self._loss, self._optimizer, self._rate = loss, optimizer, rate
-        self._parameters = [p for group in optimizer.param_groups for p in group['params']]
-
-    def step(self, batch: Batch, progress: float) -> Tensor:
-        """Learn from a batch when `progress` of the stage, 0 to 1, is over; return the loss."""
-        for group in self._optimizer.param_groups:
-            group['lr'] = self._rate * one_cycle(progress)
-        loss = self._loss(batch)
-        self._optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
-        self._optimizer.step()
-        return loss.detach()
-
-
 def one_cycle(progress: float) -> float:
     """Return the share of the peak learning rate at a share of the stage (arXiv 1708.07120)."""
     if progress < WARM_UP:
@@ -162,17 +164,27 @@ def normalise(images: Tensor) -> Tensor:
     return (images - mean) / std
 
 
-def towers_loss(model: open_clip.CLIP, batch: Batch) -> Tensor:
+def towers_loss(model: open_clip.CLIP, batch: Batch, stage: str, progress: float) -> Tensor:
     """Compare captions with class tokens and with patches, by ordinary attention."""
     # Half precision where it is fast; the losses need more.
     with torch.autocast(batch.images.device.type, torch.bfloat16, batch.images.is_cuda):
         image, patches = model.visual(normalise(batch.images))
         patches = patches @ model.visual.proj
         text = model.encode_text(batch.tokens)
-    image, patches, text = (F.normalize(x.float(), dim=-1) for x in (image, patches, text))
-    logits = image @ text.T * model.logit_scale.exp() + model.logit_bias
-    return (sigmoid_loss(logits, batch.truth)
-            + sigmoid_loss(pooled_logits(patches, text), batch.truth))
+    text = F.normalize(text.float(), dim=-1)
+
+    def compare(features: Tensor, prior: float) -> Tensor:
+        cosines = F.normalize(features.float(), dim=-1) @ text.T
+        return sigmoid_loss(cosines * model.logit_scale.exp() + model.logit_bias, batch.truth,
+                            prior)
+
+    if stage == 'tokens':
+        # The class token alone leaves the patches' features to chance in so small a tower; the
+        # mean of the patches, which fades out of the loss, sets them on the way.
+        share = MEAN_SHARE * (1 - progress)
+        return compare(image, 0.0) + share * compare(patches.mean(dim=1), 0.0)
+    patches = F.normalize(patches.float(), dim=-1)
+    return compare(image, PRIOR) + sigmoid_loss(pooled_logits(patches, text), batch.truth, PRIOR)
 
 
 def words_loss(model: open_clip.CLIP, encoder: DenseEncoder, batch: Batch) -> Tensor:
@@ -180,7 +192,7 @@ def words_loss(model: open_clip.CLIP, encoder: DenseEncoder, batch: Batch) -> Te
     with torch.no_grad():
         patches = encoder.forward(normalise(batch.images)).flatten(1, 2)
     text = model.encode_text(batch.tokens, normalize=True)
-    return sigmoid_loss(pooled_logits(patches, text), batch.truth)
+    return sigmoid_loss(pooled_logits(patches, text), batch.truth, PRIOR)
 
 
 def build_model(seed: int) -> open_clip.CLIP:
@@ -199,25 +211,14 @@ def backbone_of(model: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer) -> 
                     'demo', 'in training', SHORT_SIDE, STRIDE)
 
 
-def towers_stage(model: open_clip.CLIP, rate: float) -> Stage:
-    """Return the stage in which both towers learn."""
-    named = list(model.named_parameters())
-    # As in CLIP's training, matrices alone decay.
+def parameters_of(model: open_clip.CLIP, stage: str) -> list[dict]:
+    """Return what learns in a stage, in groups; as in CLIP's training, matrices alone decay."""
+    named = [(name, parameter) for name, parameter in model.named_parameters()
+             if stage != 'words' or not name.startswith(('visual.', 'logit_'))]
     matrices = [p for n, p in named if p.ndim > 1 and 'embedding' not in n]
     rest = [p for n, p in named if p.ndim <= 1 or 'embedding' in n]
-    optimizer = torch.optim.AdamW(
-        [{'params': matrices, 'weight_decay': 0.05}, {'params': rest, 'weight_decay': 0.0}],
-        betas=(0.9, 0.98), fused=model.visual.proj.is_cuda)
-    return Stage(lambda batch: towers_loss(model, batch), optimizer, rate)
-
-
-def words_stage(backbone: Backbone, rate: float) -> Stage:
-    """Return the stage in which the text tower alone learns."""
-    words = [p for n, p in backbone.clip.named_parameters()
-             if not n.startswith(('visual.', 'logit_'))]
-    encoder = DenseEncoder(backbone, 'csa')
-    return Stage(lambda batch: words_loss(backbone.clip, encoder, batch),
-                 torch.optim.AdamW(words, betas=(0.9, 0.98), weight_decay=0.0), rate)
+    return [{'params': matrices, 'weight_decay': 0.0 if stage == 'words' else 0.05},
+            {'params': rest, 'weight_decay': 0.0}]
 
 
 def save(model: open_clip.CLIP, folder: Path) -> None:
@@ -250,17 +251,24 @@ def feed(crops: Crops, count: int, clock: Clock) -> Iterator[tuple[float, Batch]
         yield progress, crops.batch(count)
 
 
-def fit(backbone: Backbone, batches: Iterable[tuple[float, Batch]], rate: float,
+def fit(backbone: Backbone, stage: str, batches: Iterable[tuple[float, Batch]], rate: float,
         keep: Callable[[], None]) -> None:
     """Train a model with what `feed` yields, and call `keep` now and then and at the end."""
     model = backbone.clip.train()
-    turn = 1 - WORDS_SHARE
-    stage, begin, end, kept = towers_stage(model, rate), 0.0, turn, time.monotonic()
+    encoder = DenseEncoder(backbone, 'csa')
+    groups = parameters_of(model, stage)
+    parameters = [parameter for group in groups for parameter in group['params']]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=parameters[0].is_cuda)
+    kept = time.monotonic()
     for progress, batch in batches:
-        if progress >= end:
-            keep()
-            stage, begin, end = words_stage(backbone, WORDS_RATE), turn, 1.0
-        stage.step(batch, (progress - begin) / (end - begin))
+        for group in optimizer.param_groups:
+            group['lr'] = rate * one_cycle(progress)
+        loss = (words_loss(model, encoder, batch) if stage == 'words'
+                else towers_loss(model, batch, stage, progress))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
         if time.monotonic() - kept > SAVE_SECONDS:
             keep()
             kept = time.monotonic()
@@ -289,37 +297,52 @@ def train(arguments: argparse.Namespace) -> None:
     clock = Clock(arguments.steps, arguments.minutes)
     total = None if arguments.minutes else arguments.steps
     batches = tqdm(feed(crops, arguments.batch, clock), 'Training', total)
-    fit(backbone, batches, arguments.rate, keep)
+    fit(backbone, arguments.stage, batches, arguments.rate, keep)
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Train."""
+    arguments = parse(args)
+    defaults = STAGES[arguments.stage]
+    for name in ('steps', 'batch', 'rate'):
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, getattr(defaults, name))
+    train(arguments)
+
+
+def parse(args: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments; exit with what is wrong with them."""
     parser = argparse.ArgumentParser(prog='python -m csa_ros.demo.train', description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--steps', type=int, default=4500)
+    parser.add_argument('stage', choices=STAGES, help='; '.join(
+        f'{name}: {stage.purpose}' for name, stage in STAGES.items()))
+    parser.add_argument('--start', type=Path, help='folder of weights to go on from')
+    parser.add_argument('--output', type=Path, default=WEIGHTS, help='folder for the weights')
+    parser.add_argument('--steps', type=int, help="(default: the stage's)")
     parser.add_argument('--minutes', type=float,
                         help='train for so long instead, rendering not counted; no two such runs '
                         'are alike')
-    parser.add_argument('--batch', type=int, default=128, help='crops in a step')
-    parser.add_argument('--scenes', type=int, default=2400, help='scenes to crop from')
-    parser.add_argument('--rate', type=float, default=1e-3, help='peak learning rate')
+    parser.add_argument('--batch', type=int, help="crops in a step (default: the stage's)")
+    parser.add_argument('--rate', type=float, help="peak learning rate (default: the stage's)")
+    parser.add_argument('--scenes', type=int, default=1400, help='scenes to crop from')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--start', type=Path, help='folder of weights to go on from')
-    parser.add_argument('--output', type=Path, default=WEIGHTS, help='folder for the weights')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
                         help='cpu or cuda (default: cuda if there is one)')
     parser.add_argument('--workers', type=int, default=len(os.sched_getaffinity(0)),
                         help='processes that render (default: one a core)')
     arguments = parser.parse_args(args)
-    for name, least in (('steps', 1), ('minutes', 0.01), ('batch', 2), ('scenes', 1),
-                        ('rate', 0), ('seed', 0), ('workers', 0)):
+    for name, least in (('steps', 1), ('minutes', 0.01), ('batch', 2), ('rate', 0), ('scenes', 1),
+                        ('seed', 0), ('workers', 0)):
         value = getattr(arguments, name)
         if value is not None and value < least:
             parser.error(f'--{name} is {value}: it must be at least {least}')
     if arguments.start and not (arguments.start / 'model.safetensors').is_file():
         parser.error(f'--start is {arguments.start}: there is no model.safetensors in it, name a '
-                     'folder that an earlier training has written')
-    train(arguments)
+                     'folder that an earlier stage has written')
+    if arguments.stage != 'tokens' and not arguments.start:
+        parser.error(f'stage {arguments.stage} goes on from an earlier one: name the folder of '
+                     'its weights with --start')
+    return arguments
 
 
 if __name__ == '__main__':
