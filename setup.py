@@ -37,8 +37,11 @@ setup(
         'bag': ['rosbags>=0.11.9'],
         'bench': ['matplotlib', 'psutil'],
         'clipa': ['tokenizers'],
+        'docs': ['furo', 'myst-parser', 'sphinx'],
         'evaluate': ['matplotlib'],
         'int8': ['onnx', 'onnxruntime', 'onnxscript', 'torch>=2.6'],
+        # Where `colcon test` looks for what runs the tests; without it, it runs none.
+        'test': ['pytest'],
     },
     author='The csa_ros authors',
     maintainer='The csa_ros authors',

@@ -6,16 +6,17 @@ needs neither torch nor rclpy.
 """
 
 import importlib
+from typing import Any
 
 _HOMES = {'Segmenter': 'csa_ros.segmenter', 'Vocabulary': 'csa_ros.vocabulary'}
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*globals(), *_HOMES])

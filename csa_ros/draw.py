@@ -141,8 +141,8 @@ def _hashed_color(key: str) -> tuple[int, int, int]:
     """Return a colour that is neither dark nor pale; colorsys is exact on every machine."""
     digest = hashlib.sha256(f'{_SALT}:{key}'.encode('utf-8', 'surrogatepass')).digest()
     hue, saturation, value = (int.from_bytes(digest[i:i + 4], 'big') / 2**32 for i in (0, 4, 8))
-    color = colorsys.hsv_to_rgb(hue, 0.45 + 0.55 * saturation, 0.5 + 0.5 * value)
-    return tuple(round(255 * channel) for channel in color)
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.45 + 0.55 * saturation, 0.5 + 0.5 * value)
+    return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def _ids_by_area(labels: np.ndarray, num_classes: int) -> list[int]:
@@ -186,12 +186,13 @@ def _fit(rows: tuple, height: int, width: int) -> tuple[int, list[tuple]] | None
         if columns:
             return cap, columns
 
-    def wrap_first(shown):
+    def wrap_first(shown: int) -> list[tuple] | None:
         more = (f'+{len(rows) - shown} more', None)
         return _wrap((*rows[:shown], more), _MIN_CAP_HEIGHT, height, width)
 
     too_many = bisect_left(range(len(rows)), True, key=lambda shown: wrap_first(shown) is None)
-    return (_MIN_CAP_HEIGHT, wrap_first(too_many - 1)) if too_many else None
+    columns = wrap_first(too_many - 1) if too_many else None
+    return (_MIN_CAP_HEIGHT, columns) if columns else None
 
 
 def _wrap(rows: tuple, cap: int, height: int, width: int) -> list[tuple] | None:
@@ -241,7 +242,7 @@ def _shorten(text: str, cap: int, width: int) -> str:
 
 
 def _draw_row(image: np.ndarray, opacity: np.ndarray, left: int, top: int, cap: int, text: str,
-              color: tuple[int, int, int] | None):
+              color: tuple[int, int, int] | None) -> None:
     """Draw one swatch, if there is a colour, and its text into a panel."""
     swatch, gap = _swatch(cap)
     if color is not None:

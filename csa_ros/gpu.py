@@ -13,12 +13,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from typing import NamedTuple
 import warnings
 
 from csa_ros.labels.decide import Decision
+from csa_ros.settings import ResolvedSettings
 from csa_ros.vocabulary import UNKNOWN
 import numpy as np
 import torch
@@ -31,31 +33,48 @@ QUERY_BUCKET = 32
 MAX_GRAPHS = 8
 _WARM_UP_RUNS = 3
 
-Compute = Callable[[Tensor, Tensor, Tensor, Hashable], Decision]
+Compute = Callable[[Tensor, Tensor, Tensor, ResolvedSettings], Decision]
 
 
 class Arrays:
     """Results on their way to the host's memory."""
 
-    def __init__(self, tensors: Sequence[Tensor | None], done: torch.cuda.Event) -> None:
-        self._tensors = tensors
+    def __init__(self, labels: Tensor, confidence: Tensor, overlay: Tensor | None,
+                 done: torch.cuda.Event) -> None:
+        self._labels = labels
+        self._confidence = confidence
+        self._overlay = overlay
         self._done = done
 
-    def wait(self) -> list[tuple[np.ndarray | None, ...]]:
+    def wait(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
         """Return labels, confidence and overlay of each frame, once they are there."""
         self._done.synchronize()
-        frames = len(self._tensors[0])
-        return list(zip(*([None] * frames if tensor is None else tensor.numpy()
-                          for tensor in self._tensors)))
+        overlays = ([None] * len(self._labels) if self._overlay is None
+                    else self._overlay.numpy())
+        return list(zip(self._labels.numpy(), self._confidence.numpy(), overlays))
 
 
-class _Graph(NamedTuple):
-    """A captured computation: what it reads, what it writes, and what must stay in memory."""
+class _Words(NamedTuple):
+    """Queries padded to a multiple of QUERY_BUCKET, as the inputs of a computation."""
 
-    inputs: tuple[Tensor, ...]
+    text: Tensor
+    query_class: Tensor
+
+
+@dataclass
+class _Graph:
+    """
+    A captured computation: what it reads, what it writes, and what must stay in memory.
+
+    `loaded` are the words that lie in its inputs.
+    """
+
+    frames: Tensor
+    words: _Words
     replay: Callable[[], None]
     outputs: Decision
     constants: Any
+    loaded: _Words
 
 
 class GraphRunner:
@@ -68,7 +87,8 @@ class GraphRunner:
     that it takes from caches, which a graph knows by their addresses alone. Use from one thread.
     """
 
-    def __init__(self, compute: Compute, constants: Callable[[tuple[int, int], Hashable], Any],
+    def __init__(self, compute: Compute,
+                 constants: Callable[[tuple[int, int], ResolvedSettings], Any],
                  device: torch.device) -> None:
         self._compute = compute
         self._constants = constants
@@ -77,10 +97,11 @@ class GraphRunner:
         self._uploads = torch.cuda.Stream(device)
         self._downloads = torch.cuda.Stream(device)
         self._graphs: OrderedDict[Hashable, _Graph | None] = OrderedDict()
+        self._padded: tuple[Tensor, Tensor, _Words] | None = None
 
     @torch.inference_mode()
     def submit(self, images: Sequence[np.ndarray], text: Tensor, query_class: Tensor,
-               settings: Hashable, colors: np.ndarray | None = None,
+               settings: ResolvedSettings, colors: np.ndarray | None = None,
                alpha: float | None = None) -> Arrays:
         """
         Begin with images of one size, (H, W, 3) uint8; they may be overwritten afterwards.
@@ -90,14 +111,11 @@ class GraphRunner:
         frames = self._upload(images)
         with torch.cuda.stream(self._stream):
             self._stream.wait_stream(self._uploads)
-            for tensor in (frames, text, query_class):
-                tensor.record_stream(self._stream)
-            missing = -len(text) % QUERY_BUCKET
-            labels, confidence = self._run(
-                frames, F.pad(text, (0, 0, 0, missing)),
-                F.pad(query_class, (0, missing), value=UNKNOWN), settings)
-            overlay = None if alpha is None else blend(frames, labels, colors, alpha)
-        return self._download((labels, confidence, overlay))
+            frames.record_stream(self._stream)
+            labels, confidence = self._run(frames, self._pad(text, query_class), settings)
+            overlay = (None if colors is None or alpha is None
+                       else blend(frames, labels, colors, alpha))
+        return self._download(labels, confidence, overlay)
 
     def _upload(self, images: Sequence[np.ndarray]) -> Tensor:
         pinned = _pinned((len(images), *images[0].shape))
@@ -105,56 +123,75 @@ class GraphRunner:
         with torch.cuda.stream(self._uploads):
             return pinned.to(self._device, non_blocking=True)
 
-    def _run(self, *inputs: Any) -> tuple[Tensor, Tensor]:
+    def _pad(self, text: Tensor, query_class: Tensor) -> _Words:
+        """Return the padded queries; as long as they are the same tensors, the same ones again."""
+        if (self._padded is None or self._padded[0] is not text
+                or self._padded[1] is not query_class):
+            for tensor in (text, query_class):
+                tensor.record_stream(self._stream)
+            missing = -len(text) % QUERY_BUCKET
+            words = _Words(F.pad(text, (0, 0, 0, missing)),
+                           F.pad(query_class, (0, missing), value=UNKNOWN))
+            self._padded = text, query_class, words
+        return self._padded[2]
+
+    def _run(self, frames: Tensor, words: _Words, settings: ResolvedSettings
+             ) -> tuple[Tensor, Tensor]:
         """Return labels and confidence, which the next run leaves alone."""
-        *tensors, settings = inputs
-        key = (*(tensor.shape for tensor in tensors), settings)
+        key = frames.shape, words.text.shape, settings
         if key not in self._graphs:
-            self._graphs[key] = self._try_to_capture(tensors, settings)
+            self._graphs[key] = self._try_to_capture(frames, words, settings)
             if len(self._graphs) > MAX_GRAPHS:
                 self._graphs.popitem(last=False)
         self._graphs.move_to_end(key)
         graph = self._graphs[key]
         if graph is None:
-            decision = self._compute(*inputs)
+            decision = self._compute(frames, *words, settings)
             return decision.labels, decision.confidence
-        for static, tensor in zip(graph.inputs, tensors):
-            static.copy_(tensor)
+        graph.frames.copy_(frames)
+        # Few frames come with new words, and each copy takes Python longer than it takes the GPU.
+        if graph.loaded is not words:
+            for static, tensor in zip(graph.words, words):
+                static.copy_(tensor)
+            graph.loaded = words
         graph.replay()
         return graph.outputs.labels.clone(), graph.outputs.confidence.clone()
 
-    def _try_to_capture(self, tensors: Sequence[Tensor], settings: Hashable) -> _Graph | None:
+    def _try_to_capture(self, frames: Tensor, words: _Words, settings: ResolvedSettings
+                        ) -> _Graph | None:
         try:
-            return self._capture(tensors, settings)
+            return self._capture(frames, words, settings)
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError as error:
             # Drivers and layers differ in what they let be captured; all of it runs uncaptured.
-            warnings.warn(f'no CUDA graph for frames {tuple(tensors[0].shape)}, which will take '
+            warnings.warn(f'no CUDA graph for frames {tuple(frames.shape)}, which will take '
                           f'longer: {error}', stacklevel=2)
             return None
 
-    def _capture(self, tensors: Sequence[Tensor], settings: Hashable) -> _Graph:
-        inputs = tuple(tensor.clone() for tensor in tensors)
+    def _capture(self, frames: Tensor, words: _Words, settings: ResolvedSettings) -> _Graph:
+        frames, inputs = frames.clone(), _Words(*(tensor.clone() for tensor in words))
 
         def run() -> Decision:
-            return self._compute(*inputs, settings)
+            return self._compute(frames, *inputs, settings)
 
         # Fills the caches of constants, and lets libraries allocate and choose what they use.
         for _ in range(_WARM_UP_RUNS):
             run()
-        constants = self._constants(tuple(inputs[0].shape[1:3]), settings)
-        return _Graph(inputs, *_capture(run, self._stream), constants)
+        height, width = frames.shape[1:3]
+        constants = self._constants((height, width), settings)
+        return _Graph(frames, inputs, *_capture(run, self._stream), constants, words)
 
-    def _download(self, tensors: Sequence[Tensor | None]) -> Arrays:
+    def _download(self, labels: Tensor, confidence: Tensor, overlay: Tensor | None) -> Arrays:
         self._downloads.wait_stream(self._stream)
         with torch.cuda.stream(self._downloads):
-            arrays = [None if tensor is None else _to_host(tensor, self._downloads)
-                      for tensor in tensors]
+            labels, confidence = (
+                _to_host(tensor, self._downloads) for tensor in (labels, confidence))
+            overlay = None if overlay is None else _to_host(overlay, self._downloads)
         # Blocking: a thread that waits would otherwise keep a core busy.
         done = torch.cuda.Event(blocking=True)
         done.record(self._downloads)
-        return Arrays(arrays, done)
+        return Arrays(labels, confidence, overlay, done)
 
 
 def blend(frames: Tensor, labels: Tensor, colors: np.ndarray, alpha: float) -> Tensor:

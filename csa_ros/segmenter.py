@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
-from dataclasses import replace
 import math
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import FrameLogits
 from csa_ros.labels.merge import merge_map
 from csa_ros.labels.merge import MergeMap
+from csa_ros.labels.refine import MixedLogits
 from csa_ros.labels.refine import neighbours
 from csa_ros.labels.refine import Passes
 from csa_ros.labels.refine import passes_for
@@ -35,6 +35,7 @@ from csa_ros.model.pixels import taps
 from csa_ros.model.reuse import WindowMemory
 from csa_ros.model.text import templates
 from csa_ros.model.text import TextEncoder
+from csa_ros.settings import ResolvedSettings
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN
 from csa_ros.vocabulary import Vocabulary
@@ -110,7 +111,7 @@ class Segmenter:
                         if backbone.quantized else DenseEncoder(backbone, attention, residual))
         self._text = TextEncoder(backbone, cache_dir)
         self._normalize = Normalization(backbone.mean, backbone.std, backbone.device)
-        self._graphs = None
+        self._graphs: GraphRunner | None = None
         if backbone.device.type == 'cuda' and capture:
             self._graphs = GraphRunner(self.compute, self._constants, backbone.device)
         self.settings = self.resolve(settings)
@@ -118,17 +119,18 @@ class Segmenter:
     @classmethod
     def load(cls, model: str = DEFAULT_MODEL, device: str = 'auto', precision: str = 'auto',
              attention: str = 'csa', settings: Settings = Settings(),
-             cache_dir: Path | None = None, residual: str = 'auto') -> 'Segmenter':
+             cache_dir: Path | None = None, residual: str = 'auto', measure: bool = False
+             ) -> 'Segmenter':
         """
         Load a model and wrap it.
 
-        `model`, `device` and `precision` as for `csa_ros.model.backbone.load_backbone`,
-        `attention` and `residual` as for `csa_ros.model.attention.choose`; `settings` are used
-        when `segment` is given none; `cache_dir` holds text features and, for `int8`, the exported
-        tower (None: the user's cache). Raises `csa_ros.model.backbone.ModelError`, and ValueError
-        for settings that do not fit the model.
+        `model`, `device`, `precision` and `measure` as for `csa_ros.model.backbone.load_backbone`,
+        `attention` and `residual` as for `csa_ros.model.attention.methods.choose`; `settings` are
+        used when `segment` is given none; `cache_dir` holds text features and, for `int8`, the
+        exported tower (None: the user's cache). Raises `csa_ros.model.errors.ModelError`, and
+        ValueError for settings that do not fit the model.
         """
-        backbone = load_backbone(model, device, precision)
+        backbone = load_backbone(model, device, precision, measure)
         return cls(backbone, attention, settings, cache_dir, residual)
 
     @property
@@ -146,7 +148,7 @@ class Segmenter:
         """Where the model runs."""
         return self.backbone.device
 
-    def resolve(self, settings: Settings) -> Settings:
+    def resolve(self, settings: Settings) -> ResolvedSettings:
         """
         Return settings with the model's values filled in.
 
@@ -170,10 +172,11 @@ class Segmenter:
         if short_side < patch:
             raise ValueError(f'short_side is {short_side} pixels: it must be at least one patch '
                              f'of {self.name}, {patch}')
-        settings = replace(settings, crop=crop, stride=stride, short_side=short_side)
-        plan = _plan(self._working_size(short_side, short_side, settings), settings)
+        resolved = ResolvedSettings(
+            **{**vars(settings), 'crop': crop, 'stride': stride, 'short_side': short_side})
+        plan = _plan(self._working_size((short_side, short_side), resolved), resolved)
         self.encoder.check(plan.crop_height, plan.crop_width)
-        return settings
+        return resolved
 
     def check(self, vocabulary: Vocabulary, prompts: str | tuple[str, ...] = 'imagenet80') -> None:
         """Raise `csa_ros.model.text.PromptError` if `encode` would."""
@@ -241,7 +244,7 @@ class Segmenter:
         return Pending(lambda: [Result(*frame) for frame in arrays.wait()])
 
     @torch.inference_mode()
-    def pixels(self, images: Sequence[np.ndarray], settings: Settings) -> Tensor:
+    def pixels(self, images: Sequence[np.ndarray], settings: ResolvedSettings) -> Tensor:
         """
         Return what the tower sees of images of one size.
 
@@ -252,12 +255,12 @@ class Segmenter:
             # The resized image is smaller, but resizing takes a CPU longer than the upload.
             frames = torch.from_numpy(np.stack(images)).to(self.device)
             return self._resized_on_device(frames, settings)
-        size = self._working_size(*images[0].shape[:2], settings)
+        size = self._working_size(images[0].shape[:2], settings)
         return self._normalize(
             torch.from_numpy(np.stack([resize(image, size) for image in images])))
 
     @torch.inference_mode()
-    def features(self, pixels: Tensor, settings: Settings) -> Tensor:
+    def features(self, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
         """
         Run the tower over the windows of frames.
 
@@ -267,8 +270,8 @@ class Segmenter:
         """
         return self._encode_windows(cut(pixels, _plan(pixels.shape[-2:], settings)))
 
-    def logits(self, features: Tensor, text: Tensor, frame_size: tuple[int, int],
-               output_size: tuple[int, int], settings: Settings) -> FrameLogits:
+    def logits(self, features: Tensor, text: Tensor, frame_size: Sequence[int],
+               output_size: Sequence[int], settings: ResolvedSettings) -> FrameLogits:
         """
         Return the cosine of every pixel of one frame with every query, before any refinement.
 
@@ -280,8 +283,8 @@ class Segmenter:
         return merge(features @ text.T)
 
     @torch.inference_mode()
-    def decide(self, features: Tensor, words: Words, output_size: tuple[int, int],
-               settings: Settings, pixels: Tensor | None = None) -> Decision:
+    def decide(self, features: Tensor, words: Words, output_size: Sequence[int],
+               settings: ResolvedSettings, pixels: Tensor | None = None) -> Decision:
         """
         Label frames by the features of their windows.
 
@@ -289,9 +292,6 @@ class Segmenter:
         (B, 3, h, w), as from `pixels`, are what `settings.refine` goes by. Returns labels and
         confidences (B, H, W) for `output_size` (H, W). Raises ValueError if they are missing.
         """
-        if settings.refine != 'off' and pixels is None:
-            raise ValueError(f'refine is {settings.refine!r}, which goes by the pixels of the '
-                             'frames: give pixels')
         # The host of a GPU need not wait for it here, but for how many planes would do.
         tolerance = _REFINE_TOLERANCE / settings.logit_scale if self.device.type == 'cpu' else 0.0
         return self._decide(features @ words.features.T, words.query_class, output_size, settings,
@@ -299,7 +299,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def compute(self, frames: Tensor, text: Tensor, query_class: Tensor,
-                settings: Settings) -> Decision:
+                settings: ResolvedSettings) -> Decision:
         """
         Do all of the work where the frames are; nothing here waits for the device.
 
@@ -315,7 +315,7 @@ class Segmenter:
     def _ready(self, words: Words | Vocabulary) -> Words:
         return self.encode(words) if isinstance(words, Vocabulary) else words
 
-    def _remembered(self, rgb: np.ndarray, settings: Settings, memory: WindowMemory
+    def _remembered(self, rgb: np.ndarray, settings: ResolvedSettings, memory: WindowMemory
                     ) -> tuple[Tensor | None, Tensor]:
         """
         Return the pixels of a frame and the features of its windows.
@@ -323,7 +323,7 @@ class Segmenter:
         Windows are encoded that the memory lacks; the pixels are None where nothing needs them.
         """
         # On the host, whatever the device: which windows are encoded is decided there.
-        frame = resize(rgb, self._working_size(*rgb.shape[:2], settings))
+        frame = resize(rgb, self._working_size(rgb.shape[:2], settings))
         plan = _plan(frame.shape[:2], settings)
 
         def pixels() -> Tensor:
@@ -340,65 +340,73 @@ class Segmenter:
             return None if settings.refine == 'off' else pixels(), features
 
     def _finish(self, images: Sequence[np.ndarray], pixels: Tensor | None, features: Tensor,
-                words: Words, settings: Settings, overlay_alpha: float | None) -> list[Result]:
+                words: Words, settings: ResolvedSettings, overlay_alpha: float | None
+                ) -> list[Result]:
         decision = self.decide(features, words, images[0].shape[:2], settings, pixels)
-        overlays = [None] * len(images)
         labels, confidences = decision.labels.cpu().numpy(), decision.confidence.cpu().numpy()
-        if overlay_alpha is not None:
-            overlays = [draw.overlay(image, mask, words.vocabulary.colors, overlay_alpha)
-                        for image, mask in zip(images, labels)]
+        if overlay_alpha is None:
+            return [Result(*frame) for frame in zip(labels, confidences)]
+        overlays = [draw.overlay(image, mask, words.vocabulary.colors, overlay_alpha)
+                    for image, mask in zip(images, labels)]
         return [Result(*frame) for frame in zip(labels, confidences, overlays)]
 
-    def _resized_on_device(self, frames: Tensor, settings: Settings) -> Tensor:
-        size = self._working_size(*frames.shape[1:3], settings)
+    def _resized_on_device(self, frames: Tensor, settings: ResolvedSettings) -> Tensor:
+        size = self._working_size(frames.shape[1:3], settings)
         return self._normalize(resize_on_device(frames, size))
 
     def _encode_windows(self, windows: Tensor) -> Tensor:
         batches = windows.split(WINDOWS_PER_BATCH)
         return torch.cat([self.encoder(batch) for batch in batches])
 
-    def _decide(self, window_logits: Tensor, query_class: Tensor, output_size: tuple[int, int],
-                settings: Settings, pixels: Tensor | None, tolerance: float = 0.0) -> Decision:
+    def _decide(self, window_logits: Tensor, query_class: Tensor, output_size: Sequence[int],
+                settings: ResolvedSettings, pixels: Tensor | None, tolerance: float = 0.0
+                ) -> Decision:
         merge, enlarge = self._maps(window_logits.shape[1:3], output_size, settings)
         frames = []
-        for index, logits in enumerate(window_logits.split(math.prod(merge.tiles))):
+        for index, windows in enumerate(window_logits.split(math.prod(merge.tiles))):
+            logits: Tensor | FrameLogits | MixedLogits
             if settings.refine == 'off':
-                logits = merge(logits)
+                logits = merge(windows)
+            elif pixels is None:
+                raise ValueError(f'refine is {settings.refine!r}, which goes by the pixels of the '
+                                 'frames: give pixels')
             else:
-                logits = refine(logits, pixels[index], merge, enlarge, self._passes(settings),
+                logits = refine(windows, pixels[index], merge, enlarge, self._passes(settings),
                                 tolerance)
             frames.append(decide(logits, query_class, settings.logit_scale,
                                  settings.unknown_threshold, settings.min_area))
         return Decision(torch.stack([frame.labels for frame in frames]),
                         torch.stack([frame.confidence for frame in frames]))
 
-    def _maps(self, grid: tuple[int, int], output_size: tuple[int, int], settings: Settings
+    def _maps(self, grid: Sequence[int], output_size: Sequence[int], settings: ResolvedSettings
               ) -> tuple[MergeMap, MergeMap | None]:
         """Return the map from windows to where they are refined, and from there to labels."""
-        output_size = tuple(output_size)
-        frame_size = self._working_size(*output_size, settings)
-        if settings.refine != 'pamr' or frame_size == output_size:
+        height, width = output_size
+        frame_size = self._working_size(output_size, settings)
+        if settings.refine != 'pamr' or frame_size == (height, width):
             return self._merge(grid, frame_size, output_size, settings), None
         return (self._merge(grid, frame_size, frame_size, settings),
-                merge_map(plan_whole(*frame_size), frame_size, output_size, self.device))
+                merge_map(plan_whole(*frame_size), frame_size, (height, width), self.device))
 
-    def _passes(self, settings: Settings) -> Passes:
+    def _passes(self, settings: ResolvedSettings) -> Passes:
         if settings.refine == 'off':
             return ()
         if settings.refine == 'pamr-output':
             return PUBLISHED_PASSES
         return passes_for(self.backbone.patch_size)
 
-    def _merge(self, grid: tuple[int, int], frame_size: tuple[int, int],
-               output_size: tuple[int, int], settings: Settings) -> MergeMap:
+    def _merge(self, grid: Sequence[int], frame_size: Sequence[int],
+               output_size: Sequence[int], settings: ResolvedSettings) -> MergeMap:
         # One window needs no merging: the authors' code interpolates its patches straight to the
         # output size.
         plan = _plan(output_size if settings.inference == 'whole' else frame_size, settings)
-        return merge_map(plan, tuple(grid), tuple(output_size), self.device)
+        rows, columns = grid
+        height, width = output_size
+        return merge_map(plan, (rows, columns), (height, width), self.device)
 
-    def _constants(self, output_size: tuple[int, int], settings: Settings) -> tuple:
+    def _constants(self, output_size: tuple[int, int], settings: ResolvedSettings) -> tuple:
         """Return the tensors of a frame size that are computed once and kept in caches."""
-        frame_size = self._working_size(*output_size, settings)
+        frame_size = self._working_size(output_size, settings)
         plan = _plan(frame_size, settings)
         grid = self.encoder.grid(plan.crop_height, plan.crop_width)
         maps = self._maps(grid, output_size, settings)
@@ -408,7 +416,8 @@ class Segmenter:
         return (self.encoder.positions(*grid), maps, around,
                 taps(output_size, frame_size, self.device))
 
-    def _working_size(self, height: int, width: int, settings: Settings) -> tuple[int, int]:
+    def _working_size(self, size: Sequence[int], settings: ResolvedSettings) -> tuple[int, int]:
+        height, width = size
         scale = min(settings.short_side / min(height, width), LONG_SIDE / max(height, width))
         patch = self.backbone.patch_size
 
@@ -423,11 +432,12 @@ class Segmenter:
         return fit(height), fit(width)
 
 
-def _plan(size: tuple[int, int], settings: Settings) -> WindowPlan:
+def _plan(size: Sequence[int], settings: ResolvedSettings) -> WindowPlan:
     """Return the windows of a resized frame (h, w)."""
+    height, width = size
     if settings.inference == 'whole':
-        return plan_whole(*size)
-    return plan_windows(*size, settings.crop, settings.stride)
+        return plan_whole(height, width)
+    return plan_windows(height, width, settings.crop, settings.stride)
 
 
 def _check_images(images: Sequence[np.ndarray]) -> None:

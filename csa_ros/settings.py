@@ -1,6 +1,7 @@
 """How frames are segmented: what may change from one to the next."""
 
 from dataclasses import dataclass
+from dataclasses import field
 
 INFERENCE = ('slide', 'whole')
 REFINE = ('off', 'pamr', 'pamr-output')
@@ -59,3 +60,12 @@ class Settings:
                              'from 0 to 255')
         if self.reuse_frames < 1:
             raise ValueError(f'reuse_frames is {self.reuse_frames}: it must be at least 1')
+
+
+@dataclass(frozen=True)
+class ResolvedSettings(Settings):
+    """Settings of which the model's own values are known, as from `Segmenter.resolve`."""
+
+    short_side: int = field(kw_only=True)
+    crop: int = field(kw_only=True)
+    stride: int = field(kw_only=True)

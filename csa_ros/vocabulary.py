@@ -49,7 +49,7 @@ class Entry:
     name: str
     queries: tuple[str, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Tidy and check every word; raise VocabularyError for the first bad one."""
         object.__setattr__(self, 'name', _tidy(self.name))
         object.__setattr__(self, 'queries', tuple(_tidy(query) for query in self.queries))
@@ -87,7 +87,7 @@ class Vocabulary:
 
     entries: tuple[Entry, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check what one entry cannot know about the others; raise VocabularyError."""
         if not self.entries:
             raise VocabularyError('the vocabulary is empty; give at least one word, such as road')
@@ -162,9 +162,9 @@ class Vocabulary:
             ],
         }
 
-    def _check_unique(self):
-        names = {}
-        owners = {}
+    def _check_unique(self) -> None:
+        names: dict[str, Entry] = {}
+        owners: dict[str, Entry] = {}
         for entry in self.entries:
             first = names.get(entry.name.casefold())
             if first:
@@ -181,7 +181,7 @@ class Vocabulary:
                 owners[query.casefold()] = entry
 
 
-def _split(spec) -> list[str]:
+def _split(spec: object) -> list[str]:
     """Return the raw entries of any form of vocabulary."""
     if isinstance(spec, str):
         return split_text(spec)
@@ -219,7 +219,7 @@ def split_text(text: str) -> list[str]:
 
 def _expand(texts: Sequence[str]) -> list[str]:
     """Put the entries of presets in their place."""
-    entries = []
+    entries: list[str] = []
     for text in texts:
         preset = text.strip()
         try:
@@ -229,7 +229,7 @@ def _expand(texts: Sequence[str]) -> list[str]:
     return entries
 
 
-def _check_word(word: str, entry: str):
+def _check_word(word: str, entry: str) -> None:
     """Refuse a name or query that could not be shown, searched for or written back."""
     where = f'in entry {_shorten(entry)!r}'
     if not word:

@@ -151,8 +151,9 @@ def parameters(context, in_demo):
         if value:
             # As text: launch would read the word `no` as false and `1` as a number.
             values[key] = ParameterValue(value, value_type=str)
-    # ROS ranks what is set for the node's own name above what is set for /**, whichever file is
-    # later, and launch sets these values for the node's own name.
+    # Of the names that fit a node the last counts, and a name has the place of the first file that
+    # has it: /**, with which config/segment.yaml begins, comes before the node's own, for which
+    # launch sets these values.
     return [*sources, values] if values else sources
 
 

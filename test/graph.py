@@ -144,7 +144,7 @@ class Graph:
         parameters = {'vocabulary': WORDS, 'prompts': 'simple', 'autostart': autostart,
                       **parameters}
 
-        def load_probe(model, device, precision, attention, residual, settings):
+        def load_probe(model, device, precision, attention, residual, settings, measure):
             self.segmenter = ProbeSegmenter(folder, attention, residual, settings)
             return self.segmenter
 
@@ -269,8 +269,10 @@ class Graph:
             assert client.wait_for_service(TIMEOUT)
             # Fast DDS gives up answering a client that it has not discovered after a moment, which
             # is too short for a busy machine.
-            wait_for(lambda: not self.node or self.node.count_clients(client.srv_name),
-                     'a server that knows its client')
+            # By the name that DDS has for answers: Humble's rclpy does not count clients.
+            answers = f'rr{client.srv_name}Reply'
+            wait_for(lambda: not self.node or self.node.get_subscriptions_info_by_topic(
+                answers, no_mangle=True), 'a server that knows its client')
             future = client.call_async(request)
             wait_for(future.done, f'an answer of {name}')
             return future.result()

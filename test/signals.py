@@ -54,6 +54,8 @@ def start(folder, domain, output, load, *arguments):
     context = multiprocessing.get_context('forkserver')
     # Not this module: the server does not search the folder of the tests.
     context.set_forkserver_preload(['csa_ros.ros.node'])
-    process = context.Process(target=run, args=(folder, domain, output, load, arguments))
+    # A daemon: the end of the tests would wait for what a failed one has left running.
+    process = context.Process(
+        target=run, args=(folder, domain, output, load, arguments), daemon=True)
     process.start()
     return process

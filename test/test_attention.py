@@ -4,16 +4,16 @@ from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
 
-from csa_ros.model import sc_clip
-from csa_ros.model.attention import ATTENTION
-from csa_ros.model.attention import choose
-from csa_ros.model.attention import describe
-from csa_ros.model.attention import RESIDUAL
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.attention import sc_clip
+from csa_ros.model.attention.methods import ATTENTION
+from csa_ros.model.attention.methods import choose
+from csa_ros.model.attention.methods import describe
+from csa_ros.model.attention.methods import RESIDUAL
+from csa_ros.model.attention.mixing import gaussian
+from csa_ros.model.attention.sc_clip import Depths
 from csa_ros.model.dense import DenseEncoder
-from csa_ros.model.mixing import gaussian
-from csa_ros.model.sc_clip import Depths
-from csa_ros.model.tower import Tower
+from csa_ros.model.errors import ModelError
+from csa_ros.model.towers.tower import ClipTower
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import Vocabulary
@@ -154,7 +154,7 @@ def test_nothing_waits_for_a_gpu(attention, dtype):
         with torch.device('cuda'):
             clip = open_clip.CLIP(**deep_config(), cast_dtype=dtype).eval().requires_grad_(False)
         open_clip.convert_weights_to_lp(clip, dtype)
-        encoder = DenseEncoder(SimpleNamespace(tower=Tower(clip.visual)), attention)
+        encoder = DenseEncoder(SimpleNamespace(tower=ClipTower(clip.visual)), attention)
         pixels = torch.empty(2, 3, 64, 72, device='cuda')
         with OneDevice():
             features = encoder.forward(pixels)

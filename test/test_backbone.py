@@ -5,12 +5,13 @@ import re
 import socket
 
 from csa_ros.model import backbone as backbone_module
-from csa_ros.model import source as source_module
-from csa_ros.model.architecture import build
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
-from csa_ros.model.source import find_weights
-from csa_ros.model.source import parse_model
+from csa_ros.model.towers.architecture import build
+from csa_ros.model.towers.architecture import halve_layer_norms
+from csa_ros.model.weights import source as source_module
+from csa_ros.model.weights.source import find_weights
+from csa_ros.model.weights.source import parse_model
 import open_clip
 from open_clip.constants import OPENAI_DATASET_MEAN
 from open_clip.timm_model import TimmModel
@@ -298,7 +299,7 @@ def test_every_usable_pair_has_the_parts_that_csa_needs():
 
 
 def check_trunk(visual, architecture):
-    """Assert that there is nothing in a trunk beside what csa_ros.model.trunk knows."""
+    """Assert that there is nothing in a trunk beside what csa_ros.model.towers.trunk knows."""
     trunk, block = visual.trunk, visual.trunk.blocks[-1]
     attention = block.attn
     assert trunk.global_pool == 'token' and trunk.num_prefix_tokens == 1, architecture
@@ -380,3 +381,21 @@ def test_bundled_demo_loads():
     backbone = load_backbone('demo', 'cpu')
     assert backbone.image_size % backbone.patch_size == 0
     assert torch.isfinite(backbone.clip.encode_text(backbone.tokenizer(['road']))).all()
+
+
+def test_layer_norms_in_half_precision_change_no_feature():
+    """In bfloat16, which a CPU has as well: it is computed in float32 all the same."""
+    clip = build(make_config(), torch.bfloat16).requires_grad_(False)
+    pixels = torch.randn(2, 3, 32, 32).bfloat16()
+    expected = clip.visual(pixels)
+    halve_layer_norms(clip.visual, torch.bfloat16)
+    assert clip.visual.ln_post.weight.dtype == torch.bfloat16
+    assert torch.equal(clip.visual(pixels), expected)
+
+
+def test_layer_norms_whose_weights_would_change_stay_in_float32():
+    clip = build(make_config(), torch.float16).requires_grad_(False)
+    clip.visual.ln_post.weight[0] = 1 + 2 ** -12
+    halve_layer_norms(clip.visual, torch.float16)
+    assert clip.visual.ln_post.weight.dtype == torch.float32
+    assert clip.visual.ln_pre.weight.dtype == torch.float16

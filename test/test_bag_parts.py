@@ -2,9 +2,9 @@
 
 from csa_ros.bags.parts import cut
 from csa_ros.bags.parts import period_of
-from csa_ros.bags.parts import Shard
 from csa_ros.bags.reading import BagError
 from csa_ros.bags.topics import cameras
+from csa_ros.shards import Shard
 from hypothesis import given
 from hypothesis import strategies
 import pytest

@@ -17,7 +17,7 @@ from csa_ros.bench.frames import make_paths
 from csa_ros.bench.frames import STAGES
 from csa_ros.bench.targets import percent
 from csa_ros.demo.scenes import CLASSES
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.text import TextEncoder
 from csa_ros.segmenter import Segmenter
@@ -167,7 +167,7 @@ def test_page_of_a_section_that_cannot_be_described_is_refused(figures, tmp_path
 
 
 @pytest.mark.parametrize('arguments, message', [
-    (['speed'], "unknown section 'speed': choose from core"),
+    (['speed'], "unknown section 'speed': choose from gpu.frames"),
     (['core', '--sizes', '640'], "size '640' is not understood: write WIDTHxHEIGHT"),
     (['core', '--sizes', '0x480'], "size '0x480' is not understood"),
     (['core', '--classes', '256'], "class count '256' is not understood"),
@@ -218,12 +218,6 @@ def test_words_are_spread_over_what_a_random_tower_sees(segmenter):
     bench_ = Bench(make_paths(segmenter, 'fp32'), (80, 60), [Count(9, 9)], spread=True)
     labels = bench_._labels(bench_._paths[0], Count(9, 9))
     assert len(np.unique(labels)) >= 6
-
-
-def test_cameras_go_as_one_batch(segmenter):
-    result = core.measure_cameras(segmenter, (80, 60), rounds=1, seconds=0.05)
-    assert result['cameras'] == 4
-    assert result['rate'] > 0
 
 
 def test_agreement_counts_equal_labels_and_scores_the_truth():

@@ -5,13 +5,13 @@ import hashlib
 import os
 import pickle
 
-from csa_ros.evaluation.benchmark import BenchmarkError
-from csa_ros.evaluation.benchmark import IGNORED
-from csa_ros.evaluation.benchmarks import BENCHMARKS
-from csa_ros.evaluation.files import Picture
-from csa_ros.evaluation.files import read_annotation
-from csa_ros.evaluation.files import read_image
-from csa_ros.evaluation.files import value_table
+from csa_ros.evaluation.datasets.benchmark import BenchmarkError
+from csa_ros.evaluation.datasets.benchmark import IGNORED
+from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
+from csa_ros.evaluation.datasets.files import Picture
+from csa_ros.evaluation.datasets.files import read_annotation
+from csa_ros.evaluation.datasets.files import read_image
+from csa_ros.evaluation.datasets.files import value_table
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.pixels import Normalization
 from csa_ros.model.pixels import resize_on_device

@@ -6,19 +6,19 @@ import re
 import sys
 
 from csa_ros.demo.scenes import CLASSES
-from csa_ros.evaluation import calibration_frames
-from csa_ros.evaluation.calibration import Calibration
-from csa_ros.evaluation.calibration import count
-from csa_ros.evaluation.calibration import IGNORED
-from csa_ros.evaluation.calibration import LEVELS
-from csa_ros.evaluation.calibration import MOST_FOLDS
-from csa_ros.evaluation.calibration import OUTSIDE
-from csa_ros.evaluation.calibration import THRESHOLDS
-from csa_ros.evaluation.calibration import Wish
-from csa_ros.evaluation.calibration_frames import FilePair
-from csa_ros.evaluation.calibration_frames import find_pairs
-from csa_ros.evaluation.calibration_frames import FrameError
-from csa_ros.evaluation.calibration_frames import Street
+from csa_ros.evaluation.calibration import frames as frames_module
+from csa_ros.evaluation.calibration.curve import Calibration
+from csa_ros.evaluation.calibration.curve import count
+from csa_ros.evaluation.calibration.curve import IGNORED
+from csa_ros.evaluation.calibration.curve import LEVELS
+from csa_ros.evaluation.calibration.curve import MOST_FOLDS
+from csa_ros.evaluation.calibration.curve import OUTSIDE
+from csa_ros.evaluation.calibration.curve import THRESHOLDS
+from csa_ros.evaluation.calibration.curve import Wish
+from csa_ros.evaluation.calibration.frames import FilePair
+from csa_ros.evaluation.calibration.frames import find_pairs
+from csa_ros.evaluation.calibration.frames import FrameError
+from csa_ros.evaluation.calibration.frames import Street
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
@@ -303,7 +303,7 @@ def test_masks_of_any_one_channel_are_read(pairs, mode):
 
 
 def test_classes_without_a_word_are_outside_in_streets(monkeypatch):
-    monkeypatch.setattr(calibration_frames, 'STREET_SIZE', (64, 48))
+    monkeypatch.setattr(frames_module, 'STREET_SIZE', (64, 48))
     everything = Vocabulary.parse(CLASSES)
     rgb, truth = Street(1, everything).read()
     assert rgb.shape == (48, 64, 3) and truth.max() < len(CLASSES)
@@ -366,7 +366,7 @@ def test_all_255_classes_leave_the_last_id_to_a_class(pairs):
 
 
 def test_demo_from_end_to_end(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(calibration_frames, 'STREET_SIZE', (96, 72))
+    monkeypatch.setattr(frames_module, 'STREET_SIZE', (96, 72))
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     plot, figures = tmp_path / 'curve.png', tmp_path / 'figures.json'
     assert run('--demo', '--limit', 3, '--device', 'cpu', '--prompts', 'simple', '--logit-scale',

@@ -4,18 +4,18 @@ import argparse
 from collections import OrderedDict
 import os
 
-from csa_ros.model import architecture
 from csa_ros.model.backbone import load_backbone
-from csa_ros.model.catalogue import Preset
-from csa_ros.model.catalogue import PRESETS
-from csa_ros.model.catalogue import TOWERS
-from csa_ros.model.checkpoint import load_weights
-from csa_ros.model.checkpoint import PREFIXES
-from csa_ros.model.checkpoint import read_weights
-from csa_ros.model.checkpoint import WRAPPERS
 from csa_ros.model.errors import ModelError
-from csa_ros.model.source import find_weights
-from csa_ros.model.source import parse_model
+from csa_ros.model.towers import architecture
+from csa_ros.model.weights.catalogue import Preset
+from csa_ros.model.weights.catalogue import PRESETS
+from csa_ros.model.weights.catalogue import TOWERS
+from csa_ros.model.weights.checkpoint import load_weights
+from csa_ros.model.weights.checkpoint import PREFIXES
+from csa_ros.model.weights.checkpoint import read_weights
+from csa_ros.model.weights.checkpoint import WRAPPERS
+from csa_ros.model.weights.source import find_weights
+from csa_ros.model.weights.source import parse_model
 import open_clip
 from open_clip.constants import OPENAI_DATASET_MEAN
 from open_clip.transformer import QuickGELU

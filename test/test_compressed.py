@@ -105,9 +105,11 @@ FILES = {
     'jpeg with an orientation': (file(PICTURE, 'JPEG', quality=95, exif=exif(6)), RGB, 6),
     'jpeg with a thumbnail': (THUMBNAIL, RGB, 6),
     'jpeg in a padded buffer': (JPEG + bytes(1000), RGB, 6),
-    'two jpegs in a file':
-        (file(PICTURE, 'MPO', quality=95, save_all=True, append_images=[PICTURE]), RGB, 6),
 }
+Image.init()
+if 'MPO' in Image.SAVE_ALL:  # not in Humble's Pillow, 9.0
+    FILES['two jpegs in a file'] = (
+        file(PICTURE, 'MPO', quality=95, save_all=True, append_images=[PICTURE]), RGB, 6)
 
 
 def assert_shows(rgb, truth, error):

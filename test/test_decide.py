@@ -5,6 +5,7 @@ from pathlib import Path
 from csa_ros.labels import decide as decide_module
 from csa_ros.labels.decide import decide
 from csa_ros.vocabulary import UNKNOWN
+import hypothesis
 from hypothesis import assume
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,13 +68,27 @@ def assert_decides_plainly(scene, logit_scale, threshold, min_area):
 areas = st.sampled_from([0.0, 0.0625, 0.125, 0.25, 0.4, 0.5, 1.0])
 
 
-@given(scenes(), st.sampled_from([1.0, 5.0, 40.0]), st.floats(0, 1), areas)
-def test_decision_follows_the_rule(scene, logit_scale, threshold, min_area):
+@pytest.fixture(params=['as on a CPU', 'as on a GPU'])
+def device(request, monkeypatch):
+    """Let a CPU decide in the way of either."""
+    if request.param == 'as on a GPU':
+        monkeypatch.delitem(decide_module._FIND_WINNERS, 'cpu')
+
+
+# Fixtures are per test, not per example, which is right here.
+per_test = hypothesis.settings(
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+
+
+@per_test
+@given(scenes(), st.sampled_from([1.0, 5.0, 40.0, 400.0]), st.floats(0, 1), areas)
+def test_decision_follows_the_rule(device, scene, logit_scale, threshold, min_area):
     assert_decides_plainly(scene, logit_scale, threshold, min_area)
 
 
+@per_test
 @given(scenes(), areas)
-def test_bands_of_one_row_change_nothing(scene, min_area):
+def test_bands_of_one_row_change_nothing(device, scene, min_area):
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(decide_module._BAND_LOGITS, 'cpu', 1)
         assert_decides_plainly(scene, 5.0, 0.3, min_area)
@@ -85,7 +100,7 @@ def share_equal(actual, expected):
 
 @pytest.mark.parametrize('array, threshold, min_area', [
     ('labels_plain', 0.0, 0.0), ('labels_threshold', 0.45, 0.0), ('labels_area', 0.1, 0.1)])
-def test_the_authors_labels(reference, array, threshold, min_area):
+def test_the_authors_labels(reference, device, array, threshold, min_area):
     labels = decide(
         reference['slide_logits'], reference['query_class'], 40.0, threshold, min_area).labels
     # Below the threshold the authors write class 0.
@@ -99,7 +114,7 @@ def test_the_authors_thresholds_have_an_effect(reference):
     assert share_equal(plain, reference['labels_area']) < 0.99
 
 
-def test_the_authors_probabilities(reference):
+def test_the_authors_probabilities(reference, device):
     confidence = decide(
         reference['slide_logits'], reference['query_class'], 40.0).confidence
     expected = (255 * reference['probabilities_plain'].amax(0)).round()
@@ -107,7 +122,7 @@ def test_the_authors_probabilities(reference):
     assert (confidence - expected).abs().max() <= 1
 
 
-def test_the_order_of_queries_does_not_matter(reference):
+def test_the_order_of_queries_does_not_matter(reference, device):
     shuffled = torch.tensor([6, 2, 0, 4, 3, 1, 5])
     logits, query_class = reference['slide_logits'], reference['query_class']
     expected = decide(logits, query_class, 40.0, 0.45, 0.1)
@@ -116,7 +131,7 @@ def test_the_order_of_queries_does_not_matter(reference):
     assert share_equal(actual.confidence, expected.confidence) >= 0.9999
 
 
-def test_the_first_of_equal_classes_wins():
+def test_the_first_of_equal_classes_wins(device):
     labels = decide(torch.ones(3, 1, 1), torch.tensor([2, 1, 0]), 40.0).labels
     assert labels.item() == 0
 
@@ -148,7 +163,7 @@ def test_255_classes():
     assert labels.tolist() == [list(range(255))]
 
 
-def test_logits_that_are_no_numbers_are_unknown():
+def test_logits_that_are_no_numbers_are_unknown(device):
     logits = torch.tensor([[[0.5, float('nan')]], [[0.1, 0.2]]])
     decision = decide(logits, torch.tensor([0, 1]), 40.0)
     assert decision.labels.tolist() == [[0, UNKNOWN]]
@@ -163,7 +178,7 @@ def test_half_precision_logits_are_decided_in_float32(reference):
     assert torch.equal(actual.confidence, expected.confidence)
 
 
-def test_the_logits_are_left_as_they_were(reference):
+def test_the_logits_are_left_as_they_were(reference, device):
     logits = reference['slide_logits'].clone()
     decide(logits, reference['query_class'], 40.0, 0.45, 0.1)
     assert torch.equal(logits, reference['slide_logits'])

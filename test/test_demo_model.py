@@ -2,8 +2,8 @@
 
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Scene
-from csa_ros.evaluation.demo import DEMO
-from csa_ros.evaluation.demo import Street
+from csa_ros.evaluation.datasets.demo import DEMO
+from csa_ros.evaluation.datasets.demo import Street
 from csa_ros.labels.score import confusion
 from csa_ros.labels.score import iou
 from csa_ros.segmenter import Segmenter

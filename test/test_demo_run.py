@@ -6,8 +6,10 @@ import sys
 
 from csa_ros.demo import run
 from csa_ros.demo.listener import DemoError
+from csa_ros.demo.listener import Judged
 from csa_ros.demo.listener import Listener
 from csa_ros.demo.listener import Score
+from csa_ros.demo.listener import translate
 import cv2
 import numpy as np
 import pytest
@@ -48,23 +50,36 @@ def test_demo_fails_when_nothing_comes(listener):
 
 def test_demo_fails_on_labels_that_are_not_sane(listener, tmp_path, monkeypatch):
     """A mean IoU below the bound is a failure."""
-    poor = Score(2)
-    poor.add(np.array([[0, 0, 1, 1]]), np.array([[1, 1, 0, 1]]), 0.1)
+    rgb = np.zeros((1, 4, 3), np.uint8)
+    poor = Score({'classes': [{}, {}]}, Judged(
+        rgb, rgb, np.array([[0, 0, 1, 1]]), np.array([[1, 1, 0, 1]]), 0.1))
     listener.score = poor
-    monkeypatch.setattr(run, 'watch', lambda *_: poor)
-    for step in ('save', 'change_words'):
+    monkeypatch.setattr(run, 'change_words', lambda *_: poor)
+    for step in ('save', 'watch'):
         monkeypatch.setattr(run, step, lambda *_: None)
     with pytest.raises(DemoError, match='mIoU is 0.12'):
         run.show(listener, {}, tmp_path, 1)
 
 
-def test_truth_is_translated_by_the_queries_of_the_legend(listener):
+def test_truth_is_translated_by_the_queries_of_the_legend():
     """True classes count under the class that has their name among its queries."""
-    listener._true_names = ['sky', 'car', 'bus', 'person']
-    listener.legend = {'classes': [{'id': 0, 'queries': ['car', 'bus']},
-                                   {'id': 1, 'queries': ['sky']}]}
+    legend = {'classes': [{'id': 0, 'queries': ['car', 'bus']}, {'id': 1, 'queries': ['sky']}]}
     truth = np.array([[0, 1, 2, 3]], np.uint8)
-    np.testing.assert_array_equal(listener._translate(truth), [[1, 0, 0, 255]])
+    np.testing.assert_array_equal(
+        translate(truth, ['sky', 'car', 'bus', 'person'], legend), [[1, 0, 0, 255]])
+
+
+def test_demo_fails_when_the_labels_cease(listener):
+    """What was seen before the watch does not count."""
+    rgb, ids = np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.uint8)
+    listener.score = Score({'classes': [{}]}, Judged(rgb, rgb, ids, ids, 0.1))
+    with pytest.raises(DemoError, match='no labels in 0.2 s'):
+        run.watch(listener, {}, listener.score, 0.2)
+
+
+def test_the_listener_has_parameters_as_any_node(listener):
+    """The client of those of `segment` does not take their place."""
+    assert listener.get_parameter('use_sim_time').value is False
 
 
 def environment(domain):

@@ -11,12 +11,12 @@ import sys
 import time
 
 from csa_ros.evaluation import run as running
-from csa_ros.evaluation.benchmark import BenchmarkError
-from csa_ros.evaluation.benchmarks import BENCHMARKS
-from csa_ros.evaluation.demo import DEMO
-from csa_ros.evaluation.demo import Street
-from csa_ros.evaluation.demo import streets
-from csa_ros.evaluation.reading import read
+from csa_ros.evaluation.datasets.benchmark import BenchmarkError
+from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
+from csa_ros.evaluation.datasets.demo import DEMO
+from csa_ros.evaluation.datasets.demo import Street
+from csa_ros.evaluation.datasets.demo import streets
+from csa_ros.evaluation.datasets.reading import read
 from csa_ros.evaluation.records import Writer
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
@@ -441,7 +441,7 @@ def test_settings_that_do_not_fit_are_refused(tmp_path, arguments, message, caps
 
 # The demo benchmark
 
-def test_demo_streets_are_those_of_the_readme():
+def test_demo_streets_are_those_of_docs_accuracy():
     assert [street.name for street in streets()] == [f'street-{i:03d}' for i in range(100)]
     rgb, truth = streets()[7].read()
     assert rgb.shape == (240, 320, 3)

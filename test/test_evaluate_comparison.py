@@ -5,13 +5,14 @@ import json
 from pathlib import Path
 
 from csa_ros.evaluation import comparison
-from csa_ros.evaluation import page
-from csa_ros.evaluation import protocol
-from csa_ros.evaluation.benchmarks import BENCHMARKS
-from csa_ros.evaluation.demo import DEMO
-from csa_ros.evaluation.demo import Street
-from csa_ros.evaluation.protocol import Method
-from csa_ros.model.attention import ATTENTION
+from csa_ros.evaluation.datasets import protocol
+from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
+from csa_ros.evaluation.datasets.demo import DEMO
+from csa_ros.evaluation.datasets.demo import Street
+from csa_ros.evaluation.datasets.protocol import Method
+from csa_ros.evaluation.report import page
+from csa_ros.evaluation.report.comparison import describe
+from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE
@@ -147,7 +148,7 @@ def test_page_is_begun_and_brought_up_to_date(compared, document, tmp_path, caps
     path, (file,) = tmp_path / 'accuracy.md', compared.glob('comparison-*.json')
     assert evaluate.main(['--page', str(path), str(file)]) == 0
     begun = path.read_text()
-    assert comparison.describe(document) in begun
+    assert describe(document) in begun
     assert '(accuracy_tiny.png)' in begun
     assert (tmp_path / 'accuracy_tiny.png').read_bytes() == file.with_suffix('.png').read_bytes()
     path.write_text(f'# By hand\n\n{begun.replace("vanilla", "VANILLA")}\nBelow\n')

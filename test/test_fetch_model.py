@@ -4,10 +4,10 @@ import re
 import socket
 
 from csa_ros.model import wordpiece
-from csa_ros.model.architecture import build
-from csa_ros.model.catalogue import PRESETS
 from csa_ros.model.errors import ModelError
-from csa_ros.model.source import parse_model
+from csa_ros.model.towers.architecture import build
+from csa_ros.model.weights.catalogue import PRESETS
+from csa_ros.model.weights.source import parse_model
 from csa_ros.tools import fetch_model
 import open_clip
 import pytest

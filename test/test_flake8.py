@@ -11,6 +11,6 @@ def test_flake8():
     # By name: a build of the package in the folder would be checked, too.
     found = subprocess.run(
         [sys.executable, '-c', CHECK,
-         *(str(ROOT / name) for name in ('csa_ros', 'launch', 'test', 'setup.py'))],
+         *(str(ROOT / name) for name in ('csa_ros', 'docs', 'launch', 'test', 'setup.py'))],
         capture_output=True, text=True)
     assert found.returncode == 0, found.stdout + found.stderr

@@ -9,8 +9,10 @@ from csa_ros import segmenter as segmenter_module
 from csa_ros.labels import refine as refine_module
 from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import MergeMap
+from csa_ros.model import bf16
 from csa_ros.model import pixels
-from csa_ros.model.attention import ATTENTION
+from csa_ros.model.attention.methods import ATTENTION
+from csa_ros.model.backbone import load_backbone
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN
@@ -30,6 +32,13 @@ VOCABULARY = Vocabulary.parse(['sky', 'road', 'car|bus|truck', 'tree', 'building
 def picture(height, width, seed=0):
     noise = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+@needs_gpu
+def test_the_precision_of_a_gpu_does_not_depend_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(bf16, 'has_instructions', lambda: True)
+    monkeypatch.setattr(bf16, '_measure', None)
+    assert load_backbone('demo', 'cuda', measure=True).arithmetic == 'torch.float16'
 
 
 @pytest.mark.parametrize('alpha', [0.0, 0.3, 0.5, 1.0])
@@ -128,6 +137,17 @@ def test_a_shape_is_captured_once_whatever_the_words(runner, cpu_as_gpu):
     assert cpu_as_gpu == [(1, 4, 6), (1, 8, 6), (2, 4, 6), (1, 4, 6), (1, 4, 6)]
     runner.submit([small], *words(5), 1).wait()
     assert len(cpu_as_gpu) == 5
+
+
+def test_each_frame_is_segmented_by_its_own_words(runner):
+    """Words stay in a graph's inputs from frame to frame, and must not outlive a change."""
+    small, large = np.zeros((4, 6, 3), np.uint8), np.zeros((8, 6, 3), np.uint8)
+    one, other = words(3), words(7)
+    for image, given, count in ((small, one, 3), (small, one, 3), (large, one, 3),
+                                (large, other, 7), (small, other, 7), (small, one, 3),
+                                (large, one, 3), (large, one, 3)):
+        (_, confidence, _), = runner.submit([image], *given, 1).wait()
+        assert confidence.min() == confidence.max() == count
 
 
 def test_graphs_that_are_not_used_are_given_up(runner, cpu_as_gpu):
@@ -253,7 +273,7 @@ def segmenters(tmp_path_factory):
 @pytest.mark.parametrize('name, share', [('cuda', 0.9999), ('fp16', 0.995), ('bf16', 0.95)])
 def test_a_gpu_gives_the_labels_of_a_cpu(segmenters, name, share):
     from csa_ros.demo.scenes import Scene
-    images = [Scene(seed).render(0.0)[0] for seed in range(2)]
+    images = [Scene(seed).render(0.0).rgb for seed in range(2)]
     expected = segmenters['fp32'].submit(
         images, segmenters['fp32'].encode(VOCABULARY), overlay_alpha=0.5).result()
     encoded = segmenters[name].encode(VOCABULARY)

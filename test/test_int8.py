@@ -13,8 +13,8 @@ from csa_ros.model import int8
 from csa_ros.model.backbone import int8_missing
 from csa_ros.model.backbone import INT8_PACKAGES
 from csa_ros.model.backbone import load_backbone
-from csa_ros.model.backbone import ModelError
 from csa_ros.model.dense import DenseEncoder
+from csa_ros.model.errors import ModelError
 from csa_ros.model.int8 import Int8Encoder
 from csa_ros.model.text import TextEncoder
 from csa_ros.segmenter import Segmenter

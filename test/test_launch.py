@@ -7,7 +7,7 @@ from pathlib import Path
 import subprocess
 import sys
 
-from csa_ros.ros.parameters import PARAMETERS
+from csa_ros.parameters.table import PARAMETERS
 from csa_ros.vocabulary import Vocabulary
 import pytest
 import yaml
@@ -18,9 +18,10 @@ PROFILE = ROOT / 'config/fastdds_large_images.xml'
 VOCABULARIES = sorted((ROOT / 'config/vocabularies').glob('*.yaml'))
 TREE = ast.parse(LAUNCH_FILE.read_text())
 
-# Stands in for an executable of the package: writes what it was started with, and ends.
+# Stands in for an executable of the package: writes what it was started with, and ends when the
+# others have done so, because the end of one ends the demo.
 RECORDER = """#!{python}
-import json, os, rclpy, sys
+import glob, json, os, rclpy, sys, time
 rclpy.init(args=sys.argv)
 node = rclpy.create_node('stand_in', automatically_declare_parameters_from_overrides=True)
 record = {{
@@ -31,8 +32,13 @@ record = {{
     'fast_dds': {{name: value for name, value in os.environ.items()
                  if name.endswith('DEFAULT_PROFILES_FILE')}},
 }}
-with open({output!r}, 'w') as file:
+with open({output!r} + '.part', 'w') as file:
     json.dump(record, file)
+os.replace({output!r} + '.part', {output!r})
+deadline = time.monotonic() + 30
+while (len(glob.glob(os.path.dirname({output!r}) + '/*.json')) < int(os.environ['STAND_INS'])
+       and time.monotonic() < deadline):
+    time.sleep(0.05)
 """
 
 
@@ -175,10 +181,11 @@ def launch(tmp_path):
     def run(*arguments, succeeds=True):
         environment = os.environ | {
             'AMENT_PREFIX_PATH': f'{prefix}:{os.environ.get("AMENT_PREFIX_PATH", "")}',
-            'ROS_LOG_DIR': str(tmp_path / 'log')}
+            'ROS_LOG_DIR': str(tmp_path / 'log'),
+            'STAND_INS': '2' if 'demo:=true' in arguments else '1'}
         done = subprocess.run(
             [sys.executable, '-c', LAUNCHER, str(LAUNCH_FILE), *arguments], env=environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
         assert (done.returncode == 0) == succeeds, done.stdout
         records = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob('*.json')}
         return done.stdout, records

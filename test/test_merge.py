@@ -125,11 +125,15 @@ def test_a_band_takes_few_rows_of_patches():
     assert reaches[0] == slice(0, 2)
 
 
-def test_frame_logits_are_indexed_by_rows_alone():
+def test_frame_logits_are_indexed_by_rows_and_selected_by_queries():
     plan = plan_windows(60, 80, crop=32, stride=16)
     logits = MergeMap(plan, (4, 4), (90, 120))(random_logits(plan, (4, 4), 3, torch.float32))
+    order = torch.tensor([2, 0])
+    assert torch.equal(logits.index_select(0, order)[:, 5:9], logits[:, 5:9][order])
     with pytest.raises(IndexError, match='top:bottom'):
         logits[:2, :]
+    with pytest.raises(IndexError, match='dimension 0, not 1'):
+        logits.index_select(1, order)
 
 
 def test_half_precision_logits_are_merged_in_float32():

@@ -1,12 +1,14 @@
-"""What the node has on the graph is what the README lists: SROS 2 permits nothing else."""
+"""What the node has on the graph is what docs/topics.md lists: SROS 2 permits nothing else."""
 
 from graph import DEACTIVATE
 from graph import make_image
 from graph import wait_for
+from pages import table
 import pytest
+from rclpy.qos import DurabilityPolicy
+from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import PointCloud2
-from test_readme import table
 
 KINDS = ('subscription', 'publisher', 'service')
 # What is there in some distributions, or with some packages, alone.
@@ -14,9 +16,9 @@ SOMETIMES = ('/segment/label_info', '/segment/get_type_description')
 
 
 def declared(cameras, transport, points=True):
-    """Return the (kind, name, type) that the README promises a node with these parameters."""
+    """Return the (kind, name, type) that docs/topics.md promises a node with these parameters."""
     found = set()
-    for name, kind, message_type, when in table('Everything on the graph'):
+    for name, kind, message_type, when in table('topics.md', 'Everything on the graph'):
         name, when = name.strip('`'), when.replace('`', '')
         if 'use_sim_time' in when or ('transport' in when and transport not in when):
             continue
@@ -42,9 +44,9 @@ def present(graph):
 
 
 def check(graph, expected):
-    """Wait until the node has what the README lists, and fail if it has more."""
+    """Wait until the node has what docs/topics.md lists, and fail if it has more."""
     wait_for(lambda: {item for item in expected if item[1] not in SOMETIMES} <= present(graph),
-             'what the README lists')
+             'what docs/topics.md lists')
     assert present(graph) <= expected
 
 
@@ -65,7 +67,7 @@ def test_every_topic_and_service_is_declared(graph, tmp_path, cameras, transport
         return {item for item in everything if 'depth' in item[1] or 'info' in item[1]
                 if item[1] not in SOMETIMES} <= present(graph)
 
-    wait_for(seen, 'what the README lists for points')
+    wait_for(seen, 'what docs/topics.md lists for points')
     assert present(graph) <= everything | declared(cameras, transport)
     assert not graph.client.get_client_names_and_types_by_node('segment', '/')
 
@@ -75,3 +77,36 @@ def test_a_pause_takes_nothing_but_the_inputs_off(graph, tmp_path):
     graph.change_state(DEACTIVATE)
     everything = declared([], 'raw')
     assert present(graph) <= everything
+
+
+# In the column `QoS` of the table.
+RELIABILITY = {'reliable': ReliabilityPolicy.RELIABLE,
+               'best effort': ReliabilityPolicy.BEST_EFFORT}
+# Elsewhere in the tests, and with vision_msgs alone.
+NOT_STARTED = ('image/compressed', '~/label_info')
+
+
+def endpoints(graph, topic):
+    """Return what the node has on a topic: publishers and subscriptions."""
+    return [info for ask in (graph.client.get_publishers_info_by_topic,
+                             graph.client.get_subscriptions_info_by_topic)
+            for info in ask(topic) if info.node_name == 'segment']
+
+
+def test_topics_have_the_type_and_qos_of_the_docs(graph, tmp_path):
+    graph.start(tmp_path, listen=False)
+    graph.listen('points', [], PointCloud2)
+    for name, kind, qos, _ in table('topics.md', 'Topics'):
+        topic = name.split('`')[1]
+        if topic in NOT_STARTED:
+            continue
+
+        def there(topic='/' + topic.replace('~', 'segment').lstrip('/')):
+            graph.send_to('image', make_image())
+            return endpoints(graph, topic)
+
+        info, = wait_for(there, f'an endpoint on {topic}')
+        assert info.topic_type.replace('/msg', '') == kind.split(',')[0], topic
+        assert info.qos_profile.reliability == RELIABILITY[qos.split(',')[0]], topic
+        latched = info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        assert latched == ('transient local' in qos), topic

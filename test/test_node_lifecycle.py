@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
 from csa_ros.ros.node import main
 from graph import ACTIVATE
 from graph import CLEANUP

@@ -5,9 +5,15 @@ import importlib.util
 from pathlib import Path
 import runpy
 
+from catkin_pkg.changelog import Changelog
+from catkin_pkg.changelog import CHANGELOG_FILENAME
+from catkin_pkg.changelog import populate_changelog_from_rst
+from catkin_pkg.cli.tag_changelog import get_forthcoming_label
+from catkin_pkg.cli.tag_changelog import rename_section
 from catkin_pkg.package import parse_package
 import pytest
 import setuptools
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -97,3 +103,38 @@ def test_executables_start_a_main_that_exists(path):
     assert [alias.name for alias in source.names] == ['main']
     module = ast.parse(Path(importlib.util.find_spec(source.module).origin).read_text())
     assert 'main' in {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_changelog_can_be_released(manifest):
+    """As `catkin_prepare_release` does: what is forthcoming becomes that of a version."""
+    text = (ROOT / CHANGELOG_FILENAME).read_text()
+    label = get_forthcoming_label(text)
+    assert label == 'Forthcoming'
+    changelog = Changelog(manifest.name)
+    populate_changelog_from_rst(changelog, rename_section(text, label, '99.0.0 (2099-01-01)'))
+    versions = [version for version, _, _ in changelog.foreach_version(reverse=True)]
+    assert versions[0] == '99.0.0'
+    # The package has no other history than what was released.
+    assert manifest.version in versions or len(versions) == 1
+    entries, = changelog.get_content_of_version('99.0.0')
+    assert len(entries.bullets) > 5
+
+
+@pytest.mark.parametrize('name', ['fault', 'wish'])
+def test_issue_forms_have_what_github_asks_for(name):
+    """Types, labels and ids as docs.github.com has them for forms."""
+    form = yaml.safe_load((ROOT / f'.github/ISSUE_TEMPLATE/{name}.yml').read_text())
+    assert {'name', 'description', 'body'} <= set(form)
+    fields = [field for field in form['body'] if field['type'] != 'markdown']
+    assert len({field['id'] for field in fields}) == len(fields) > 0
+    for field in fields:
+        assert field['type'] in ('checkboxes', 'dropdown', 'input', 'textarea')
+        assert field['attributes']['label']
+        assert ('options' in field['attributes']) == (field['type'] in ('dropdown', 'checkboxes'))
+
+
+def test_fault_form_asks_for_what_one_needs():
+    form = yaml.safe_load((ROOT / '.github/ISSUE_TEMPLATE/fault.yml').read_text())
+    required = {field['id'] for field in form['body'] if field.get('validations')}
+    assert {field.get('id') for field in form['body']} >= {'diagnostics', 'legend'}
+    assert required >= {'model', 'distribution'}

@@ -1,28 +1,29 @@
 """Parameter values to one checked configuration."""
 
 from csa_ros.model.text import TEMPLATES
-from csa_ros.ros.parameters import declarations
-from csa_ros.ros.parameters import LOADED
-from csa_ros.ros.parameters import NAMES
-from csa_ros.ros.parameters import ParameterError
-from csa_ros.ros.parameters import PARAMETERS
-from csa_ros.ros.parameters import read
+from csa_ros.parameters.config import read_config
+from csa_ros.parameters.errors import ParameterError
+from csa_ros.parameters.table import LOADED
+from csa_ros.parameters.table import NAMES
+from csa_ros.parameters.table import PARAMETERS
+from csa_ros.ros.descriptors import declarations
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
+from rclpy.validate_full_topic_name import validate_full_topic_name
 
 DEFAULTS = {item.name: item.default for item in PARAMETERS}
 
 
 def read_with(**values):
-    return read({**DEFAULTS, **values})
+    return read_config({**DEFAULTS, **values})
 
 
 def test_defaults_are_the_contract():
-    config = read(DEFAULTS)
+    config = read_config(DEFAULTS)
     assert config.settings == Settings()
     assert config.vocabulary == Vocabulary.parse(DEFAULT_VOCABULARY)
     assert config.prompts == TEMPLATES['imagenet80']
@@ -95,7 +96,9 @@ def test_forms_of_prompts(value, expected):
     ('reuse_threshold', 255.5), ('reuse_frames', 0), ('reuse_frames', 1001),
     ('cameras', 'front,'), ('cameras', ['front', 'front']), ('cameras', [1]),
     ('cameras', '/front'), ('cameras', 'my camera'), ('cameras', '1st'), ('cameras', '[front'),
-    ('cameras', '[[a], b]'), ('cameras', '[' * 10**4),
+    ('cameras', '[[a], b]'), ('cameras', 'a//b'), ('cameras', 'a/'), ('cameras', 'a{node}'),
+    ('cameras', '_a'), ('cameras', 'a/1'), ('cameras', 'é'), ('cameras', 'a-b'),
+    ('cameras', '[' * 10**4),
     ('cameras', [f'camera{i}' for i in range(17)]), ('cameras', '{node}'),
     ('transport', 'theora'), ('points_layout', 'sparse'), ('depth_slop', -0.1),
     ('mask_classes', 'lava'), ('mask_classes', ['road', 'road']), ('mask_classes', 5),
@@ -120,6 +123,16 @@ def test_forms_of_names(value):
     assert read_with(cameras=value).cameras == ('front', 'rear/left')
 
 
+@given(st.text('aZ_09/~{}-é. ', max_size=8))
+def test_names_of_cameras_are_names_of_topics(name):
+    try:
+        camera, = read_config({**DEFAULTS, 'cameras': [name]}).cameras
+    except ParameterError:
+        return
+    for topic in f'/{camera}/image', f'/segment/{camera}/labels':
+        validate_full_topic_name(topic)
+
+
 def test_names_that_yaml_takes_for_booleans_arrive_as_text():
     assert read_with(vocabulary='on, off', mask_classes='[on, off]').mask_classes == ('on', 'off')
 
@@ -135,7 +148,7 @@ def test_vocabulary_cannot_take_the_mask_its_class():
 
 
 def test_what_is_loaded_is_what_says_so():
-    assert tuple(read(DEFAULTS).loaded) == LOADED
+    assert tuple(read_config(DEFAULTS).loaded) == LOADED
 
 
 ODD_VALUES = st.one_of(

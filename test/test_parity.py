@@ -14,11 +14,11 @@ from csa_ros.labels.decide import decide
 from csa_ros.labels.merge import merge_map
 from csa_ros.labels.refine import refine
 from csa_ros.labels.windows import plan_windows
-from csa_ros.model import sc_clip
-from csa_ros.model.attention import ATTENTION
+from csa_ros.model.attention import sc_clip
+from csa_ros.model.attention.methods import ATTENTION
+from csa_ros.model.attention.positions import enlarged
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.dense import DenseEncoder
-from csa_ros.model.positions import enlarged
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
 import numpy as np

@@ -6,4 +6,5 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_pep257():
-    assert main(argv=[str(ROOT / name) for name in ('csa_ros', 'launch', 'test', 'setup.py')]) == 0
+    names = ('csa_ros', 'docs', 'launch', 'test', 'setup.py')
+    assert main(argv=[str(ROOT / name) for name in names]) == 0

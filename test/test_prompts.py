@@ -5,7 +5,9 @@ from csa_ros.demo.scenes import CLASSES
 from csa_ros.evaluation import prompts
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.text import templates
-from csa_ros.ros import parameters
+from csa_ros.parameters.config import read_config
+from csa_ros.parameters.errors import ParameterError
+from csa_ros.parameters.table import PARAMETERS
 from csa_ros.segmenter import Segmenter
 from csa_ros.vocabulary import Vocabulary
 import pytest
@@ -38,14 +40,14 @@ def test_a_robots_camera_takes_photos():
 
 
 def test_the_parameter_and_its_error_name_every_ensemble():
-    parameter, = (item for item in parameters.PARAMETERS if item.name == 'prompts')
-    values = {item.name: item.default for item in parameters.PARAMETERS}
-    with pytest.raises(parameters.ParameterError) as refusal:
-        parameters.read({**values, 'prompts': 'robot9'})
+    parameter, = (item for item in PARAMETERS if item.name == 'prompts')
+    values = {item.name: item.default for item in PARAMETERS}
+    with pytest.raises(ParameterError) as refusal:
+        read_config({**values, 'prompts': 'robot9'})
     for name in TEMPLATES:
         assert name in parameter.constraints
         assert repr(name) in str(refusal.value)
-        assert parameters.read({**values, 'prompts': name}).prompts == TEMPLATES[name]
+        assert read_config({**values, 'prompts': name}).prompts == TEMPLATES[name]
 
 
 def test_short_ensembles_label_streets_as_the_eighty_do(demo):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from csa_ros.demo.scenes import Scene
+from csa_ros.labels import decide as decide_module
 from csa_ros.labels import refine as refine_module
 from csa_ros.labels.decide import decide
 from csa_ros.labels.merge import merge_map
@@ -177,6 +178,20 @@ def test_fewer_planes_keep_within_the_tolerance(queries, rank, tolerance, seed):
     assert tuple(actual.shape) == tuple(expected.shape)
     assert (actual[:, :] - expected).abs().max() <= tolerance + 1e-4
     assert (actual[:, 20:33] - actual[:, :][:, 20:33]).abs().max() < 1e-4
+
+
+def test_fewer_planes_are_decided_as_on_a_gpu(monkeypatch):
+    """There the queries are put in the order of their classes first."""
+    logits, image = make_frame(20, rank=3)
+    # As cosines are, at most 1.
+    logits = logits / logits.abs().max()
+    refined = refine(logits, image, *maps((40, 56), (40, 56)), PASSES, 1e-3)
+    query_class = torch.arange(20).flip(0) // 2
+    expected = decide(refined, query_class, 40.0)
+    monkeypatch.delitem(decide_module._FIND_WINNERS, 'cpu')
+    actual = decide(refined, query_class, 40.0)
+    assert (actual.labels == expected.labels).float().mean() > 0.999
+    assert expected.labels.unique().numel() > 5
 
 
 def test_many_queries_are_refined_by_as_many_planes_as_differ():

@@ -9,10 +9,10 @@ import time
 import zipfile
 
 from csa_ros.model.backbone import load_backbone
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
 from csa_ros.model.text import PromptError
 from csa_ros.model.text import TextEncoder
-from csa_ros.ros import parameters
+from csa_ros.parameters.table import PARAMETERS
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
 import pytest
@@ -186,8 +186,8 @@ def test_words_and_prompts_write_within_the_cache_alone(home, tmp_path):
 
 
 def test_no_parameter_names_a_file_to_write():
-    """Whoever adds a parameter with a path in it must think of this, and of the README."""
-    paths = {item.name for item in parameters.PARAMETERS
+    """Whoever adds a parameter with a path in it must think of this, and of docs/parameters.md."""
+    paths = {item.name for item in PARAMETERS
              if isinstance(item.default, str) and not item.choices}
     assert paths == {'model', 'device', 'prompts', 'cameras', 'mask_classes'}
 

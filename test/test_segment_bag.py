@@ -12,6 +12,7 @@ import sys
 import time
 
 from csa_ros import draw
+from csa_ros.bags import pictures
 from csa_ros.bags import progress
 from csa_ros.bags.labelling import Labeller
 from csa_ros.ros.images import to_rgb
@@ -292,6 +293,25 @@ def test_video():
         assert video.get(cv2.CAP_PROP_FRAME_COUNT) == count
         assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
         assert video.read()[1].shape == (90, 120, 3)
+
+
+def test_a_picture_that_is_damaged_before_it_is_in_the_video(monkeypatch, capsys):
+    """As by a disk that was full."""
+    bag = record(Path('in'), image=camera(4))
+    assemble = pictures.assemble_mp4
+
+    def damage(parts, job):
+        Path('out/.parts/1/overlay/0.png').write_bytes(b'')
+        assemble(parts, job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, 'assemble_mp4', damage)
+        assert run(bag, 'out', '--format', 'mp4', '--part-images', '2') == 1
+    assert ('out/.parts/1/overlay/0.png has been damaged: delete out/.parts/1 and run the same '
+            'command again') in capsys.readouterr().err
+    shutil.rmtree('out/.parts/1')
+    assert run(bag, 'out', '--format', 'mp4', '--part-images', '2') == 0
+    assert cv2.VideoCapture('out/overlay.mp4').get(cv2.CAP_PROP_FRAME_COUNT) == 4
 
 
 @pytest.mark.parametrize('form', ['bag', 'png', 'mp4'])
@@ -683,7 +703,7 @@ def test_a_model_that_cannot_be_loaded_leaves_nothing(monkeypatch, capsys):
 
 
 def test_rosbags_is_missing(monkeypatch, capsys):
-    monkeypatch.setattr(segment_bag, 'run', None)
+    monkeypatch.setattr(segment_bag, 'HAS_ROSBAGS', False)
     assert run('in', 'out') == 1
     assert 'pip install rosbags' in capsys.readouterr().err
 

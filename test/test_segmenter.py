@@ -6,8 +6,8 @@ import sys
 
 from csa_ros import draw
 from csa_ros import segmenter as segmenter_module
-from csa_ros.model.backbone import ModelError
 from csa_ros.model.dense import DenseEncoder
+from csa_ros.model.errors import ModelError
 from csa_ros.model.reuse import WindowMemory
 from csa_ros.model.text import PromptError
 from csa_ros.segmenter import Segmenter

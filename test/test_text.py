@@ -77,7 +77,7 @@ def test_prompts_are_cut_after_the_end_token(backbone, tmp_path):
 
 
 def test_batches_are_bounded(backbone, tmp_path, monkeypatch):
-    monkeypatch.setattr(text, 'PROMPTS_PER_BATCH', 4)
+    monkeypatch.setitem(text.PROMPTS_PER_BATCH, 'cpu', 4)
     runs = watch(backbone)
     queries = ['road', 'sky', 'tree', 'car', 'bus']
     features = TextEncoder(backbone, tmp_path).encode(queries, PAIR)

@@ -5,9 +5,9 @@ import json
 from csa_ros.demo import train
 from csa_ros.demo import validation
 from csa_ros.demo.crops import Crops
-from csa_ros.model import source
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.dense import DenseEncoder
+from csa_ros.model.weights import source
 import numpy as np
 import open_clip
 import pytest

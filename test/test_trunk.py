@@ -3,15 +3,15 @@
 import json
 import sys
 
-from csa_ros.model import architecture
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.errors import ModelError
 from csa_ros.model.text import PromptError
 from csa_ros.model.text import TextEncoder
-from csa_ros.model.tower import Tower
-from csa_ros.model.trunk import Trunk
+from csa_ros.model.towers import architecture
+from csa_ros.model.towers.tower import ClipTower
+from csa_ros.model.towers.trunk import Trunk
 from csa_ros.segmenter import Segmenter
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
@@ -103,7 +103,7 @@ def test_ordinary_attention_gives_the_class_token_of_the_trunk(trunk):
 
 def test_ordinary_attention_gives_the_pooled_feature_of_clipa():
     clip = make(clipa_config())
-    backbone, tower = wrap(clip), Tower(clip.visual)
+    backbone, tower = wrap(clip), ClipTower(clip.visual)
     tokens = torch.cat([tower.class_token.expand(2, 1, -1), tower.embed(pixels())], dim=1)
     tokens = tower.enter(tokens + tower.positions)
     for block in tower.blocks:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 import json
 import re
+from typing import Any
 
 import yaml
 
@@ -152,7 +153,8 @@ def _distinct(colors: Iterable[tuple[int, int, int]]) -> list[tuple[int, int, in
     for color in colors:
         while color in taken:
             number = int.from_bytes(bytes(color), 'big') + 1
-            color = tuple((number % 2**24).to_bytes(3, 'big'))
+            red, green, blue = (number % 2**24).to_bytes(3, 'big')
+            color = red, green, blue
         taken.add(color)
         result.append(color)
     return result
@@ -170,7 +172,7 @@ def _text(value: object) -> str:
     return value
 
 
-def _color(value: object) -> tuple[int, int, int]:
+def _color(value: Any) -> tuple[int, int, int]:
     red, green, blue = (int(part) for part in value)
     if not all(0 <= part <= 255 for part in (red, green, blue)):
         raise ValueError(f'{value!r} is no colour')

@@ -12,7 +12,7 @@ from csa_ros.bags.reading import BagError
 from csa_ros.bags.reading import Recording
 from csa_ros.bags.topics import cameras
 from csa_ros.bags.topics import choose
-from csa_ros.ros.parameters import Config
+from csa_ros.parameters.config import Config
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def plan(bags: Sequence[Path], out: Path, request: Request) -> list[Job]:
     for bag in bags:
         with Recording(bag) as recording:
             jobs.append(_job(recording, out / recording.name if len(bags) > 1 else out, request))
-    owners = {}
+    owners: dict[Path, Path] = {}
     for job in jobs:
         if job.out in owners:
             raise BagError(f'{owners[job.out]} and {job.bag} would both be written to {job.out}; '

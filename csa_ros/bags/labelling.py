@@ -5,7 +5,7 @@ from typing import Any
 
 from csa_ros import draw
 from csa_ros.model.reuse import WindowMemory
-from csa_ros.ros.parameters import Config
+from csa_ros.parameters.config import Config
 from csa_ros.segmenter import Pending
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter

@@ -89,7 +89,7 @@ def assemble_mp4(parts: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
         frames = list(_frames(parts, topic))
         for output in job.request.outputs:
             if frames:
-                pictures = (cv2.imread(str(folder / camera / output / f'{number}.png'))
+                pictures = (_read(folder, Path(camera, output, f'{number}.png'))
                             for folder, number, _ in frames)
                 draft = parts[0][0] / 'video.mp4'
                 _encode(draft, pictures, _rate([time for _, _, time in frames]))
@@ -113,7 +113,8 @@ def _frames(parts: list[tuple[Path, dict[str, Any]]], topic: str
 
 
 def _names(parts: list[tuple[Path, dict[str, Any]]], topic: str) -> list[str]:
-    names, seen = [], {}
+    names: list[str] = []
+    seen: dict[str, int] = {}
     for _, record in parts:
         for _, sec, nanosec in record['frames'][topic]:
             stamp = f'{sec}.{nanosec:09d}'
@@ -128,11 +129,19 @@ def _rate(times: list[int]) -> float:
     return min(max(round(_SECOND / max(period, 1), 2), 0.1), _MOST_FRAMES)
 
 
+def _read(part: Path, name: Path) -> np.ndarray:
+    picture = cv2.imread(str(part / name))
+    if picture is None:
+        raise OSError(f'{part / name} has been damaged: delete {part} and run the same command '
+                      'again')
+    return picture
+
+
 def _encode(path: Path, pictures: Iterator[np.ndarray], rate: float) -> None:
     first = next(pictures)
     height, width = first.shape[:2]
     writer = cv2.VideoWriter(
-        str(path), cv2.VideoWriter_fourcc(*'mp4v'), rate, (width, height))
+        str(path), cv2.VideoWriter.fourcc(*'mp4v'), rate, (width, height))
     if not writer.isOpened():
         raise OSError(f'OpenCV cannot write {path.name}: install opencv-python-headless from '
                       'PyPI, which has the codecs, or ask for --format png')

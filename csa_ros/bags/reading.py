@@ -31,26 +31,24 @@ class Recording:
     """
     A rosbag2 recording, of any storage and compression that `rosbags` reads.
 
-    `path` is a bag's folder, or one file of storage. Use it as a context manager; opening raises
-    BagError if it is none. `start` and `end` are in nanoseconds of recording time, `end` after
-    the last message.
+    `path` is a bag's folder, or one file of storage, which is opened; leaving it as a context
+    manager closes it. Raises BagError if it is no bag. `start` and `end` are in nanoseconds of
+    recording time, `end` after the last message.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._reader = None
-
-    def __enter__(self) -> 'Recording':
         self._check()
         try:
-            reader = Reader(self.path)
-            reader.open()
+            self._reader = Reader(path)
+            self._reader.open()
         except Exception as error:  # damaged files make the library raise whatever comes
             raise BagError(
                 f'{self.path} cannot be read as a bag: {str(error).rstrip(".")}. If the recorder '
                 f'was cut off, repair it with `ros2 bag reindex {self.path}` or `mcap recover`'
             ) from error
-        self._reader = reader
+
+    def __enter__(self) -> 'Recording':
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,7 +14,6 @@ from csa_ros.bags import writing
 from csa_ros.bags.jobs import Job
 from csa_ros.bags.labelling import Labeller
 from csa_ros.bags.parts import Part
-from csa_ros.bags.parts import Shard
 from csa_ros.bags.pictures import PicturePart
 from csa_ros.bags.progress import Progress
 from csa_ros.bags.reading import picture_of
@@ -24,6 +23,7 @@ from csa_ros.bags.writing import BagPart
 from csa_ros.model.reuse import WindowMemory
 from csa_ros.ros.images import ImageError
 from csa_ros.segmenter import Pending
+from csa_ros.shards import Shard
 from rosbags.interfaces import Connection
 
 # Messages that wait for a frame on the GPU; more would only take memory.
@@ -125,6 +125,7 @@ def _make_part(recording: Recording, job: Job, part: Part, labeller: Labeller, f
                record: dict[str, Any], progress: Progress) -> None:
     record.update(labelled=dict.fromkeys(job.cameras, 0), bad=dict.fromkeys(job.cameras, 0),
                   reasons=[])
+    writer: BagPart | PicturePart
     if job.request.form == 'bag':
         writer = BagPart(folder, part.index, recording, job, labeller)
     else:
@@ -150,7 +151,7 @@ def _submitted(recording: Recording, job: Job, part: Part, labeller: Labeller,
     """Yield the messages of a part, those to be labelled as soon as the work on them has begun."""
     # A part does not depend on those before it, which other processes may make.
     memories = {topic: WindowMemory() for topic in job.cameras}
-    last_period = {}
+    last_period: dict[str, int | None] = {}
     for connection, time, data in recording.messages(part.start, part.stop):
         message = _Message(connection, time, data)
         topic = connection.topic
@@ -174,7 +175,7 @@ def _overlapping(messages: Iterable[_Message]) -> Iterator[_Message]:
 
     A GPU is then busy with that one while this one is written.
     """
-    waiting = deque()
+    waiting: deque[_Message] = deque()
     for message in messages:
         if message.pending or len(waiting) == _MOST_WAITING:
             yield from waiting

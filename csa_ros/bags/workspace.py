@@ -87,7 +87,8 @@ class Workspace:
         with tempfile.TemporaryDirectory(
                 dir=self._parts, prefix=f'{index}.', ignore_cleanup_errors=True) as folder, \
                 _locked(Path(folder, _LOCK)):
-            draft, record = Path(folder, 'part'), {}
+            draft = Path(folder, 'part')
+            record: dict[str, Any] = {}
             draft.mkdir()
             yield draft, record
             self._write(draft / _RECORD, record)

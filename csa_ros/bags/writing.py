@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from typing import Final
 
 from csa_ros.bags.jobs import Job
 from csa_ros.bags.labelling import Labeller
@@ -30,7 +31,7 @@ from rosbags.typesys import TypesysError
 import yaml
 
 # Humble cannot read the QoS of version 9; all distributions read those of this one.
-_VERSION = 8
+_VERSION: Final = 8
 _PLUGINS = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}
 _STRING = 'std_msgs/msg/String'
 _INFO = 'vision_msgs/msg/LabelInfo'
@@ -63,7 +64,7 @@ class BagPart:
         self._recording = recording
         self._job = job
         self._labeller = labeller
-        self._legend_stamp = None
+        self._legend_stamp: int | None = None
 
     def __enter__(self) -> 'BagPart':
         self._writer.open()
@@ -129,8 +130,7 @@ class BagPart:
         definition, digest = _definition(connection)
         return self._writer.add_connection(
             connection.topic, connection.msgtype, msgdef=definition, rihs01=digest,
-            serialization_format=connection.ext.serialization_format,
-            offered_qos_profiles=connection.ext.offered_qos_profiles)
+            **connection.ext._asdict())
 
 
 def assemble(folders: Sequence[Path], out: Path) -> None:

@@ -5,8 +5,6 @@ The plain path is `csa_ros.bench.plain`. Everything is timed in one run, in turn
 """
 
 import argparse
-from collections.abc import Sequence
-import time
 
 from csa_ros.bench import agreement
 from csa_ros.bench import inputs
@@ -19,15 +17,9 @@ from csa_ros.bench.targets import in_mib
 from csa_ros.bench.targets import in_ms
 from csa_ros.bench.targets import percent
 from csa_ros.bench.targets import Target
-from csa_ros.bench.timing import alternate
-from csa_ros.bench.timing import expect
 from csa_ros.bench.timing import table
-from csa_ros.demo.scenes import CLASSES
 from csa_ros.model.backbone import int8_missing
 from csa_ros.segmenter import Segmenter
-from csa_ros.segmenter import Words
-from csa_ros.settings import Settings
-from csa_ros.vocabulary import Vocabulary
 import torch
 from tqdm import tqdm
 
@@ -35,13 +27,10 @@ TITLE = 'Frames to labels'
 # The first is what the others are compared with; int8 is left out where it cannot be had.
 PRECISIONS = {'cpu': 'fp32,bf16,int8', 'cuda': 'fp32,fp16,bf16'}
 ROUNDS = {'cpu': 5, 'cuda': 200}
-CAMERAS, CAMERA_SIZE, CAMERA_RATE = 4, (1280, 720), 30
-SUSTAINED_SECONDS = 10.0
 # What was asked of the node: docs/performance.md says how it fared.
-TARGET_SIZE, TARGET_CLASSES, DECISION_CLASSES = (640, 480), 20, (60, 171)
-EQUAL, HALF_EQUAL = 0.9999, 0.995
+TARGET_SIZE, DECISION_CLASSES = (640, 480), (60, 171)
+EQUAL = 0.9999
 DECISION_RATIO, MEMORY_RATIO = 5, 10
-FRAME_MS, TAIL_RATIO, FRAME_RATIO = 4, 1.5, 15
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +56,7 @@ def measure(options: argparse.Namespace, progress: tqdm) -> dict:
                   else default_precisions(device.type))
     rounds = ROUNDS[device.type] if options.rounds is None else options.rounds
     result = {'model': options.model, 'device': device.type, 'precision': precisions[0],
-              'threads': torch.get_num_threads(), 'frames': [], 'one_core': [], 'cameras': None}
+              'threads': torch.get_num_threads(), 'frames': [], 'one_core': []}
     with inputs.loadable(options.model) as name, inputs.text_cache() as cache:
         segmenters = {precision: Segmenter.load(name, str(device), precision, cache_dir=cache)
                       for precision in precisions}
@@ -80,10 +69,7 @@ def measure(options: argparse.Namespace, progress: tqdm) -> dict:
             if device.type == 'cpu':
                 with threads(1):
                     result['one_core'] += bench.decision_rows(rounds, progress)
-        if device.type == 'cuda':
-            fastest = segmenters.get('fp16', segmenters[precisions[0]])
-            result['cameras'] = measure_cameras(fastest, CAMERA_SIZE, rounds, progress)
-    result['agreement'] = measure_agreement(precisions, str(device), progress)
+    result['agreement'] = agreement.measure(precisions, str(device), progress)
     return result
 
 
@@ -91,66 +77,6 @@ def default_precisions(device: str) -> list[str]:
     """Return the precisions that are measured on a `cpu` or on `cuda` unless others are named."""
     precisions = PRECISIONS[device].split(',')
     return [precision for precision in precisions if precision != 'int8' or not int8_missing()]
-
-
-def measure_cameras(segmenter: Segmenter, size: tuple[int, int], rounds: int,
-                    progress: tqdm | None = None, seconds: float = SUSTAINED_SECONDS) -> dict:
-    """
-    Segment frames of several cameras as batches: one batch alone, and batch after batch.
-
-    `size` is (width, height). Returns `batch`, the Timing of one batch from host to host, and
-    `rate`, frames per second and camera sustained for `seconds`, each batch submitted before the
-    last one's result is taken.
-    """
-    images = [inputs.street(seed, size).rgb for seed in range(CAMERAS)]
-    words = inputs.encode(segmenter, TARGET_CLASSES)
-    timing = alternate({'batch': lambda: segmenter.submit(images, words).result()}, rounds,
-                       progress)['batch']
-    expect(progress, 1)
-    batches, pending = 0, segmenter.submit(images, words)
-    start = time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds:
-        following = segmenter.submit(images, words)
-        pending.result()
-        pending, batches = following, batches + 1
-    pending.result()
-    if progress is not None:
-        progress.update()
-    return {'cameras': CAMERAS, 'width': size[0], 'height': size[1], 'batch': timing.to_dict(),
-            'rate': batches / elapsed, 'seconds': seconds}
-
-
-def measure_agreement(precisions: Sequence[str], device: str, progress: tqdm | None = None
-                      ) -> list[dict]:
-    """
-    Compare labels and features of the demo model at every precision, and in one pass.
-
-    Returns a row an option: `path`, `precision`, `equal` and `iou` as from `agreement.compare`,
-    and `feature_error`, the largest difference of a component of a feature of length 1 (None where
-    the windows are others). The first row is the reference: windows, at the first precision.
-    """
-    options, features = {}, {}
-    first = precisions[0]
-    rgb = inputs.street(agreement.STREETS[0], agreement.STREET_SIZE).rgb
-    with inputs.text_cache() as cache:
-        for precision in precisions:
-            segmenter = Segmenter.load('demo', device, precision, cache_dir=cache)
-            words = segmenter.encode(Vocabulary.parse(CLASSES))
-            slide, whole = (segmenter.resolve(Settings(name)) for name in ('slide', 'whole'))
-            options['exact', precision] = _labeller(segmenter, words, slide)
-            options['whole', precision] = _labeller(segmenter, words, whole)
-            features[precision] = segmenter.features(segmenter.pixels([rgb], slide), slide)
-    expect(progress, len(agreement.STREETS))
-    scores = agreement.compare(options['exact', first], options, agreement.STREETS,
-                               agreement.STREET_SIZE, progress)
-    return [{'path': path, 'precision': precision, **scores[path, precision],
-             'feature_error': None if path == 'whole' else
-             float((features[precision] - features[first]).abs().max())}
-            for path, precision in options]
-
-
-def _labeller(segmenter: Segmenter, words: Words, settings: Settings) -> agreement.Label:
-    return lambda rgb: segmenter.segment(rgb, words, settings).labels
 
 
 def describe(result: dict) -> str:
@@ -163,16 +89,9 @@ def describe(result: dict) -> str:
         parts += [f"### {width} x {height}, {rows[0]['windows']} windows", _frame_table(rows)]
     if result['one_core']:
         parts += ['### Merge and decision alone, on one core', _decision_table(result['one_core'])]
-    if result['cameras']:
-        parts += [_cameras_line(result['cameras'])]
-    parts += ['### Agreement on the demo model', _AGREEMENT, _agreement_table(result['agreement'])]
+    parts += ['### Agreement on the demo model', agreement.EXPLANATION,
+              agreement.describe(result['agreement'])]
     return '\n\n'.join(parts)
-
-
-_AGREEMENT = (
-    'Ten rendered streets, with the words of what is in them. Equal is the share of '
-    'pixels labelled as in the first row; mIoU is against the truth; error is the largest '
-    'difference of a component of a patch feature of length 1.')
 
 
 def _introduction(result: dict) -> str:
@@ -216,23 +135,9 @@ def _decision_table(rows: list[dict]) -> str:
         percent(row['equal']), in_mib(row['decide_memory'])] for row in rows])
 
 
-def _agreement_table(rows: list[dict]) -> str:
-    return table(['option', 'equal', 'mIoU', 'error'], [[
-        f"{row['path']} {row['precision']}", percent(row['equal']), f"{row['iou']:.3f}",
-        '' if row['feature_error'] is None else f"{row['feature_error']:.1e}"] for row in rows])
-
-
-def _cameras_line(cameras: dict) -> str:
-    batch = cameras['batch']
-    return (f"{cameras['cameras']} cameras of {cameras['width']} x {cameras['height']}, "
-            f"{TARGET_CLASSES} classes, as one batch: {in_ms(batch['median_ms'])} ms "
-            f"(p99 {in_ms(batch['p99_ms'])}); sustained for {cameras['seconds']:.0f} s: "
-            f"{cameras['rate']:.1f} frames per second and camera.")
-
-
 def targets(result: dict) -> list[Target]:
     """Return what was asked of this section, and how it fared."""
-    return [_labels_target(result), *_decision_targets(result), *_gpu_targets(result)]
+    return [_labels_target(result), *_decision_targets(result)]
 
 
 def _labels_target(result: dict) -> Target:
@@ -265,46 +170,6 @@ def _decision_target(aim: str, rows: dict[str, dict]) -> Target:
     smaller = plain['decide_memory'] / max(exact['decide_memory'], 1)
     return Target(aim, f'{measured}, 1 / {smaller:.0f} of the memory',
                   met and smaller > MEMORY_RATIO)
-
-
-def _gpu_targets(result: dict) -> list[Target]:
-    width, height = TARGET_SIZE
-    speed = (f'H100 or H200, {width} x {height}, {TARGET_CLASSES} classes, host to host: at most '
-             f'{FRAME_MS} ms, p99 under {TAIL_RATIO} times the median')
-    ratio = f'the same at least {FRAME_RATIO} times faster than plain'
-    cameras = (f'{CAMERAS} cameras of {CAMERA_SIZE[0]} x {CAMERA_SIZE[1]} at {CAMERA_RATE} Hz '
-               'sustained')
-    half = f'fp16 labels equal to those of fp32 on at least {HALF_EQUAL:.1%} of pixels (demo)'
-    if result['device'] == 'cpu':
-        return [Target(aim) for aim in (speed, ratio, cameras, half)]
-    return [*_speed_targets(speed, ratio, result), _camera_target(cameras, result['cameras']),
-            _half_target(half, result['agreement'])]
-
-
-def _speed_targets(speed: str, ratio: str, result: dict) -> list[Target]:
-    rows = [row for row in _only(result['frames'], TARGET_CLASSES) if row['path'] == 'exact']
-    if not rows:
-        return [Target(speed), Target(ratio)]
-    best = min(rows, key=lambda row: row['total']['median_ms'])
-    total = best['total']
-    return [
-        Target(speed, f"{total['median_ms']:.2f} ms, p99 {total['p99_ms']:.2f} ms "
-               f"({best['precision']})", total['median_ms'] <= FRAME_MS
-               and total['p99_ms'] < TAIL_RATIO * total['median_ms']),
-        Target(ratio, f"{best['ratio']:.1f} times (both {best['precision']})",
-               best['ratio'] >= FRAME_RATIO)]
-
-
-def _camera_target(aim: str, cameras: dict) -> Target:
-    return Target(aim, f"{cameras['rate']:.1f} Hz", cameras['rate'] >= CAMERA_RATE)
-
-
-def _half_target(aim: str, rows: list[dict]) -> Target:
-    for row in rows:
-        if (row['path'], row['precision']) == ('exact', 'fp16'):
-            return Target(aim, f"{percent(row['equal'])}, features within "
-                          f"{row['feature_error']:.1e}", row['equal'] >= HALF_EQUAL)
-    return Target(aim)
 
 
 def _only(rows: list[dict], classes: int) -> list[dict]:

@@ -19,6 +19,7 @@ from csa_ros.labels.decide import Decision
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
+from csa_ros.settings import ResolvedSettings
 from csa_ros.settings import Settings
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class Path:
     precision: str
     segmenter: Segmenter
     stages: Segmenter | PlainPath
-    settings: Settings
+    settings: ResolvedSettings
 
 
 @dataclass(frozen=True)
@@ -151,13 +152,14 @@ class Bench:
         return path.stages.segment(self._rgb, self._words[path, count], path.settings)
 
     def _calls(self, stages: Sequence[str]) -> dict[tuple, Callable[[], object]]:
-        calls = {}
+        calls: dict[tuple, Callable[[], object]] = {}
         for path in self._paths:
             for count in self._counts:
-                each = {'upload': partial(self._upload, path),
-                        'encode': partial(self._encode, path),
-                        'decide': partial(self._decide, path, count),
-                        'download': partial(self._download, path, count)}
+                each: dict[str, Callable[[], object]] = {
+                    'upload': partial(self._upload, path),
+                    'encode': partial(self._encode, path),
+                    'decide': partial(self._decide, path, count),
+                    'download': partial(self._download, path, count)}
                 for stage in stages:
                     calls.setdefault(_key(path, stage, count), each[stage])
         return calls

@@ -11,8 +11,8 @@ import tempfile
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Frame
 from csa_ros.demo.scenes import Scene
-from csa_ros.model.architecture import build
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
+from csa_ros.model.towers.architecture import build
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
 from csa_ros.vocabulary import Entry

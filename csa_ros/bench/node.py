@@ -127,7 +127,7 @@ class LabelListener(Node):
     def restart(self) -> None:
         """Count from now on."""
         self.images = 0
-        self.latencies = []
+        self.latencies: list[float] = []
         self.began = time.monotonic()
 
     def _on_image(self, _: CameraInfo) -> None:

@@ -42,6 +42,7 @@ from rclpy.lifecycle import LifecyclePublisher
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 from tqdm import tqdm
 
@@ -137,7 +138,7 @@ class Stopwatch:
     def step(self, name: str, function: Callable) -> Callable:
         """Wrap a function so that its time counts as a step, and no longer as one around it."""
         @wraps(function)
-        def timed(*args, **kwargs):
+        def timed(*args: Any, **kwargs: Any) -> Any:
             if threading.current_thread().name != 'segment':
                 return function(*args, **kwargs)
             outer, self._inner = self._inner, 0.0
@@ -154,7 +155,7 @@ class Stopwatch:
     def take(self, function: Callable) -> Callable:
         """Wrap what takes a message from a subscription; only images count."""
         @wraps(function)
-        def timed(executor, subscription):
+        def timed(executor: Executor, subscription: Subscription) -> Any:
             start = time.perf_counter()
             taken = function(executor, subscription)
             if subscription.msg_type is Image and taken is not None:
@@ -165,7 +166,7 @@ class Stopwatch:
     def end(self, function: Callable) -> Callable:
         """Wrap `Statistics.published`, which ends a frame and knows when it arrived."""
         @wraps(function)
-        def timed(statistics, latency, age):
+        def timed(statistics: Statistics, latency: float, age: float | None) -> None:
             arrival = time.monotonic() - latency
             steps = {name: self._steps[name] for name in STEPS}
             steps['hand over'] = self._first_start - arrival
@@ -173,7 +174,7 @@ class Stopwatch:
             self.frames.append(steps)
             self._steps.clear()
             self._first_start = self._inner = 0.0
-            return function(statistics, latency, age)
+            function(statistics, latency, age)
         return timed
 
 

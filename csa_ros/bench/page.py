@@ -67,7 +67,10 @@ in one process, so that what else the machine did hit all alike: trust ratios mo
 Repeat it on yours, and make this page of what it writes:
 
     ros2 run csa_ros bench --json figures.json        # or: python -m csa_ros.tools.bench
-    ros2 run csa_ros bench --page docs/performance.md figures.json"""
+    ros2 run csa_ros bench --page docs/performance.md figures.json
+
+On a machine with a GPU, with or without ROS, `scripts/gpu OUT` runs the tests that want one,
+measures what concerns it in less than five minutes, and leaves `performance_gpu.json` in OUT."""
 
 
 def _machines(documents: Sequence[dict]) -> str:
@@ -92,6 +95,8 @@ def _targets(documents: Sequence[dict], modules: dict[str, ModuleType]) -> str:
             if name in document['sections'] and hasattr(module, 'targets'):
                 for target in module.targets(document['sections'][name]):
                     found.setdefault(target.aim, []).append((target, _name(document['machine'])))
+        for aim in getattr(module, 'AIMS', ()):
+            found.setdefault(aim, [(Target(aim), '')])
     rows = []
     for aim, results in found.items():
         measured = [(target, where) for target, where in results if target.met is not None]

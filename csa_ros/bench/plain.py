@@ -9,12 +9,14 @@ tower with `csa_ros.segmenter.Segmenter` and nothing behind it, so that a differ
 two is one of structure.
 """
 
+from collections.abc import Sequence
+
 from csa_ros.labels.decide import Decision
 from csa_ros.segmenter import LONG_SIDE
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
-from csa_ros.settings import Settings
+from csa_ros.settings import ResolvedSettings
 from csa_ros.vocabulary import UNKNOWN
 import cv2
 import numpy as np
@@ -24,23 +26,19 @@ from torch.nn import functional as F
 
 
 class PlainPath:
-    """
-    The stages of `csa_ros.segmenter.Segmenter`, for one image and sliding windows, done plainly.
-
-    `settings` are resolved ones wherever they are asked for.
-    """
+    """The stages of `csa_ros.segmenter.Segmenter`, for one image and windows, done plainly."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._backbone = segmenter.backbone
         self._encoder = segmenter.encoder
 
-    def segment(self, rgb: np.ndarray, words: Words, settings: Settings) -> Result:
+    def segment(self, rgb: np.ndarray, words: Words, settings: ResolvedSettings) -> Result:
         """Label every pixel of an image, (H, W, 3) uint8."""
         features = self.features(self.pixels([rgb], settings), settings)
         decision = self.decide(features, words, rgb.shape[:2], settings)
         return Result(decision.labels[0].cpu().numpy(), decision.confidence[0].cpu().numpy())
 
-    def pixels(self, images: list[np.ndarray], settings: Settings) -> Tensor:
+    def pixels(self, images: list[np.ndarray], settings: ResolvedSettings) -> Tensor:
         """
         Return one image resized and normalised, (1, 3, h, w) float32 on the device.
 
@@ -48,7 +46,7 @@ class PlainPath:
         smaller than a window when resized: the authors' code has nothing to compare with there.
         """
         rgb, = images
-        height, width = _resized_size(*rgb.shape[:2], settings)
+        height, width = _resized_size(rgb.shape[:2], settings)
         if settings.inference != 'slide' or min(height, width) < settings.crop:
             raise ValueError(f'the plain path slides windows of {settings.crop} pixels over '
                              f'larger frames; got inference {settings.inference!r} and a frame of '
@@ -61,22 +59,22 @@ class PlainPath:
         return (pixels - mean) / std
 
     @torch.inference_mode()
-    def features(self, pixels: Tensor, settings: Settings) -> Tensor:
+    def features(self, pixels: Tensor, settings: ResolvedSettings) -> Tensor:
         """Return the features of all windows, (windows, gh, gw, D), each window encoded alone."""
         return torch.cat([self._encoder(pixels[:, :, rows, columns])
-                          for rows, columns in _windows(*pixels.shape[-2:], settings)])
+                          for rows, columns in _windows(pixels.shape[-2:], settings)])
 
     @torch.inference_mode()
-    def decide(self, features: Tensor, words: Words, output_size: tuple[int, int],
-               settings: Settings) -> Decision:
+    def decide(self, features: Tensor, words: Words, output_size: Sequence[int],
+               settings: ResolvedSettings) -> Decision:
         """Return labels and confidences, (1, H, W) uint8 each, from the windows' features."""
-        frame_size = _resized_size(*output_size, settings)
+        frame_size = _resized_size(output_size, settings)
         logits = merge(features, words.features, frame_size, output_size, settings)
         return decide(logits, words.query_class, len(words.vocabulary), settings)
 
 
 def merge(features: Tensor, query_features: Tensor, frame_size: tuple[int, int],
-          output_size: tuple[int, int], settings: Settings) -> Tensor:
+          output_size: Sequence[int], settings: ResolvedSettings) -> Tensor:
     """
     Return the cosine of every pixel with every query, (1, Q, H, W) for `output_size` (H, W).
 
@@ -85,7 +83,7 @@ def merge(features: Tensor, query_features: Tensor, frame_size: tuple[int, int],
     height, width = frame_size
     total = features.new_zeros(1, len(query_features), height, width)
     count = features.new_zeros(1, 1, height, width)
-    windows = _windows(height, width, settings)
+    windows = _windows(frame_size, settings)
     for (rows, columns), window in zip(windows, features, strict=True):
         logits = (window @ query_features.T).permute(2, 0, 1)[None]
         upsampled = F.interpolate(
@@ -96,7 +94,8 @@ def merge(features: Tensor, query_features: Tensor, frame_size: tuple[int, int],
     return F.interpolate(total / count, size=output_size, mode='bilinear')
 
 
-def decide(logits: Tensor, query_class: Tensor, num_classes: int, settings: Settings) -> Decision:
+def decide(logits: Tensor, query_class: Tensor, num_classes: int, settings: ResolvedSettings
+           ) -> Decision:
     """
     Return labels and confidences, (B, H, W) uint8, from logits (B, Q, H, W).
 
@@ -119,18 +118,20 @@ def decide(logits: Tensor, query_class: Tensor, num_classes: int, settings: Sett
     return Decision(*map(torch.stack, zip(*decisions)))
 
 
-def _resized_size(height: int, width: int, settings: Settings) -> tuple[int, int]:
+def _resized_size(size: Sequence[int], settings: ResolvedSettings) -> tuple[int, int]:
+    height, width = size
     scale = min(settings.short_side / min(height, width), LONG_SIDE / max(height, width))
     return int(height * scale + 0.5), int(width * scale + 0.5)
 
 
-def _windows(height: int, width: int, settings: Settings) -> list[tuple[slice, slice]]:
+def _windows(size: Sequence[int], settings: ResolvedSettings) -> list[tuple[slice, slice]]:
     """Return rows and columns of every window; the last of a side ends at the border."""
+    height, width = size
     return [(rows, columns) for rows in _spans(height, settings)
             for columns in _spans(width, settings)]
 
 
-def _spans(side: int, settings: Settings) -> list[slice]:
+def _spans(side: int, settings: ResolvedSettings) -> list[slice]:
     count = max(side - settings.crop + settings.stride - 1, 0) // settings.stride + 1
     stops = [min(index * settings.stride + settings.crop, side) for index in range(count)]
     return [slice(max(stop - settings.crop, 0), stop) for stop in stops]

@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from csa_ros.bench.frames import STAGES
 from csa_ros.bench.targets import in_ms
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Of a palette that the colour-blind can tell apart (Okabe and Ito), and grey.
 COLORS = {'upload': '#009e73', 'encode': '#bbbbbb', 'decide': '#d55e00', 'download': '#0072b2'}
@@ -43,7 +47,7 @@ def _size(row: dict) -> tuple[int, int]:
     return row['width'], row['height']
 
 
-def _draw_stages(axes, rows: Sequence[dict]) -> None:
+def _draw_stages(axes: 'Axes', rows: Sequence[dict]) -> None:
     """Draw a bar for each path and precision with its stages, for the most classes."""
     most = max((row['classes'], row['queries']) for row in rows)
     rows = [row for row in rows if (row['classes'], row['queries']) == most]
@@ -56,8 +60,8 @@ def _draw_stages(axes, rows: Sequence[dict]) -> None:
     # On a GPU a frame takes less than its stages one by one.
     totals = [row['total']['median_ms'] for row in rows]
     axes.plot(totals, names, 'k|', markersize=18, label='frame, host to host')
-    for name, end, total, row in zip(names, start, totals, rows):
-        axes.text(max(end, total), name, f"  {in_ms(total)} ms, {row['ratio']:.1f} x",
+    for place, (end, total, row) in enumerate(zip(start, totals, rows)):
+        axes.text(max(end, total), place, f"  {in_ms(total)} ms, {row['ratio']:.1f} x",
                   va='center', fontsize=9)
     axes.set_xlim(0, 1.25 * max(*start, *totals))
     axes.invert_yaxis()
@@ -67,7 +71,7 @@ def _draw_stages(axes, rows: Sequence[dict]) -> None:
     axes.spines[['top', 'right']].set_visible(False)
 
 
-def _draw_decision(axes, rows: Sequence[dict], frames: Sequence[dict]) -> None:
+def _draw_decision(axes: 'Axes', rows: Sequence[dict], frames: Sequence[dict]) -> None:
     """Draw what merge and decision take by the number of classes, one query each."""
     precision = frames[0]['precision']
     for name, color in PATHS.items():

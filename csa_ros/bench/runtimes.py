@@ -23,13 +23,14 @@ from csa_ros.bench.timing import table
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.labels.windows import cut
 from csa_ros.labels.windows import plan_windows
-from csa_ros.model.attention import choose
+from csa_ros.model.attention.methods import choose
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.int8 import Int8Encoder
-from csa_ros.model.trunk import parts_of
+from csa_ros.model.towers.trunk import parts_of
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
 from csa_ros.vocabulary import Vocabulary
+import numpy as np
 import torch
 from torch import nn
 from torch import Tensor
@@ -63,10 +64,10 @@ class Tower(nn.Module):
         """Return the features of every patch."""
         parts = self._parts
         x = parts.embed(pixels)
-        class_token = parts.class_token.expand(len(x), 1, -1)
-        x = torch.cat([class_token, x], dim=1) + parts.positions
+        class_token = parts.class_token.to(x.dtype).expand(len(x), 1, -1)
+        x = torch.cat([class_token, x], dim=1) + parts.positions.to(x.dtype)
         x = self._run_blocks(parts.blocks, parts.enter(x), parts.grid_size)
-        return F.normalize(parts.project(x)[:, 1:], dim=-1).unflatten(1, parts.grid_size)
+        return F.normalize(parts.project(x)[:, 1:].float(), dim=-1).unflatten(1, parts.grid_size)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -142,9 +143,10 @@ def measure_labels(segmenter: Segmenter, folder: Path, progress: tqdm | None = N
 def _labeller(segmenter: Segmenter, words: Words, encode: Encode) -> agreement.Label:
     settings = segmenter.settings
 
-    def label(rgb):
+    def label(rgb: np.ndarray) -> np.ndarray:
         pixels = segmenter.pixels([rgb], settings)
-        plan = plan_windows(*pixels.shape[-2:], settings.crop, settings.stride)
+        height, width = pixels.shape[-2:]
+        plan = plan_windows(height, width, settings.crop, settings.stride)
         features = encode(cut(pixels, plan))
         return segmenter.decide(features, words, rgb.shape[:2], settings).labels[0].numpy()
 
@@ -270,7 +272,7 @@ def targets(result: dict) -> list[Target]:
     runtimes = {name: runtime for name, runtime in result['runtimes'].items() if name != EAGER}
     exact = {name: runtime['ratio'] for name, runtime in runtimes.items()
              if not runtime['reduced']}
-    best = max(exact, key=exact.get)
+    best = max(exact, key=lambda name: exact[name])
     int8 = {name: result['demo'][name]['equal'] for name in runtimes
             if 'int8' in name and name in result['demo']}
     aim = f'int8 weights keep at least {INT8_EQUAL:.0%} of the labels (demo)'

@@ -136,7 +136,8 @@ def _peak_cuda_memory(function: Callable[[], object], device: torch.device) -> i
 
 
 def _resident_bytes(field: str) -> int:
-    return 1024 * int(re.search(rf'^{field}:\s+(\d+) kB', STATUS.read_text(), re.M).group(1))
+    fields = dict(line.split(':', 1) for line in STATUS.read_text().splitlines())
+    return 1024 * int(fields[field].removesuffix('kB'))
 
 
 def machine() -> dict[str, object]:

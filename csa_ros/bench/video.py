@@ -26,9 +26,10 @@ from csa_ros.labels.windows import plan_windows
 from csa_ros.labels.windows import WindowPlan
 from csa_ros.model.pixels import resize
 from csa_ros.model.reuse import WindowMemory
+from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
-from csa_ros.settings import Settings
+from csa_ros.settings import ResolvedSettings
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
 import torch
@@ -152,8 +153,8 @@ class Score:
     """How labels with reuse, frame after frame, compare with those without and with the truth."""
 
     def __init__(self) -> None:
-        self._equal = []
-        self._confusion = 0
+        self._equal: list[float] = []
+        self._confusion = np.zeros((len(CLASSES), len(CLASSES) + 1), np.int64)
 
     def add(self, labels: np.ndarray, exact: np.ndarray, truth: np.ndarray) -> None:
         """Count a frame; all are (H, W) uint8."""
@@ -216,12 +217,15 @@ def measure_times(segmenter: Segmenter, words: Words, options: argparse.Namespac
     rows = []
     for case in CASES:
         memory = WindowMemory()
-        seconds = {'off': [], 'reuse': []}
+        calls: dict[str, Callable[[np.ndarray], Result]] = {
+            'off': lambda rgb: segmenter.segment(rgb, words),
+            'reuse': lambda rgb: segmenter.segment(rgb, words, reuse, memory=memory)}
+        seconds: dict[str, list[float]] = {name: [] for name in calls}
         for rgb, _ in video(case, options.video_seeds[0], options.video_frames):
-            for name, arguments in ('off', {}), ('reuse', {'settings': reuse, 'memory': memory}):
+            for name, segment in calls.items():
                 start = time.perf_counter()
                 # Labels come as arrays in host memory: a GPU is done by then.
-                segmenter.segment(rgb, words, **arguments)
+                segment(rgb)
                 seconds[name].append(time.perf_counter() - start)
             progress.update()
         rows.append({'case': case, **{
@@ -254,7 +258,7 @@ def _check_calls(segmenter: Segmenter, rgb: np.ndarray
     window = pixels[:, :, :settings.crop, :settings.crop]
     memory = WindowMemory()
 
-    def check():
+    def check() -> Tensor:
         # So many frames that no window's turn comes.
         return memory.features(frame, plan, lambda stale: features, RECOMMENDED, 10 ** 9)
 
@@ -262,10 +266,12 @@ def _check_calls(segmenter: Segmenter, rgb: np.ndarray
     return check, lambda: segmenter.features(window, settings), len(features)
 
 
-def _frame(rgb: np.ndarray, size: tuple[int, int], settings: Settings
+def _frame(rgb: np.ndarray, size: Sequence[int], settings: ResolvedSettings
            ) -> tuple[np.ndarray, WindowPlan]:
     """Return what a memory looks at: the resized frame (h, w, 3) uint8 and its windows."""
-    return resize(rgb, size), plan_windows(*size, settings.crop, settings.stride)
+    height, width = size
+    return (resize(rgb, (height, width)),
+            plan_windows(height, width, settings.crop, settings.stride))
 
 
 def _labels(segmenter: Segmenter, features: Tensor, words: Words) -> np.ndarray:

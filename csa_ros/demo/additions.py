@@ -1,5 +1,6 @@
 """What stands in a richer street beside what `csa_ros.demo.scenes` puts there."""
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from csa_ros.demo import sprites
 from csa_ros.demo.scenes import LAP
 from csa_ros.demo.scenes import Thing
 from csa_ros.demo.scenes import UNLABELLED
+from csa_ros.demo.sprites import Draw
+from csa_ros.demo.sprites import Look
 import numpy as np
 
 # Metres from the front of one vehicle of a queue to the tail of the next.
@@ -36,15 +39,18 @@ class Plan:
     things: Sequence[Thing]
 
 
-def _thing(name, draw, x, z, shadow, look, speed=0.0, length=0.0):
+def _thing(name: str, draw: Draw, x: float, z: float, shadow: float, look: Look,
+           speed: float = 0.0, length: float = 0.0) -> Thing:
     return Thing(name, draw, float(x), float(z % LAP), shadow, float(speed), look, length)
 
 
-def _pick(random, choices, shares=None):
+def _pick(random: np.random.Generator, choices: Iterable[str],
+          shares: Sequence[float] | None = None) -> str:
     return str(random.choice(list(choices), p=shares))
 
 
-def vehicle(random, kind, x, z, oncoming, speed) -> Thing:
+def vehicle(random: np.random.Generator, kind: str, x: float, z: float, oncoming: bool,
+            speed: float) -> Thing:
     """Return a car, bus or truck with depth that drives, or stands, along the street."""
     look = {'color': _pick(random, sprites.PAINTS), 'cabin': _pick(random, sprites.PAINTS),
             'body': _pick(random, ('saloon', 'hatchback', 'estate', 'suv'),
@@ -54,7 +60,7 @@ def vehicle(random, kind, x, z, oncoming, speed) -> Thing:
     return _thing(kind, getattr(solids, kind), x, z, 1.0, look, speed, length)
 
 
-def walker(random, x, z, speed=0.0) -> Thing:
+def walker(random: np.random.Generator, x: float, z: float, speed: float = 0.0) -> Thing:
     """Return a person, as all are in the plain street."""
     look = {'color': _pick(random, sprites.CLOTHES),
             'skin': tuple(np.array((236, 190, 160)) * random.uniform(0.4, 1.0)),
@@ -108,7 +114,7 @@ def parked(random: np.random.Generator, plan: Plan) -> Iterator[Thing]:
             z += random.uniform(4, 18)
 
 
-def _is_free(plan, car):
+def _is_free(plan: Plan, car: Thing) -> bool:
     """Tell whether no vehicle stands where one is to be parked."""
     near, far = car.z - 1, car.z + car.length + 1
     return not any(
@@ -122,8 +128,8 @@ def poles(random: np.random.Generator, plan: Plan) -> Iterator[Thing]:
         x = side * (plan.kerb + random.uniform(0.25, 0.6))
         draw = furniture.mast if random.random() < 0.3 else furniture.lamp_post
         for z in np.arange(random.uniform(0, 15), LAP, random.uniform(14, 28)):
-            look = {'height': random.uniform(6, 8.5), 'reach': -side * random.uniform(0.8, 2)}
-            yield _thing(UNLABELLED, draw, x, z, 0.15, look)
+            yield _thing(UNLABELLED, draw, x, z, 0.15, {
+                'height': random.uniform(6, 8.5), 'reach': -side * random.uniform(0.8, 2)})
         for _ in range(random.integers(1, 5)):
             rim, inside = _SIGNS[random.integers(len(_SIGNS))]
             look = {'form': _pick(random, ('disc', 'triangle', 'plate')), 'rim': rim,
@@ -153,27 +159,27 @@ def clutter(random: np.random.Generator, plan: Plan) -> Iterator[Thing]:
     makers = (_bin, _bench, _boxes, _billboard)
     for _ in range(random.integers(8, 15)):
         x = random.choice((-1, 1)) * random.uniform(plan.kerb + 0.4, plan.edge - 0.2)
-        draw, look = random.choice(makers, p=(0.45, 0.2, 0.2, 0.15))(random)
+        draw, look = makers[random.choice(len(makers), p=(0.45, 0.2, 0.2, 0.15))](random)
         yield _thing(UNLABELLED, draw, x, random.uniform(0, LAP), 0.4, look)
 
 
-def _bin(random):
+def _bin(random: np.random.Generator) -> tuple[Draw, Look]:
     return furniture.bin_, {'paint': furniture.BINS[random.integers(len(furniture.BINS))],
                             'width': random.uniform(0.45, 0.75),
                             'height': random.uniform(0.75, 1.1)}
 
 
-def _bench(random):
+def _bench(random: np.random.Generator) -> tuple[Draw, Look]:
     return furniture.bench, {'paint': tuple(np.array(furniture.WOOD) * random.uniform(0.6, 1.3))}
 
 
-def _boxes(random):
+def _boxes(random: np.random.Generator) -> tuple[Draw, Look]:
     heap = [(random.uniform(-0.6, 0.4), random.uniform(0.3, 0.6), random.uniform(0.25, 0.8),
              furniture.BOXES[random.integers(len(furniture.BOXES))])
             for _ in range(random.integers(1, 5))]
     return furniture.boxes, {'boxes': heap}
 
 
-def _billboard(random):
+def _billboard(random: np.random.Generator) -> tuple[Draw, Look]:
     return furniture.billboard, {'paint': tuple(random.uniform(60, 230, 3)),
                                  'stripe': tuple(random.uniform(60, 240, 3))}

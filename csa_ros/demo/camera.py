@@ -1,7 +1,9 @@
 """A camera that drives through rendered streets: images, camera info and true labels."""
 
+from collections.abc import Iterator
 import itertools
 import signal
+from typing import Any
 
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Frame
@@ -80,7 +82,7 @@ class DemoCamera(Node):
     ValueError for an encoding that is unknown or does not fit the size.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__('demo_camera', **kwargs)
         self._seed = self._declare('seed', 0, (0, 2**31 - 1), 'Seed of the first street.')
         self._rate = self._declare('rate', 10.0, (0.1, 60.0), 'Frames per second.')
@@ -90,7 +92,7 @@ class DemoCamera(Node):
         loop = self._declare(
             'loop', 0, (0, 1000), 'Frames that are rendered at the start and then repeated, so '
             'that rendering takes no time from what is measured; 0 renders every frame.')
-        self._encoding = self.declare_parameter('encoding', 'rgb8', ParameterDescriptor(
+        self._encoding: str = self.declare_parameter('encoding', 'rgb8', ParameterDescriptor(
             description='Encoding of the image.', read_only=True,
             additional_constraints=' or '.join(ENCODINGS))).value
         self._check_encoding()
@@ -108,7 +110,8 @@ class DemoCamera(Node):
             f'{self._rate:g} Hz on {self.resolve_topic_name("image")}, truth on '
             f'{self.resolve_topic_name("true_labels")}')
 
-    def _declare(self, name, default, bounds, description):
+    def _declare(self, name: str, default: float, bounds: tuple[float, float],
+                 description: str) -> Any:
         descriptor = ParameterDescriptor(description=description, read_only=True)
         low, high = bounds
         if isinstance(default, int):
@@ -125,7 +128,7 @@ class DemoCamera(Node):
             raise ValueError(f'an nv12 image cannot have {width} x {height} pixels: make width '
                              'and height even')
 
-    def _drive(self):
+    def _drive(self) -> Iterator[tuple[Image, CameraInfo, Image]]:
         """Yield the messages of one moment after another, without headers, for ever."""
         for seed in itertools.count(self._seed):
             scene, time = Scene(seed), 0.0
@@ -143,7 +146,7 @@ class DemoCamera(Node):
             publisher.publish(message)
 
 
-def main(args=None) -> None:
+def main(args: list[str] | None = None) -> None:
     """Run the demo camera until interrupted."""
     rclpy.init(args=args)
     try:

@@ -1,6 +1,8 @@
 """Captions of picture crops: what the demo model learns words from, never from pixels' labels."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
 
 import open_clip
@@ -35,7 +37,7 @@ MOST = 3
 Fact = tuple[str, str | None]
 
 
-def describe(look, name):
+def describe(look: Mapping[str, Any], name: str) -> str | None:
     """Return the word which a look adds to a class name ('red', 'wet', 'sunny') or None."""
     if name == 'sky':
         return look['weather']
@@ -44,7 +46,7 @@ def describe(look, name):
     return look.get('color')
 
 
-def facts_of(name, look):
+def facts_of(name: str, look: Mapping[str, Any]) -> tuple[Fact, ...]:
     """Return the facts that are true of a crop that shows a thing: none for one without words."""
     if name not in SYNONYMS:
         return ()

@@ -6,16 +6,19 @@ How much it does is drawn from a numpy Generator, whose seed is that of the driv
 the same from frame to frame.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 
-def _short(rgb):
+def _short(rgb: np.ndarray) -> float:
     """Return the short side in 240ths: sizes below are in pixels of a picture so high."""
     return min(rgb.shape[:2]) / 240
 
 
-def motion_blur(rgb, random, time, center):
+def motion_blur(rgb: np.ndarray, random: np.random.Generator, time: float, center: Sequence[float]
+                ) -> np.ndarray:
     """
     Blur by what the camera moves while its shutter is open.
 
@@ -41,7 +44,7 @@ def motion_blur(rgb, random, time, center):
     return image
 
 
-def drops(rgb, random):
+def drops(rgb: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Put drops of water on the lens: out of focus, each shows the scene upside down."""
     height, width = rgb.shape[:2]
     size = _short(rgb)
@@ -65,7 +68,7 @@ def drops(rgb, random):
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def exposure(rgb, random):
+def exposure(rgb: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Expose too long or too short, with a wrong white balance, other contrast and colours."""
     stops, gamma = random.uniform(-0.6, 0.6), random.uniform(0.8, 1.2)
     balance = np.exp(random.normal(0, 0.05, 3))
@@ -77,7 +80,7 @@ def exposure(rgb, random):
     return cv2.LUT(image, np.rint(table).astype(np.uint8)[None])
 
 
-def vignette(rgb, random):
+def vignette(rgb: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Darken the corners."""
     height, width = rgb.shape[:2]
     y, x = np.ogrid[-1:1:height * 1j, -1:1:width * 1j]
@@ -85,7 +88,7 @@ def vignette(rgb, random):
     return (rgb * share[..., None].astype(np.float32)).astype(np.uint8)
 
 
-def noise(rgb, random, time):
+def noise(rgb: np.ndarray, random: np.random.Generator, time: float) -> np.ndarray:
     """
     Add the noise of a sensor: that of the light and that of reading out.
 
@@ -100,9 +103,12 @@ def noise(rgb, random, time):
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def compression(rgb, random):
+def compression(rgb: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Compress as JPEG does, and decompress."""
     quality = int(random.integers(22, 75))
     _, data = cv2.imencode('.jpg', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR),
                            (cv2.IMWRITE_JPEG_QUALITY, quality))
-    return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    # None is for data that are no picture.
+    assert decoded is not None
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)

@@ -1,5 +1,8 @@
 """Street furniture, none of which is one of the classes: poles, signs, fences, bins, benches."""
 
+from csa_ros.demo.solids import SolidPen
+from csa_ros.demo.sprites import Look
+from csa_ros.demo.sprites import Pen
 from csa_ros.demo.sprites import tinted
 import numpy as np
 
@@ -9,7 +12,7 @@ BINS = ((38, 76, 52), (52, 54, 58), (44, 66, 120), (120, 84, 48))
 BOXES = ((172, 132, 88), (196, 186, 168), (40, 42, 46))
 
 
-def lamp_post(pen, look):
+def lamp_post(pen: Pen, look: Look) -> None:
     """Draw a street light with an arm over the road, 7 m high."""
     height, reach = look['height'], look['reach']
     pen.box(-0.09, 0, 0.09, 1.1, tinted(STEEL, 0.85))
@@ -19,7 +22,7 @@ def lamp_post(pen, look):
                  (reach + 0.32, height + 0.34), (reach - 0.32, height + 0.34)], (196, 196, 186))
 
 
-def mast(pen, look):
+def mast(pen: Pen, look: Look) -> None:
     """Draw a wooden mast with a crossbar, as it carries wires, 8 m high."""
     height = look['height']
     pen.polygon([(-0.15, 0), (0.15, 0), (0.1, height), (-0.1, height)], WOOD)
@@ -28,7 +31,7 @@ def mast(pen, look):
         pen.box(x - 0.05, height - 0.76, x + 0.05, height - 0.55, (205, 205, 200))
 
 
-def sign(pen, look):
+def sign(pen: Pen, look: Look) -> None:
     """Draw a traffic sign on its pole, 2.8 m high: a disc, a triangle or a plate."""
     pen.box(-0.04, 0, 0.04, 2.3, STEEL)
     rim, inside = look['rim'], look['inside']
@@ -44,13 +47,13 @@ def sign(pen, look):
         pen.box(-0.14, 2.3, 0.14, 2.6, tinted(rim, 0.9))
 
 
-def bollard(pen, look):
+def bollard(pen: Pen, look: Look) -> None:
     """Draw a bollard, 0.9 m high."""
     pen.box(-0.08, 0, 0.08, 0.9, look['paint'])
     pen.box(-0.08, 0.68, 0.08, 0.78, (225, 225, 220))
 
 
-def bin_(pen, look):
+def bin_(pen: Pen, look: Look) -> None:
     """Draw a bin with a lid, about 1.1 m high."""
     color, width, height = look['paint'], look['width'], look['height']
     pen.polygon([(-width * 0.42, 0.04), (width * 0.42, 0.04), (width / 2, height),
@@ -60,7 +63,7 @@ def bin_(pen, look):
     pen.box(-width * 0.3, height * 0.45, width * 0.3, height * 0.62, tinted(color, 0.7))
 
 
-def bench(pen, look):
+def bench(pen: Pen, look: Look) -> None:
     """Draw a bench seen from ahead, 1.7 m long."""
     for x in (-0.7, 0.7):
         pen.box(x - 0.05, 0, x + 0.05, 0.85, tinted(STEEL, 0.6))
@@ -68,14 +71,14 @@ def bench(pen, look):
         pen.box(-0.85, y, 0.85, y + 0.11, look['paint'])
 
 
-def boxes(pen, look):
+def boxes(pen: Pen, look: Look) -> None:
     """Draw a heap of boxes and bags."""
     for x, width, height, color in look['boxes']:
         pen.box(x, 0, x + width, height, color)
         pen.box(x, height * 0.8, x + width, height, tinted(color, 1.18))
 
 
-def billboard(pen, look):
+def billboard(pen: Pen, look: Look) -> None:
     """Draw an advertising board on feet, 2.5 m high."""
     for x in (-0.5, 0.5):
         pen.box(x - 0.05, 0, x + 0.05, 0.7, tinted(STEEL, 0.7))
@@ -85,7 +88,7 @@ def billboard(pen, look):
     pen.disc(0, 1.8, 0.34, look['stripe'])
 
 
-def fence(pen, look):
+def fence(pen: SolidPen, look: Look) -> None:
     """Draw a fence along the street: a railing, boards with gaps, or a closed hoarding."""
     color, length, kind = look['paint'], look['length'], look['kind']
     if kind == 'hoarding':

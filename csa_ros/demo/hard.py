@@ -12,10 +12,13 @@ import itertools
 from csa_ros.demo import additions
 from csa_ros.demo import corruptions
 from csa_ros.demo import houses
+from csa_ros.demo import turning
 from csa_ros.demo import variety
 from csa_ros.demo.scenes import Building
+from csa_ros.demo.scenes import Camera
 from csa_ros.demo.scenes import FACADES
 from csa_ros.demo.scenes import Frame
+from csa_ros.demo.scenes import Job
 from csa_ros.demo.scenes import LAP
 from csa_ros.demo.scenes import NEAR
 from csa_ros.demo.scenes import Scene
@@ -73,27 +76,28 @@ class HardScene(Scene):
         if unknown:
             raise ValueError(f'there is no disturbance {unknown[0]!r}: choose from '
                              f"{', '.join(DISTURBANCES)}")
-        for name, add in _ADDITIONS.items():
-            if name in self._disturbances:
-                plan = additions.Plan(self._half_road, self._pavement, self._camera['x'],
-                                      tuple(self._things))
-                self._things += add(self._random(name), plan)
+        plan = additions.Plan(self._half_road, self._pavement, self._camera['x'],
+                              tuple(self._things))
+        groups = {'plain': self._things} | {
+            name: add(self._random(name), plan) for name, add in _ADDITIONS.items()
+            if name in self._disturbances}
         if 'kinds' in self._disturbances:
-            random = self._random('kinds')
-            self._things = [variety.vary(random, thing) for thing in self._things]
-            self._buildings = [variety.vary_building(random, building)
-                               for building in self._buildings]
+            groups = {name: variety.vary(self._random(f'kinds of {name}'), group)
+                      for name, group in groups.items()}
+            self._buildings = list(variety.vary_buildings(
+                self._random('kinds of buildings'), self._buildings))
+        self._things = list(itertools.chain(*groups.values()))
         self._number_instances()
         if 'haze' in self._disturbances:
             self._haze_range *= self._random('haze').uniform(0.33, 0.67)
-        self._sun = self._ground_light = None
+        # Where the sun shines.
+        self._ground_light: GroundLight | None = None
         if 'shadows' in self._disturbances and self.weather in ('sunny', 'evening'):
-            self._sun = self._place_sun(self._random('shadows'))
-            self._ground_light = GroundLight(self._sun, LAP)
-            self._shade_by_buildings()
+            self._ground_light = GroundLight(self._place_sun(self._random('shadows')), LAP)
+            self._shade_by_buildings(self._ground_light)
             self._shade_by_things(self._ground_light, 0.0, moving=False)
 
-    def _random(self, name):
+    def _random(self, name: str) -> np.random.Generator:
         """Return the generator of a disturbance, always in the same state."""
         return np.random.default_rng((self._seed, *name.encode()))
 
@@ -113,71 +117,73 @@ class HardScene(Scene):
                 rgb = corrupt(rgb, self._random(name), *arguments)
         return replace(frame, rgb=rgb)
 
-    # The sun
-
-    def _place_sun(self, random):
+    def _place_sun(self, random: np.random.Generator) -> Sun:
         low, high, shade = (0.14, 0.35, 0.72) if self.weather == 'evening' else (0.5, 1.1, 0.52)
         return Sun.at(random.uniform(0, 2 * np.pi), random.uniform(low, high),
                       shade * random.uniform(0.85, 1.15))
 
-    def _shade_by_buildings(self):
+    def _shade_by_buildings(self, light: GroundLight) -> None:
         for building in self._buildings:
             x = building.side * np.array((building.setback, building.setback + houses.DEPTH))
             corners = np.array([(i, j) for i in x for j in (building.near, building.far)])
-            self._ground_light.cast(corners, 0, building.height)
+            light.cast(corners, 0, building.height)
 
-    def _shade_by_things(self, light, time, moving):
+    def _shade_by_things(self, light: GroundLight, time: float, moving: bool) -> None:
         for thing in self._things:
             if bool(thing.speed) == moving:
                 place = thing.x, thing.z + thing.speed * time
                 for corners, low, high in outlines(thing):
                     light.cast(corners + place, low, high)
 
-    def _camera_at(self, time, traffic_time, width, height):
+    def _camera_at(self, time: float, traffic_time: float, width: int, height: int) -> Camera:
         camera = super()._camera_at(time, traffic_time, width, height)
         if 'tilt' in self._disturbances:
             # What is lost at the rims by turning.
             camera['focal'] *= 0.87
-        if self._sun:
+        if self._ground_light:
             camera['light'] = self._ground_light.copy()
             self._shade_by_things(camera['light'], traffic_time, moving=True)
             camera['light'].soften()
         return camera
 
-    def _color_ground(self, kind, x, z, side, camera):
+    def _color_ground(self, kind: np.ndarray, x: np.ndarray, z: np.ndarray, side: np.ndarray,
+                      camera: Camera) -> np.ndarray:
         ground = super()._color_ground(kind, x, z, side, camera)
-        if self._sun:
-            share = camera['light'].sample(x, z)[..., None]
-            ground *= self._sun.shade + (1 - self._sun.shade) * share
+        if self._ground_light:
+            shade = self._ground_light.sun.shade
+            ground *= shade + (1 - shade) * camera['light'].sample(x, z)[..., None]
         return ground
 
-    def _light_at(self, camera, x, distance):
+    def _light_at(self, camera: Camera, x: float, distance: float) -> float:
         """Return the share of the light that a thing on the ground gets, 1 without sun."""
-        if not self._sun:
+        if not self._ground_light:
             return 1.0
         share = camera['light'].at(x, distance + camera['z'])
-        shade, facing = float(self._sun.shade[1]), 1.04 if self._sun.lights(0, -1) else 0.84
+        sun = self._ground_light.sun
+        shade, facing = float(sun.shade[1]), 1.04 if sun.lights(0, -1) else 0.84
         return shade + (facing - shade) * share
 
-    # Drawing
-
-    def _jobs(self, camera):
+    def _jobs(self, camera: Camera) -> list[Job]:
         return [job for job in super()._jobs(camera) if not self._is_hit(job, camera)]
 
-    def _is_hit(self, job, camera):
+    def _is_hit(self, job: Job, camera: Camera) -> bool:
         """Tell whether the camera, which drives through everything, is too near to a vehicle."""
         return (isinstance(job.subject, Thing) and job.subject.length > 0
                 and job.subject.name != UNLABELLED and job.distance < _DISTANCE_KEPT
                 and abs(self._across(job.subject, camera)) < _LANE)
 
-    def _far_to_near(self, jobs, camera):
+    def _far_to_near(self, jobs: list[Job], camera: Camera) -> list[Job]:
         """
         Return jobs in the order of drawing.
 
         A thing with depth hides what is beside it on the outer side of the camera's way, and is
-        hidden by what is beside it on the inner side, wherever its own near end is.
+        hidden by what is beside it on the inner side, wherever its own near end is. Where nothing
+        has depth, the order is that of `Scene`.
         """
-        order, solids = {}, []
+        if not any(thing.length for thing in self._things):
+            return super()._far_to_near(jobs, camera)
+        order: dict[int, float] = {}
+        solids: list[tuple[float, float, float, float]] = []
         across = [self._across(job.subject, camera) for job in jobs]
         for index in sorted(range(len(jobs)), key=lambda index: -abs(across[index])):
             near, subject = jobs[index].distance, jobs[index].subject
@@ -193,16 +199,17 @@ class HardScene(Scene):
             range(len(jobs)), key=lambda index: (-order[index], -jobs[index].distance))]
 
     @staticmethod
-    def _across(subject, camera):
+    def _across(subject: Building | Thing, camera: Camera) -> float:
         """Return how far something is to the right of the camera's way, in metres."""
         x = subject.side * subject.setback if isinstance(subject, Building) else subject.x
         return x - camera['x']
 
-    def _solid_pen(self, rgb, instances, camera, x, distance, instance, light):
+    def _solid_pen(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera, x: float,
+                   distance: float, instance: int, light: float) -> SolidPen:
         """Return a pen for what begins at `distance`, beside the middle of the road by x."""
         width = rgb.shape[1]
 
-        def project(points):
+        def project(points: np.ndarray) -> np.ndarray:
             ahead = np.maximum(points[:, 2] + distance, _CLIP)
             scale = camera['focal'] / ahead
             pixels = np.empty((len(points), 2))
@@ -214,7 +221,8 @@ class HardScene(Scene):
         return SolidPen(rgb, instances, project, instance, (self._sky[1], haze),
                         x + self._center(max(distance, NEAR), camera), camera['height'], light)
 
-    def _draw_thing(self, rgb, instances, camera, thing, distance, instance):
+    def _draw_thing(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera, thing: Thing,
+                    distance: float, instance: int) -> None:
         if not thing.length:
             super()._draw_thing(rgb, instances, camera, thing, distance, instance)
             return
@@ -222,7 +230,8 @@ class HardScene(Scene):
         thing.draw(self._solid_pen(rgb, instances, camera, thing.x, distance, instance, light),
                    thing.look)
 
-    def _draw_building(self, rgb, instances, camera, building, near, instance):
+    def _draw_building(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera,
+                       building: Building, near: float, instance: int) -> None:
         lit = self._light_on_walls(building.side)
         if 'kinds' not in self._disturbances:
             look = building.look | {'shade': building.look['shade'] * lit[0]}
@@ -234,51 +243,31 @@ class HardScene(Scene):
         color = np.array(FACADES[building.look['color']]) * building.look['shade']
         houses.house(pen, building, color, lit, near)
 
-    def _light_on_walls(self, side):
+    def _light_on_walls(self, side: int) -> tuple[float, float]:
         """Return the light on walls along the street, and on those that face the camera."""
-        if not self._sun:
+        if not self._ground_light:
             return 1.0, 0.8
-        shade = float(self._sun.shade[1]) * 1.15
-        return tuple(1.08 if self._sun.lights(*way) else shade for way in ((-side, 0), (0, -1)))
+        sun = self._ground_light.sun
+        shade = float(sun.shade[1]) * 1.15
+        return (1.08 if sun.lights(-side, 0) else shade), (1.08 if sun.lights(0, -1) else shade)
 
-    def _turn(self, rgb, instances, camera):
+    def _turn(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera
+              ) -> tuple[np.ndarray, np.ndarray, float, tuple[float, float]]:
         if 'tilt' not in self._disturbances:
             return super()._turn(rgb, instances, camera)
         size = rgb.shape[1::-1]
         _, _, focal, center = super()._turn(rgb, instances, camera)
         random = self._random('tilt')
-        angles = np.clip(random.normal(0, (2.2, 2.5, 2.0)), -5, 5)
-        sway = random.uniform(0, (0.35, 0.3, 0.5)), random.uniform(0, 2 * np.pi, 3)
-        # Enlarged so that nothing beyond the rims is seen, however far it sways.
-        corners = [angles + sway[0] * signs for signs in itertools.product((-1, 1), repeat=3)]
-        zoom = max(_zoom(_rotation(corner), focal, center, size) for corner in corners)
-        angles = angles + sway[0] * np.sin(np.array((5.3, 3.1, 4.3)) * camera['time'] + sway[1])
-        matrix = _homography(_rotation(angles), focal, focal * zoom, center)
+        degrees = np.clip(random.normal(0, (2.2, 2.5, 2.0)), -5, 5)
+        sway, phase = random.uniform(0, (0.35, 0.3, 0.5)), random.uniform(0, 2 * np.pi, 3)
+        # As much for every moment of the drive: the farthest that it sways, and a bit.
+        level = size[0] / 2, size[1] * self._camera['horizon']
+        enlarged = focal * (0.02 + max(
+            turning.enlargement(turning.rotation(degrees + sway * signs), focal, level, size)
+            for signs in itertools.product((-1, 1), repeat=3)))
+        degrees = degrees + sway * np.sin(np.array((5.3, 3.1, 4.3)) * camera['time'] + phase)
+        matrix = turning.homography(turning.rotation(degrees), focal, enlarged, center)
         return (cv2.warpPerspective(rgb, matrix, size, borderMode=cv2.BORDER_REPLICATE),
                 cv2.warpPerspective(instances, matrix, size, flags=cv2.INTER_NEAREST,
                                     borderMode=cv2.BORDER_REPLICATE),
-                focal * zoom, center)
-
-
-def _rotation(degrees):
-    """Return the (3, 3) rotation of a camera by pitch, yaw and roll."""
-    return np.linalg.multi_dot([cv2.Rodrigues(axis * np.deg2rad(angle))[0]
-                                for axis, angle in zip(np.eye(3), degrees)])
-
-
-def _homography(rotation, focal, new_focal, center):
-    """Return how pixels move as a pinhole camera turns (Hartley and Zisserman, section 8.4)."""
-    before, after = (np.array([[f, 0, center[0]], [0, f, center[1]], [0, 0, 1]])
-                     for f in (focal, new_focal))
-    return after @ rotation @ np.linalg.inv(before)
-
-
-def _zoom(rotation, focal, center, size):
-    """Return by how much to enlarge, in steps of 0.02, so that a turned picture fills a size."""
-    corners = np.array([[(x, y) for x in (0, size[0] - 1) for y in (0, size[1] - 1)]], float)
-    for zoom in np.arange(1, 2, 0.02):
-        inverse = np.linalg.inv(_homography(rotation, focal, focal * zoom, center))
-        seen = cv2.perspectiveTransform(corners, inverse)[0]
-        if (seen >= 0).all() and (seen <= np.array(size) - 1).all():
-            return zoom
-    return 2.0
+                enlarged, center)

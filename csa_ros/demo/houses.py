@@ -1,5 +1,8 @@
 """Buildings with roofs, shops, doors, window frames and balconies."""
 
+from csa_ros.demo.scenes import Building
+from csa_ros.demo.solids import SolidPen
+from csa_ros.demo.sprites import Color
 from csa_ros.demo.sprites import GLASS
 from csa_ros.demo.sprites import tinted
 import numpy as np
@@ -10,7 +13,8 @@ FAR = 65.0
 _FRAME = (214, 212, 206)
 
 
-def house(pen, building, color, lit, distance):
+def house(pen: SolidPen, building: Building, color: Color, lit: tuple[float, float],
+          distance: float) -> None:
     """
     Draw a building along the street, from its near end on.
 
@@ -34,7 +38,7 @@ def house(pen, building, color, lit, distance):
     _openings(pen, building, length, lit[0], distance)
 
 
-def _front(pen, building, side, front, lit):
+def _front(pen: SolidPen, building: Building, side: int, front: Color, lit: float) -> None:
     """Draw the wall that faces the camera, with its gable."""
     height, look = building.height, building.look
     pen.polygon([(0, 0, 0), (side * DEPTH, 0, 0), (side * DEPTH, height, 0), (0, height, 0)],
@@ -50,7 +54,8 @@ def _front(pen, building, side, front, lit):
     pen.quads(corners, tinted(np.array(GLASS) * look['glass'], lit))
 
 
-def _openings(pen, building, length, lit, distance):
+def _openings(pen: SolidPen, building: Building, length: float, lit: float, distance: float
+              ) -> None:
     """Draw windows, doors, shop windows and balconies of the wall along the street."""
     look, height = building.look, building.height
     z = np.arange(0.8, length - 1.3, look['bay'])

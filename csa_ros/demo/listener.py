@@ -1,8 +1,12 @@
 """Listens to the demo: matches pictures, truths and labels by stamp, and scores the labels."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
 import json
 import time
+from typing import Any
+from typing import NamedTuple
 
 from csa_ros import draw
 from csa_ros.labels.score import confusion
@@ -10,10 +14,11 @@ from csa_ros.labels.score import iou
 from csa_ros.ros.images import to_rgb
 from csa_ros.vocabulary import UNKNOWN
 import numpy as np
+from rcl_interfaces.srv import SetParameters
 import rclpy
+from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import DurabilityPolicy
 from rclpy.qos import QoSProfile
 from rclpy.qos import ReliabilityPolicy
@@ -29,32 +34,55 @@ STREAM = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
+# Seconds and nanoseconds.
+Stamp = tuple[int, int]
+
 
 class DemoError(RuntimeError):
     """The demo did not do what it shows."""
 
 
+class Judged(NamedTuple):
+    """A frame: pictures (H, W, 3) uint8, ids (H, W) uint8, and its age on arrival in seconds."""
+
+    rgb: np.ndarray
+    overlay: np.ndarray
+    truth: np.ndarray
+    labels: np.ndarray
+    latency: float
+
+
 class Score:
-    """What was seen while one vocabulary was in force."""
+    """What was seen while one vocabulary was in force, from the first frame on."""
 
-    def __init__(self, classes):
-        """Start counting for `classes` classes."""
+    def __init__(self, legend: dict[str, Any], first: Judged) -> None:
+        classes = len(legend['classes'])
+        self.legend = legend
         self.matrix = np.zeros((classes, classes + 1), np.int64)
-        self.frames, self.latencies = 0, []
+        self.frames = 0
+        self.latencies: list[float] = []
         self.began = time.monotonic()
+        self.add(first)
 
-    def add(self, truth, labels, latency):
-        """Count one frame: two (H, W) uint8 maps and its age on arrival in seconds."""
-        self.matrix += confusion(truth, labels, len(self.matrix))
+    def add(self, frame: Judged) -> None:
+        """Count a frame."""
+        self.newest = frame
+        self.matrix += confusion(frame.truth, frame.labels, len(self.matrix))
         self.frames += 1
-        self.latencies.append(latency)
+        self.latencies.append(frame.latency)
 
     @property
-    def miou(self):
+    def miou(self) -> float:
         """Mean intersection over union of the classes that appeared."""
         return float(np.nanmean(iou(self.matrix)))
 
-    def __str__(self):
+    def draw(self) -> np.ndarray:
+        """Return the newest frame as one (H, 3 W, 3) picture: input, overlay and truth."""
+        colors = np.array([entry['color'] for entry in self.legend['classes']], np.uint8)
+        truth = draw.overlay(self.newest.rgb, self.newest.truth, colors, TRUTH_ALPHA)
+        return np.hstack([self.newest.rgb, self.newest.overlay, truth])
+
+    def __str__(self) -> str:
         """Return the line that the demo prints."""
         rate = self.frames / (time.monotonic() - self.began)
         p50, p95 = np.percentile(self.latencies, (50, 95)) * 1000
@@ -63,46 +91,51 @@ class Score:
 
 
 class Listener(Node):
-    """Matches pictures, truths and labels by stamp, and scores the labels."""
+    """
+    Matches pictures, truths and labels by stamp, and scores the labels.
 
-    def __init__(self):
-        """Subscribe to everything that the camera and the node publish."""
+    `score` is that of the words in force, None before the first frame.
+    """
+
+    def __init__(self) -> None:
         super().__init__('demo_listener')
-        self._frames = OrderedDict()
-        self._complete = None
-        self._true_names = None
-        self._legends = {}
-        self.legend, self.score, self.picture = None, None, None
+        self.score: Score | None = None
+        self._frames: OrderedDict[Stamp, dict[str, Any]] = OrderedDict()
+        self._complete: tuple[Stamp, dict[str, Any]] | None = None
+        self._true_names: list[str] = []
+        self._legends: dict[Stamp, dict[str, Any]] = {}
         for topic, key in (('image', 'image'), ('true_labels', 'truth'),
                            ('segment/labels', 'labels'), ('segment/overlay', 'overlay')):
-            self.create_subscription(
-                Image, topic, lambda message, key=key: self._on_image(key, message), STREAM)
+            self.create_subscription(Image, topic, partial(self._on_image, key), STREAM)
         self.create_subscription(String, 'true_classes', self._on_classes, LATCHED)
         self.create_subscription(String, 'segment/legend', self._on_legend, LATCHED)
-        self._parameters = AsyncParameterClient(self, 'segment')
+        # Humble's rclpy has no client for parameters.
+        self._segment_parameters: Client = self.create_client(
+            SetParameters, 'segment/set_parameters')
 
-    def set_vocabulary(self, entries):
+    def set_vocabulary(self, entries: Sequence[str]) -> None:
         """Set the node's words through its parameter service; DemoError if it refuses them."""
-        value = Parameter('vocabulary', value=list(entries))
-        if not self._parameters.wait_for_services(SERVICE_TIMEOUT):
+        value = Parameter('vocabulary', value=list(entries)).to_parameter_msg()
+        if not self._segment_parameters.wait_for_service(SERVICE_TIMEOUT):
             raise DemoError('the parameter service of /segment did not appear')
-        future = self._parameters.set_parameters([value])
+        future = self._segment_parameters.call_async(SetParameters.Request(parameters=[value]))
         rclpy.spin_until_future_complete(self, future, timeout_sec=SERVICE_TIMEOUT)
-        if not future.done():
+        answer = future.result() if future.done() else None
+        if answer is None:
             raise DemoError('the parameter service of /segment did not answer')
-        result = future.result().results[0]
+        result = answer.results[0]
         if not result.successful:
             raise DemoError(result.reason)
 
-    def _on_classes(self, message):
+    def _on_classes(self, message: String) -> None:
         self._true_names = message.data.split(', ')
 
-    def _on_legend(self, message):
+    def _on_legend(self, message: String) -> None:
         legend = json.loads(message.data)
         stamp = legend['stamp']['sec'], legend['stamp']['nanosec']
         self._legends[stamp] = legend
 
-    def _on_image(self, key, message):
+    def _on_image(self, key: str, message: Image) -> None:
         stamp = message.header.stamp.sec, message.header.stamp.nanosec
         frame = self._frames.setdefault(stamp, {})
         frame[key] = message
@@ -119,42 +152,39 @@ class Listener(Node):
         while len(self._frames) > WAITING_FRAMES:
             self._frames.popitem(last=False)
 
-    def _judge(self, stamp, frame):
-        self._take_legend(stamp)
-        if self.legend is None:
+    def _judge(self, stamp: Stamp, frame: dict[str, Any]) -> None:
+        legend = self._legend(stamp)
+        if legend is None:
             return
         labels = _mono(frame['labels'])
-        if (labels[labels != UNKNOWN] >= len(self.legend['classes'])).any():
+        if (labels[labels != UNKNOWN] >= len(legend['classes'])).any():
             raise DemoError('a label image holds an id that its legend does not have')
-        truth = self._translate(_mono(frame['truth']))
-        self.score.add(truth, labels, frame['latency'])
-        self.picture = to_rgb(frame['image']), to_rgb(frame['overlay']), truth
+        judged = Judged(
+            to_rgb(frame['image']), to_rgb(frame['overlay']),
+            translate(_mono(frame['truth']), self._true_names, legend), labels, frame['latency'])
+        if self.score is None or legend is not self.score.legend:
+            self.score = Score(legend, judged)
+        else:
+            self.score.add(judged)
 
-    def _take_legend(self, stamp):
-        """Make the newest legend that covers a stamp the one in force."""
+    def _legend(self, stamp: Stamp) -> dict[str, Any] | None:
+        """Return the newest legend that covers a stamp, or else the one in force."""
         covering = [s for s in self._legends if s <= stamp]
         if covering:
-            legend = self._legends[max(covering)]
-            if legend is not self.legend:
-                self.legend = legend
-                self.score = Score(len(legend['classes']))
-
-    def _translate(self, truth):
-        """Turn the camera's class ids into the legend's; 255 where no class of it fits."""
-        table = np.full(256, UNKNOWN, np.uint8)
-        for entry in self.legend['classes']:
-            for index, name in enumerate(self._true_names):
-                if name in entry['queries']:
-                    table[index] = entry['id']
-        return table[truth]
-
-    def draw(self):
-        """Return the newest frame as one (H, 3 W, 3) picture: input, overlay and truth."""
-        rgb, overlay, truth = self.picture
-        colors = np.array([entry['color'] for entry in self.legend['classes']], np.uint8)
-        return np.hstack([rgb, overlay, draw.overlay(rgb, truth, colors, TRUTH_ALPHA)])
+            return self._legends[max(covering)]
+        return self.score.legend if self.score else None
 
 
-def _mono(message):
+def translate(truth: np.ndarray, names: Sequence[str], legend: dict[str, Any]) -> np.ndarray:
+    """Turn ids of a camera's classes into the legend's; 255 where no class of it fits."""
+    table = np.full(256, UNKNOWN, np.uint8)
+    for entry in legend['classes']:
+        for index, name in enumerate(names):
+            if name in entry['queries']:
+                table[index] = entry['id']
+    return table[truth]
+
+
+def _mono(message: Image) -> np.ndarray:
     return np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)[
         :, :message.width]

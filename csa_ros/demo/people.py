@@ -1,9 +1,21 @@
 """People of many sizes and clothes, walking towards the camera or across, and on bicycles."""
 
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+
 from csa_ros.demo.sprites import CLOTHES
+from csa_ros.demo.sprites import Color
+from csa_ros.demo.sprites import Look
 from csa_ros.demo.sprites import PAINTS
+from csa_ros.demo.sprites import Pen
 from csa_ros.demo.sprites import tinted
 from csa_ros.demo.sprites import TYRE
+
+# Turns points of a person of 1.75 m into those of one of another size.
+Place = Callable[[Iterable[Sequence[float]]], list[tuple[float, float]]]
+# Draws a bar: start, end, width in metres, and colour.
+Limb = Callable[[Sequence[float], Sequence[float], float, Color], None]
 
 SHOES = (34, 32, 34)
 GARMENTS = ('shirt', 'coat', 'dress', 'shorts')
@@ -11,16 +23,17 @@ CARRIED = ('nothing', 'backpack', 'handbag')
 HEADS = ('short hair', 'long hair', 'hat')
 
 
-def person(pen, look):
+def person(pen: Pen, look: Look) -> None:
     """Draw a person as high as `height` says: see GARMENTS, CARRIED and HEADS."""
     size, turn = look['height'] / 1.75, 0.68 if look['view'] == 'side' else 1.0
     cloth, skin = look.get('cloth') or CLOTHES[look['color']], look['skin']
 
-    def at(points):
+    def at(points: Iterable[Sequence[float]]) -> list[tuple[float, float]]:
         return [(x * turn * size, y * size) for x, y in points]
 
-    def limb(start, end, width, color):
-        pen.line(*at((start, end)), width * size, color)
+    def limb(start: Sequence[float], end: Sequence[float], width: float, color: Color) -> None:
+        first, last = at((start, end))
+        pen.line(first, last, width * size, color)
 
     _legs(look, limb, cloth, skin)
     swing = look['swing']
@@ -40,7 +53,7 @@ def person(pen, look):
     _head(pen, look, at, size, skin)
 
 
-def _legs(look, limb, cloth, skin):
+def _legs(look: Look, limb: Limb, cloth: Color, skin: Color) -> None:
     swing = look['swing']
     for side in (-1, 1):
         foot = (0.09 * side + 0.26 * swing * side, 0.06)
@@ -53,7 +66,7 @@ def _legs(look, limb, cloth, skin):
         limb((foot[0] - 0.05, 0.04), (foot[0] + 0.13, 0.04), 0.09, SHOES)
 
 
-def _head(pen, look, at, size, skin):
+def _head(pen: Pen, look: Look, at: Place, size: float, skin: Color) -> None:
     pen.polygon(at([(-0.06, 1.45), (0.06, 1.45), (0.06, 1.56), (-0.06, 1.56)]), skin)
     (x, y), = at([(0, 1.63)])
     if look['head'] == 'long hair':
@@ -63,7 +76,7 @@ def _head(pen, look, at, size, skin):
                 look['bag'] if look['head'] == 'hat' else look['hair'])
 
 
-def rider(pen, look):
+def rider(pen: Pen, look: Look) -> None:
     """Draw a person who sits on a bicycle, seen from behind or ahead."""
     cloth, skin = CLOTHES[look['color']], look['skin']
     for side in (-1, 1):
@@ -75,7 +88,7 @@ def rider(pen, look):
     pen.polygon([(-0.13, 1.68), (0.13, 1.68), (0.1, 1.8), (-0.1, 1.8)], look['hair'])
 
 
-def bicycle_end(pen, look):
+def bicycle_end(pen: Pen, look: Look) -> None:
     """Draw a bicycle seen from behind or ahead, 0.6 m wide and 1.1 m high."""
     frame = PAINTS[look['color']]
     pen.box(-0.035, 0, 0.035, 0.7, TYRE)

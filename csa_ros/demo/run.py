@@ -6,6 +6,10 @@ service. Started by `scripts/demo`.
 """
 
 import argparse
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 import queue
@@ -13,15 +17,18 @@ import subprocess
 import sys
 import threading
 import time
+from typing import TypeVar
 
 from ament_index_python.packages import get_package_prefix
 from csa_ros.demo.listener import DemoError
 from csa_ros.demo.listener import Listener
+from csa_ros.demo.listener import Score
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
 import cv2
 import rclpy
 from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
 
 # What the words are changed to half way: fewer, broader classes, one of them under a new name.
 NEW_VOCABULARY = ('sky', 'street=road', 'plants=tree|grass', 'vehicle=car|bus|truck',
@@ -30,12 +37,15 @@ START_TIMEOUT, CHANGE_TIMEOUT = 90.0, 30.0
 # Chance is below 0.05 for both vocabularies; the model that is bundled does far better.
 SANE_MIOU = 0.15
 
+Running = dict[str, subprocess.Popen]
+Found = TypeVar('Found')
+
 
 @contextmanager
-def processes(commands):
+def processes(commands: Mapping[str, Sequence[str]]) -> Iterator[Running]:
     """Run executables of this package as processes, as `ros2 run` does; end them on leaving."""
     folder = Path(get_package_prefix('csa_ros')) / 'lib' / 'csa_ros'
-    running = {}
+    running: Running = {}
     try:
         for name, arguments in commands.items():
             running[name] = subprocess.Popen([sys.executable, folder / name, *arguments])
@@ -50,86 +60,91 @@ def processes(commands):
                 process.kill()
 
 
-def spin_until(listener, running, done, timeout, waiting_for):
-    """Spin until `done()`; DemoError on a time-out, or if a process ends before."""
+def spin_until(node: Node, running: Running, done: Callable[[], Found | None], timeout: float,
+               waiting_for: str) -> Found:
+    """Spin until `done()`, and return it; DemoError on a time-out, or if a process ends before."""
     deadline = time.monotonic() + timeout
-    while not done():
-        rclpy.spin_once(listener, timeout_sec=0.1)
+    while not (found := done()):
+        rclpy.spin_once(node, timeout_sec=0.1)
         for name, process in running.items():
             if process.poll() is not None:
                 raise DemoError(f'{name} ended with exit code {process.returncode}')
         if time.monotonic() > deadline:
             raise DemoError(f'no {waiting_for} within {timeout:.0f} s')
+    return found
 
 
-def watch(listener, running, seconds):
-    """Watch the labels for some seconds, telling how it goes; return the score."""
-    legend = listener.legend
+def watch(listener: Listener, running: Running, score: Score, seconds: float) -> None:
+    """Watch the labels for some seconds, telling how it goes."""
+    before = score.frames
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         second = time.monotonic() + 1
         spin_until(listener, running, lambda: time.monotonic() > second, 5, 'tick')
         if sys.stdout.isatty():
-            print(f'\r  {listener.score}', end='', flush=True)
-    if listener.legend is not legend:
+            print(f'\r  {score}', end='', flush=True)
+    if listener.score is not score:
         raise DemoError('the legend changed while nobody changed the words')
-    if not listener.score.frames:
-        raise DemoError(f'no labels in {seconds:.0f} s')
-    print(f'\r  {listener.score}')
-    return listener.score
+    if score.frames == before:
+        raise DemoError(f'no labels in {seconds:g} s')
+    print(f'\r  {score}')
 
 
-def save(listener, path):
+def save(score: Score, path: Path) -> None:
     """Write the newest frame as a PNG file."""
-    cv2.imwrite(str(path), cv2.cvtColor(listener.draw(), cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(path), cv2.cvtColor(score.draw(), cv2.COLOR_RGB2BGR))
     print(f'  wrote {path}: input, overlay with key, truth')
 
 
-def change_words(listener, running, entries):
-    """Set new words and wait for the first labels that use them."""
-    before, asked = listener.legend, time.monotonic()
+def change_words(listener: Listener, running: Running, entries: Sequence[str]) -> Score:
+    """Set new words, wait for the first labels that use them, and return their score."""
+    before, asked = listener.score, time.monotonic()
     listener.set_vocabulary(entries)
-    spin_until(listener, running, lambda: listener.legend is not before, CHANGE_TIMEOUT,
-               'labels with the new words')
-    names = [entry['name'] for entry in listener.legend['classes']]
+    after = spin_until(
+        listener, running, lambda: listener.score if listener.score is not before else None,
+        CHANGE_TIMEOUT, 'labels with the new words')
+    names = [entry['name'] for entry in after.legend['classes']]
     if names != list(Vocabulary.parse(entries).names):
         raise DemoError(f'the legend names {names}, not the new words')
     print(f'  in force after {time.monotonic() - asked:.2f} s, legend version '
-          f'{listener.legend["version"]}')
+          f'{after.legend["version"]}')
+    return after
 
 
-def show(listener, running, output, seconds):
+def show(listener: Listener, running: Running, output: Path, seconds: float) -> None:
     """Run the demo from start to end; DemoError if anything is not as it should be."""
     output.mkdir(parents=True, exist_ok=True)
     print('Waiting for the first labels ...')
-    spin_until(listener, running, lambda: listener.score is not None, START_TIMEOUT, 'labels')
+    before = spin_until(listener, running, lambda: listener.score, START_TIMEOUT, 'labels')
     print(f'Segmenting by {len(DEFAULT_VOCABULARY)} words: {", ".join(DEFAULT_VOCABULARY)}')
-    before = watch(listener, running, seconds)
-    save(listener, output / 'before.png')
+    watch(listener, running, before, seconds)
+    save(before, output / 'before.png')
     print(f'Changing the words while it runs: {", ".join(NEW_VOCABULARY)}')
-    change_words(listener, running, NEW_VOCABULARY)
-    after = watch(listener, running, seconds)
-    save(listener, output / 'after.png')
+    after = change_words(listener, running, NEW_VOCABULARY)
+    watch(listener, running, after, seconds)
+    save(after, output / 'after.png')
     for score in (before, after):
         if score.miou < SANE_MIOU:
             raise DemoError(f'mIoU is {score.miou:.2f}: the labels are not sane, below '
                             f'{SANE_MIOU}')
 
 
-def live(listener, running, output):
+def live(listener: Listener, running: Running, output: Path) -> None:
     """Keep running; take new words from the keyboard until interrupted."""
     output.mkdir(parents=True, exist_ok=True)
-    spin_until(listener, running, lambda: listener.picture is not None, START_TIMEOUT, 'labels')
+    score = spin_until(listener, running, lambda: listener.score, START_TIMEOUT, 'labels')
     print(f'Running. The newest frame is in {output / "live.png"}.\n'
           'Type words and press Enter to change them, as in: road, car|truck, person\n'
           'Ctrl-C ends the demo.')
-    typed = queue.SimpleQueue()
-    threading.Thread(target=lambda: [typed.put(line) for line in sys.stdin], daemon=True).start()
+    typed: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_put_lines, args=(typed,), daemon=True).start()
     while True:
         second = time.monotonic() + 1
         spin_until(listener, running, lambda: time.monotonic() > second, 5, 'tick')
-        cv2.imwrite(str(output / 'live.png'), cv2.cvtColor(listener.draw(), cv2.COLOR_RGB2BGR))
-        print(f'  {listener.score}', flush=True)
+        # Others may have changed the words as well.
+        score = listener.score or score
+        cv2.imwrite(str(output / 'live.png'), cv2.cvtColor(score.draw(), cv2.COLOR_RGB2BGR))
+        print(f'  {score}', flush=True)
         while not typed.empty():
             try:
                 change_words(listener, running, typed.get().strip().split(','))
@@ -137,7 +152,12 @@ def live(listener, running, output):
                 print(f'  {error}')
 
 
-def main(args=None):
+def _put_lines(typed: queue.SimpleQueue[str]) -> None:
+    for line in sys.stdin:
+        typed.put(line)
+
+
+def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit code."""
     parser = argparse.ArgumentParser(prog='scripts/demo', description='Segment a rendered street.')
     parser.add_argument('--live', action='store_true',
@@ -147,7 +167,8 @@ def main(args=None):
     parser.add_argument('--output', type=Path, default=Path('demo_output'),
                         help='folder for the pictures (default demo_output)')
     arguments = parser.parse_args(args)
-    commands = {'demo_camera': [], 'segment': ['--ros-args', '-p', 'model:=demo']}
+    commands: dict[str, list[str]] = {
+        'demo_camera': [], 'segment': ['--ros-args', '-p', 'model:=demo']}
     rclpy.init()
     try:
         listener = Listener()

@@ -1,9 +1,12 @@
 """Street scenes rendered from a seed, with an exact label for every pixel."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field
+from typing import Any
 from typing import NamedTuple
+from typing import TypeVar
 
 from csa_ros.demo import sprites
 import cv2
@@ -22,6 +25,11 @@ FIRST_THING = 4
 LAP, NEAR = 80.0, 2.5
 # Rendered larger and averaged down: smooth edges in the picture, exact labels in the map.
 SUPERSAMPLING = 2
+
+# The camera: its parameters, in metres and pixels, at a time.
+Camera = dict[str, Any]
+# One distance, or an array of them.
+Distance = TypeVar('Distance', float, np.ndarray)
 
 FACADES = {'brick': (152, 82, 62), 'white': (222, 216, 204), 'grey': (138, 140, 144),
            'yellow': (214, 184, 116), 'brown': (120, 92, 72), 'blue': (120, 144, 172)}
@@ -45,12 +53,12 @@ class Thing:
     """
 
     name: str
-    draw: object
+    draw: sprites.Draw
     x: float
     z: float
     shadow: float = 0.0
     speed: float = 0.0
-    look: dict = field(default_factory=dict)
+    look: sprites.Look = field(default_factory=dict)
     length: float = 0.0
 
 
@@ -63,7 +71,7 @@ class Building:
     far: float
     setback: float
     height: float
-    look: dict
+    look: sprites.Look
 
 
 @dataclass(frozen=True)
@@ -81,10 +89,10 @@ class Frame:
     rgb: np.ndarray
     labels: np.ndarray
     instances: np.ndarray
-    names: tuple
-    looks: tuple
+    names: tuple[str, ...]
+    looks: tuple[sprites.Look, ...]
     focal: float
-    center: tuple
+    center: tuple[float, float]
 
 
 class Job(NamedTuple):
@@ -96,7 +104,7 @@ class Job(NamedTuple):
     instance: int
 
 
-def _noise(random, size, grain):
+def _noise(random: np.random.Generator, size: int, grain: int) -> np.ndarray:
     """Return (size, size) float32 noise in -1..1 whose blotches are `grain` pixels wide."""
     coarse = random.standard_normal((max(2, size // grain),) * 2).astype(np.float32)
     image = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
@@ -143,17 +151,19 @@ class Scene:
         self._things = list(self._make_things(random))
         self._number_instances()
 
-    def _number_instances(self):
+    def _number_instances(self) -> None:
         """Give every building and thing its place among the instances."""
-        self.names = ('sky', 'road', 'pavement', 'grass',
-                      *(['building'] * len(self._buildings)), *(t.name for t in self._things))
-        self.looks = ({'weather': self.weather}, {'wet': self.wet}, {'wet': self.wet}, {},
-                      *(b.look for b in self._buildings), *(t.look for t in self._things))
+        self.names: tuple[str, ...] = (
+            'sky', 'road', 'pavement', 'grass',
+            *(['building'] * len(self._buildings)), *(t.name for t in self._things))
+        self.looks: tuple[sprites.Look, ...] = (
+            {'weather': self.weather}, {'wet': self.wet}, {'wet': self.wet}, {},
+            *(b.look for b in self._buildings), *(t.look for t in self._things))
         self._class_of = np.array(
             [IGNORED if name == UNLABELLED else CLASSES.index(name) for name in self.names],
             np.uint8)
 
-    def _make_buildings(self, random):
+    def _make_buildings(self, random: np.random.Generator) -> Iterator[Building]:
         for side in (-1, 1):
             setback = self._lawn[(side + 1) // 2]
             z = 0.0
@@ -168,10 +178,10 @@ class Scene:
                                    random.uniform(5, 19), look)
                 z += length + random.choice([0.0, random.uniform(2, 9)])
 
-    def _make_things(self, random):
+    def _make_things(self, random: np.random.Generator) -> Iterator[Thing]:
         paint = list(sprites.PAINTS)
 
-        def on_pavement():
+        def on_pavement() -> float:
             side = random.choice((-1, 1))
             return side * random.uniform(self._half_road + 0.5, self._pavement - 0.3)
 
@@ -210,7 +220,8 @@ class Scene:
                 yield self._tree(random, side, z)
 
     @staticmethod
-    def _vehicle(random, kind, x, oncoming, paint):
+    def _vehicle(random: np.random.Generator, kind: str, x: float, oncoming: bool | None,
+                 paint: list[str]) -> Thing:
         side_on = oncoming is None
         draw = getattr(sprites, f'{kind}_side' if side_on else f'{kind}_rear')
         speed = 0.0 if side_on else random.uniform(3, 8) * (-1 if oncoming else 1)
@@ -219,7 +230,7 @@ class Scene:
                      {'color': str(random.choice(paint)), 'oncoming': bool(oncoming),
                       'cabin': str(random.choice(paint))})
 
-    def _tree(self, random, side, z):
+    def _tree(self, random: np.random.Generator, side: int, z: float) -> Thing:
         lawn = self._lawn[(side + 1) // 2]
         low = self._pavement + 0.3 if lawn > self._pavement + 1 else self._pavement - 0.6
         x = side * random.uniform(low, max(lawn - 0.5, low + 0.1))
@@ -247,15 +258,15 @@ class Scene:
             time, time if traffic_time is None else traffic_time, width, height)
         rgb, instances = self._render_ground(width, height, camera)
         self._render_things(rgb, instances, camera)
-        rgb, instances, focal, center = self._turn(rgb, instances, camera)
+        rgb, instances, focal, (x, y) = self._turn(rgb, instances, camera)
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         # The top-left sample of each cell: INTER_NEAREST of an exact integer factor.
         instances = np.ascontiguousarray(instances[::SUPERSAMPLING, ::SUPERSAMPLING])
         return Frame(self._expose(rgb, instances), self._class_of[instances], instances,
                      self.names, self.looks, focal / SUPERSAMPLING,
-                     tuple(pixels / SUPERSAMPLING for pixels in center))
+                     (x / SUPERSAMPLING, y / SUPERSAMPLING))
 
-    def _camera_at(self, time, traffic_time, width, height):
+    def _camera_at(self, time: float, traffic_time: float, width: int, height: int) -> Camera:
         """Return the camera in pixels of a picture (height, width), where it is at a time."""
         camera = dict(self._camera)
         camera['z'] += camera['speed'] * time
@@ -264,15 +275,17 @@ class Scene:
         camera['time'], camera['traffic_time'] = time, traffic_time
         return camera
 
-    def _turn(self, rgb, instances, camera):
+    def _turn(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera
+              ) -> tuple[np.ndarray, np.ndarray, float, tuple[float, float]]:
         """Return picture and instances as the camera is turned, its focal length and centre."""
         return rgb, instances, camera['focal'], (rgb.shape[1] / 2, camera['horizon'])
 
-    def _center(self, distance, camera):
+    def _center(self, distance: Distance, camera: Camera) -> Distance:
         """Return where the middle of the road lies, in metres, at a distance ahead."""
         return self._bend * distance ** 2 - camera['x']
 
-    def _render_ground(self, width, height, camera):
+    def _render_ground(self, width: int, height: int, camera: Camera
+                       ) -> tuple[np.ndarray, np.ndarray]:
         """Return the (H, W, 3) uint8 picture and the (H, W) instance map of sky and ground."""
         horizon = int(np.clip(camera['horizon'], 1, height - 2))
         rows = np.arange(horizon + 1, height, dtype=np.float32)
@@ -284,7 +297,8 @@ class Scene:
         z = distance + camera['z'] % (256 * LAP)
 
         side = np.abs(x)
-        lawn = np.where(x < 0, *self._lawn)
+        left, right = self._lawn
+        lawn = np.where(x < 0, left, right)
         kind = np.full(x.shape, GRASS, np.uint8)
         kind[(side < self._pavement) | (lawn <= self._pavement)] = PAVEMENT
         kind[side < self._half_road] = ROAD
@@ -297,7 +311,7 @@ class Scene:
         instances = np.concatenate([np.full((horizon + 1, width), SKY, np.uint8), kind])
         return rgb, instances
 
-    def _render_sky(self, width, height, camera):
+    def _render_sky(self, width: int, height: int, camera: Camera) -> np.ndarray:
         top, bottom = self._sky
         ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None, None] ** 1.5
         sky = (top * (1 - ramp) + bottom * ramp).astype(np.float32)
@@ -305,7 +319,8 @@ class Scene:
         clouds = np.clip(clouds, 0, 1) * (1 - 0.6 * ramp)
         return np.clip(sky + (238 - sky) * clouds, 0, 255).astype(np.uint8)
 
-    def _color_ground(self, kind, x, z, side, camera):
+    def _color_ground(self, kind: np.ndarray, x: np.ndarray, z: np.ndarray, side: np.ndarray,
+                      camera: Camera) -> np.ndarray:
         """Return the (h, W, 3) float32 colours of the ground at street positions x, z."""
         palette = np.zeros((4, 3), np.float32)
         for index, color in self._ground.items():
@@ -335,12 +350,12 @@ class Scene:
             ground += (self._sky[1].astype(np.float32) * 0.35 - ground * 0.4) * shine
         return ground
 
-    def _render_things(self, rgb, instances, camera):
+    def _render_things(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera) -> None:
         """Draw buildings and things from far to near."""
         for job in self._far_to_near(self._jobs(camera), camera):
             job.draw(rgb, instances, camera, job.subject, job.distance, job.instance)
 
-    def _jobs(self, camera):
+    def _jobs(self, camera: Camera) -> list[Job]:
         """Return what is to be drawn."""
         jobs = []
         for index, building in enumerate(self._buildings, FIRST_THING):
@@ -357,11 +372,12 @@ class Scene:
                 jobs.append(Job(distance, self._draw_thing, thing, index))
         return jobs
 
-    def _far_to_near(self, jobs, camera):
+    def _far_to_near(self, jobs: list[Job], camera: Camera) -> list[Job]:
         """Return jobs in the order of drawing."""
         return sorted(jobs, key=lambda job: -job.distance)
 
-    def _pen(self, rgb, instances, camera, x, distance, instance):
+    def _pen(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera, x: float,
+             distance: float, instance: int) -> tuple[sprites.Pen, tuple[float, float]]:
         scale = camera['focal'] / distance
         foot = (rgb.shape[1] / 2 + (x + self._center(distance, camera)) * scale,
                 camera['horizon'] + camera['height'] * scale)
@@ -369,11 +385,12 @@ class Scene:
         return sprites.Pen(rgb, instances, foot, scale, instance, (self._sky[1], haze),
                            self._light_at(camera, x, distance)), foot
 
-    def _light_at(self, camera, x, distance):
+    def _light_at(self, camera: Camera, x: float, distance: float) -> float:
         """Return the share of the light that reaches a thing there."""
         return 1.0
 
-    def _draw_thing(self, rgb, instances, camera, thing, distance, instance):
+    def _draw_thing(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera, thing: Thing,
+                    distance: float, instance: int) -> None:
         pen, (u, v) = self._pen(rgb, instances, camera, thing.x, distance, instance)
         scale = camera['focal'] / distance
         reach = scale * max(thing.shadow, 2) * 2
@@ -383,7 +400,7 @@ class Scene:
         thing.draw(pen, thing.look)
 
     @staticmethod
-    def _cast_shadow(rgb, u, v, radius):
+    def _cast_shadow(rgb: np.ndarray, u: float, v: float, radius: float) -> None:
         """Darken the ground under a thing; its label stays what it is."""
         height, width = rgb.shape[:2]
         left, right = (int(np.clip(u + s * radius, 0, width)) for s in (-1.1, 1.1))
@@ -395,7 +412,8 @@ class Scene:
         patch = rgb[top:bottom, left:right]
         patch[inside] = patch[inside] * 0.55
 
-    def _draw_building(self, rgb, instances, camera, building, near, instance):
+    def _draw_building(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera,
+                       building: Building, near: float, instance: int) -> None:
         far = near + building.far - building.near
         shown = max(near, NEAR)
         x = building.side * building.setback
@@ -410,7 +428,7 @@ class Scene:
         self._facade(rgb, instances, camera, building, (shown, far), near, instance, color)
 
     @staticmethod
-    def _windows_front(pen, building, color):
+    def _windows_front(pen: sprites.Pen, building: Building, color: np.ndarray) -> None:
         look = building.look
         glass = np.array(sprites.GLASS) * look['glass']
         for y in np.arange(0.9, building.height - 1.5, look['floor']):
@@ -418,12 +436,13 @@ class Scene:
                 x = building.side * offset
                 pen.box(x - 0.5, y, x + 0.5, y + 1.5, glass)
 
-    def _facade(self, rgb, instances, camera, building, span, near, instance, color):
+    def _facade(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera, building: Building,
+                span: tuple[float, float], near: float, instance: int, color: np.ndarray) -> None:
         """Draw the wall along the street with its rows of windows."""
         look = building.look
         x = building.side * building.setback
 
-        def quad(z0, z1, low, high):
+        def quad(z0: float, z1: float, low: float, high: float) -> list[tuple[float, float]]:
             corners = []
             for z, y in ((z0, low), (z1, low), (z1, high), (z0, high)):
                 scale = camera['focal'] / z
@@ -431,7 +450,7 @@ class Scene:
                                 camera['horizon'] + (camera['height'] - y) * scale))
             return corners
 
-        def fill(z0, z1, low, high, shade):
+        def fill(z0: float, z1: float, low: float, high: float, shade: np.ndarray) -> None:
             haze = 1 - np.exp(-z0 / self._haze_range)
             # A pen at the pixel origin with one pixel a metre draws in picture coordinates.
             pen = sprites.Pen(rgb, instances, (0, 0), 1.0, instance, (self._sky[1], haze))
@@ -447,7 +466,7 @@ class Scene:
             for y in np.arange(1.0, building.height - 1.6, look['floor']):
                 fill(z, z + 1.2, y, y + 1.6, glass)
 
-    def _expose(self, rgb, instances):
+    def _expose(self, rgb: np.ndarray, instances: np.ndarray) -> np.ndarray:
         """Apply the light, surface texture and sensor noise to the finished picture."""
         height, width = instances.shape
         tile = np.tile(self._fine, (height // 256 + 1, width // 256 + 1))[:height, :width]

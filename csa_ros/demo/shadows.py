@@ -73,18 +73,19 @@ class GroundLight:
 
     def __init__(self, sun: Sun, lap: float) -> None:
         """Begin with no shadow at all."""
-        self._sun, self._lap = sun, lap
-        self._map = np.full((round(lap * SCALE), round(2 * REACH * SCALE)), 255, np.uint8)
+        self.sun, self._lap = sun, lap
+        self._map: np.ndarray = np.full(
+            (round(lap * SCALE), round(2 * REACH * SCALE)), 255, np.uint8)
 
     def copy(self) -> 'GroundLight':
         """Return a map that can be drawn on without changing this one."""
-        other = GroundLight(self._sun, self._lap)
+        other = GroundLight(self.sun, self._lap)
         other._map = self._map.copy()
         return other
 
     def cast(self, corners: np.ndarray, low: float, high: float) -> None:
         """Add the shadow of what has corners (N, 2), x and z, from low to high, in metres."""
-        swept = np.concatenate([corners + np.multiply(self._sun.shift, y) for y in (low, high)])
+        swept = np.concatenate([corners + np.multiply(self.sun.shift, y) for y in (low, high)])
         hull = cv2.convexHull(((swept + (REACH, 0)) * SCALE * 16).astype(np.float32))
         step = round(self._lap * SCALE * 16)
         first, last = (int(np.floor(v / step)) for v in (hull[..., 1].min(), hull[..., 1].max()))

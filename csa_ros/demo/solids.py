@@ -1,11 +1,14 @@
 """Vehicles with depth: a near face, a side that narrows with the distance, bonnet and roof."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from csa_ros.demo.sprites import Color
 from csa_ros.demo.sprites import fixed_point
 from csa_ros.demo.sprites import GLASS
 from csa_ros.demo.sprites import LAMP_RED
 from csa_ros.demo.sprites import LAMP_WHITE
+from csa_ros.demo.sprites import Look
 from csa_ros.demo.sprites import PAINTS
 from csa_ros.demo.sprites import Pen
 from csa_ros.demo.sprites import SHIFT
@@ -14,6 +17,7 @@ from csa_ros.demo.sprites import TYRE
 from csa_ros.demo.sprites import UNIT
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
 
 HUB = (140, 142, 146)
 CHASSIS = (40, 40, 44)
@@ -28,45 +32,50 @@ class SolidPen(Pen):
     the ground, in metres: they tell which sides are seen.
     """
 
-    def __init__(self, rgb, instances, project, instance, haze, offset, eye, light=1.0):
+    def __init__(self, rgb: np.ndarray, instances: np.ndarray,
+                 project: Callable[[np.ndarray], np.ndarray], instance: int,
+                 haze: tuple[np.ndarray, float], offset: float, eye: float, light: float = 1.0
+                 ) -> None:
         """Draw by `project`, which turns points (N, 3) into pixels (N, 2); the rest as for Pen."""
         super().__init__(rgb, instances, (0, 0), 1.0, instance, haze, light)
         self._project = project
         self.offset, self.eye = offset, eye
 
-    def _pixels(self, points):
+    def _pixels(self, points: ArrayLike) -> np.ndarray:
         return fixed_point(self._project(np.asarray(points, np.float32)))
 
-    def side(self, half):
+    def side(self, half: float) -> int:
         """Return which side of a thing `half` as wide as it is far is seen: -1, 1 or 0 (none)."""
         return -int(np.sign(self.offset)) if abs(self.offset) > half else 0
 
-    def face(self, left, bottom, right, top, z, color):
+    def face(self, left: float, bottom: float, right: float, top: float, z: float, color: Color
+             ) -> None:
         """Fill an upright rectangle that faces the camera."""
         self.polygon([(left, bottom, z), (right, bottom, z), (right, top, z), (left, top, z)],
                      color)
 
-    def wall(self, x, near, far, bottom, top, color):
+    def wall(self, x: float, near: float, far: float, bottom: float, top: float, color: Color
+             ) -> None:
         """Fill an upright rectangle that runs away from the camera."""
         self.polygon([(x, bottom, near), (x, bottom, far), (x, top, far), (x, top, near)], color)
 
-    def floor(self, half, y, near, far, color):
+    def floor(self, half: float, y: float, near: float, far: float, color: Color) -> None:
         """Fill a level rectangle, as wide to the left as to the right."""
         self.polygon([(-half, y, near), (half, y, near), (half, y, far), (-half, y, far)], color)
 
-    def quads(self, corners, color):
+    def quads(self, corners: np.ndarray, color: Color) -> None:
         """Fill quadrilaterals (N, 4, 3) that do not overlap."""
         pixels = self._pixels(corners.reshape(-1, 3)).reshape(-1, 4, 2)
         for image, value in ((self._rgb, self._color(color)), (self._instances, self._instance)):
             cv2.fillPoly(image, list(pixels), value, shift=SHIFT)
 
-    def wheel(self, x, z, radius):
+    def wheel(self, x: float, z: float, radius: float) -> None:
         """Draw a wheel in the plane of a side."""
         for share, color in ((1, TYRE), (0.55, HUB)):
             self.polygon([(x, radius + share * radius * np.sin(a), z + share * radius * np.cos(a))
                           for a in _ANGLES], color)
 
-    def darken(self, half, near, far, share):
+    def darken(self, half: float, near: float, far: float, share: float) -> None:
         """Leave a share of the light on the ground under a thing; labels stay what they are."""
         corners = [(-half, 0, near), (half, 0, near), (half, 0, far), (-half, 0, far)]
         pixels = self._pixels(corners) // UNIT
@@ -108,22 +117,22 @@ BODIES = {
 BUS_LENGTH, TRUCK_LENGTH = 11.0, 8.5
 
 
-def _inset(corners, share):
+def _inset(corners: ArrayLike, share: float) -> np.ndarray:
     corners = np.asarray(corners, np.float32)
     center = corners.mean(axis=0)
     return center + (corners - center) * share
 
 
-def _paint(look):
+def _paint(look: Look) -> Color:
     return look.get('paint') or PAINTS[look['color']]
 
 
-def car(pen, look):
+def car(pen: SolidPen, look: Look) -> None:
     """Draw a car of one of BODIES along the street, its tail or, if oncoming, its front near."""
     body, paint, oncoming = BODIES[look['body']], _paint(look), look['oncoming']
     half, length = body.width / 2, body.length
 
-    def along(z):
+    def along(z: float) -> float:
         return length - z if oncoming else z
 
     pen.darken(half * 1.08, -0.15, length + 0.1, 0.45)
@@ -149,7 +158,8 @@ def car(pen, look):
     _end(pen, body, paint, oncoming, half)
 
 
-def _cabin(pen, body, paint, along, side):
+def _cabin(pen: SolidPen, body: Body, paint: Color, along: Callable[[float], float], side: int
+           ) -> None:
     """Draw what stands on the belt of a car: side windows, roof, and the near screen."""
     low, high = body.width / 2 * 0.95, body.width / 2 * 0.76
     base, top = ([along(z) for z in ends] for ends in (body.base, body.top))
@@ -175,7 +185,7 @@ def _cabin(pen, body, paint, along, side):
                 tinted(GLASS, 1.35))
 
 
-def _end(pen, body, paint, oncoming, half):
+def _end(pen: SolidPen, body: Body, paint: Color, oncoming: bool, half: float) -> None:
     """Draw the near face of a car, its tail or its front."""
     top = body.belt - (0.22 if oncoming else 0)
     pen.face(-half, 0.24, half, top, 0, paint)
@@ -189,7 +199,7 @@ def _end(pen, body, paint, oncoming, half):
         pen.face(left, top - 0.26, right, top - 0.1, 0, lamp)
 
 
-def bus(pen, look):
+def bus(pen: SolidPen, look: Look) -> None:
     """Draw a bus along the street, 11 m long, 2.5 m wide and 3.1 m high."""
     paint, band = _paint(look), look.get('band', (236, 236, 232))
     half, length = 1.25, BUS_LENGTH
@@ -219,7 +229,7 @@ def bus(pen, look):
         pen.face(x - 0.14, 0.7, x + 0.14, 1.0, 0, lamp)
 
 
-def truck(pen, look):
+def truck(pen: SolidPen, look: Look) -> None:
     """Draw a truck along the street, 8.5 m long and up to 3.5 m high: a box, or an open bed."""
     paint, cabin = _paint(look), PAINTS[look['cabin']]
     half, height, oncoming = 1.25, look.get('height', 3.5), look['oncoming']
@@ -240,7 +250,8 @@ def truck(pen, look):
             pen.wheel(side * half * 1.01, z, 0.5)
 
 
-def _load(pen, paint, half, height, span, side):
+def _load(pen: SolidPen, paint: Color, half: float, height: float, span: tuple[float, float],
+          side: int) -> None:
     near, far = span
     if side:
         x = side * half
@@ -257,7 +268,8 @@ def _load(pen, paint, half, height, span, side):
         pen.face(x, 0.62, x + 0.3, 0.76, near, LAMP_RED)
 
 
-def _driver(pen, cabin, half, span, side, oncoming):
+def _driver(pen: SolidPen, cabin: Color, half: float, span: tuple[float, float], side: int,
+            oncoming: bool) -> None:
     near, far = span
     if side:
         x = side * half
@@ -272,7 +284,7 @@ def _driver(pen, cabin, half, span, side, oncoming):
             pen.face(x - 0.15, 0.65, x + 0.15, 0.9, near, LAMP_WHITE)
 
 
-def length(kind, look):
+def length(kind: str, look: Look) -> float:
     """Return how long a car, bus or truck is, in metres."""
     if kind == 'car':
         return BODIES[look['body']].length

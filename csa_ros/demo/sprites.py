@@ -1,7 +1,20 @@
 """Things that stand in a street, drawn in metres onto a picture and its instance map."""
 
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike
+
+# Red, green and blue, 0 to 255.
+Color = Iterable[float]
+# Words and numbers for how a thing looks.
+Look = dict[str, Any]
+# Draws a thing with its pen.
+Draw = Callable[[Any, Look], None]
 
 # OpenCV takes fixed-point coordinates: four fractional bits keep slow motion smooth.
 SHIFT = 4
@@ -22,7 +35,7 @@ CLOTHES = {
 }
 
 
-def fixed_point(pixels):
+def fixed_point(pixels: np.ndarray) -> np.ndarray:
     """Return pixels (N, 2) as OpenCV draws them with SHIFT; far outside it cannot draw."""
     # Without np.clip, which takes longer than all of this.
     return np.rint(np.minimum(np.maximum(pixels, -4000), 4000) * UNIT).astype(np.int32)
@@ -31,7 +44,9 @@ def fixed_point(pixels):
 class Pen:
     """Draws one thing: metres around its foot become pixels, colours get the light's haze."""
 
-    def __init__(self, rgb, instances, foot, scale, instance, haze, light=1.0):
+    def __init__(self, rgb: np.ndarray, instances: np.ndarray, foot: tuple[float, float],
+                 scale: float, instance: int, haze: tuple[np.ndarray, float], light: float = 1.0
+                 ) -> None:
         """
         Stand at a pixel.
 
@@ -47,35 +62,36 @@ class Pen:
         self._instance = instance
         self._haze = np.asarray(haze[0], np.float32) * haze[1], (1 - haze[1]) * light
 
-    def _color(self, color):
+    def _color(self, color: Color) -> tuple[float, ...]:
         veil, keep = self._haze
         return tuple((np.asarray(color, np.float32) * keep + veil).tolist())
 
-    def _pixels(self, points):
+    def _pixels(self, points: ArrayLike) -> np.ndarray:
         return fixed_point(np.asarray(points, np.float32) * self._axes + self._foot)
 
-    def polygon(self, points, color):
+    def polygon(self, points: ArrayLike, color: Color) -> None:
         """Fill a polygon of (x right, y up) points in metres."""
         pixels = [self._pixels(points)]
         cv2.fillPoly(self._rgb, pixels, self._color(color), shift=SHIFT)
         cv2.fillPoly(self._instances, pixels, self._instance, shift=SHIFT)
 
-    def box(self, left, bottom, right, top, color):
+    def box(self, left: float, bottom: float, right: float, top: float, color: Color) -> None:
         """Fill an upright rectangle given in metres."""
         self.polygon([(left, bottom), (right, bottom), (right, top), (left, top)], color)
 
-    def ellipse(self, x, y, radius_x, radius_y, color):
+    def ellipse(self, x: float, y: float, radius_x: float, radius_y: float, color: Color) -> None:
         """Fill an upright ellipse given in metres."""
         (u, v), = self._pixels([(x, y)])
         axes = [max(1, round(r * self._scale * UNIT)) for r in (radius_x, radius_y)]
         for image, value in ((self._rgb, self._color(color)), (self._instances, self._instance)):
             cv2.ellipse(image, (int(u), int(v)), axes, 0, 0, 360, value, -1, shift=SHIFT)
 
-    def disc(self, x, y, radius, color):
+    def disc(self, x: float, y: float, radius: float, color: Color) -> None:
         """Fill a circle given in metres."""
         self.ellipse(x, y, radius, radius, color)
 
-    def line(self, start, end, width, color):
+    def line(self, start: Sequence[float], end: Sequence[float], width: float, color: Color
+             ) -> None:
         """Draw a bar of a width in metres between two points."""
         (x0, y0), (x1, y1) = start, end
         along = np.array((x1 - x0, y1 - y0), np.float32)
@@ -83,12 +99,12 @@ class Pen:
         self.polygon([start + side, start - side, end - side, end + side], color)
 
 
-def tinted(color, factor):
+def tinted(color: Color, factor: float) -> tuple[float, ...]:
     """Return a colour (r, g, b) made darker or lighter by a factor."""
     return tuple(min(255.0, c * factor) for c in color)
 
 
-def car_rear(pen, look):
+def car_rear(pen: Pen, look: Look) -> None:
     """Draw a car seen from behind or ahead, 1.8 m wide and 1.5 m high."""
     paint = PAINTS[look['color']]
     for x in (-0.72, 0.72):
@@ -104,7 +120,7 @@ def car_rear(pen, look):
         pen.ellipse(x, 0.68, 0.16, 0.1, lamp)
 
 
-def car_side(pen, look):
+def car_side(pen: Pen, look: Look) -> None:
     """Draw a car seen from its side, 4.2 m long and 1.45 m high."""
     paint = PAINTS[look['color']]
     pen.polygon([(-2.1, 0.3), (2.1, 0.3), (2.1, 0.75), (1.9, 0.85), (-2.0, 0.95), (-2.1, 0.8)],
@@ -120,7 +136,7 @@ def car_side(pen, look):
     pen.box(-2.1, 0.66, -1.95, 0.8, LAMP_RED)
 
 
-def bus_rear(pen, look):
+def bus_rear(pen: Pen, look: Look) -> None:
     """Draw a bus seen from behind or ahead, 2.5 m wide and 3.1 m high."""
     paint = PAINTS[look['color']]
     for x in (-0.95, 0.95):
@@ -136,7 +152,7 @@ def bus_rear(pen, look):
         pen.ellipse(x, 0.95, 0.18, 0.14, lamp)
 
 
-def bus_side(pen, look):
+def bus_side(pen: Pen, look: Look) -> None:
     """Draw a bus seen from its side, 10 m long and 3.1 m high."""
     paint = PAINTS[look['color']]
     pen.box(-5, 0.35, 5, 3.1, paint)
@@ -150,7 +166,7 @@ def bus_side(pen, look):
         pen.disc(x, 0.5, 0.24, (150, 150, 155))
 
 
-def truck_rear(pen, look):
+def truck_rear(pen: Pen, look: Look) -> None:
     """Draw a truck seen from behind, 2.5 m wide and 3.5 m high."""
     paint = PAINTS[look['color']]
     for x in (-0.95, 0.95):
@@ -165,7 +181,7 @@ def truck_rear(pen, look):
         pen.box(x, 0.72, x + 0.3, 0.86, (240, 240, 235) if i % 2 else LAMP_RED)
 
 
-def truck_side(pen, look):
+def truck_side(pen: Pen, look: Look) -> None:
     """Draw a truck seen from its side, 8 m long and 3.5 m high."""
     paint = PAINTS[look['color']]
     pen.box(-4, 0.7, 4, 0.98, (58, 58, 62))
@@ -180,7 +196,7 @@ def truck_side(pen, look):
         pen.disc(x, 0.5, 0.22, (170, 170, 172))
 
 
-def person(pen, look):
+def person(pen: Pen, look: Look) -> None:
     """Draw a walking person, 1.75 m high."""
     shirt, skin = CLOTHES[look['color']], look['skin']
     trousers, swing = look['trousers'], look['swing']
@@ -198,7 +214,7 @@ def person(pen, look):
     pen.polygon([(-0.12, 1.66), (0.12, 1.66), (0.1, 1.78), (0, 1.81), (-0.1, 1.78)], look['hair'])
 
 
-def bicycle(pen, look):
+def bicycle(pen: Pen, look: Look) -> None:
     """Draw a parked bicycle, 1.75 m long and 1.1 m high; its spokes belong to it."""
     frame = PAINTS[look['color']]
     for x in (-0.55, 0.55):
@@ -215,7 +231,7 @@ def bicycle(pen, look):
     pen.line((0.22, 1.04), (0.46, 1.04), 0.07, TYRE)
 
 
-def traffic_light(pen, look):
+def traffic_light(pen: Pen, look: Look) -> None:
     """Draw a traffic light on its pole, 3.4 m high."""
     pen.box(-0.08, 0, 0.08, 2.1, (66, 70, 74))
     pen.box(-0.32, 2.05, 0.32, 3.4, (24, 26, 26))
@@ -225,7 +241,7 @@ def traffic_light(pen, look):
         pen.disc(0, y, 0.17, color if look['color'] == name else tinted(color, 0.22))
 
 
-def traffic_cone(pen, look):
+def traffic_cone(pen: Pen, look: Look) -> None:
     """Draw a traffic cone, 0.9 m high."""
     orange, white = (250, 104, 18), (244, 240, 232)
     pen.box(-0.36, 0, 0.36, 0.09, tinted(orange, 0.75))
@@ -235,7 +251,7 @@ def traffic_cone(pen, look):
         pen.polygon([(-left, low), (left, low), (right, high), (-right, high)], color)
 
 
-def tree(pen, look):
+def tree(pen: Pen, look: Look) -> None:
     """Draw a tree: a trunk under a crown of leaves, 5 to 9 m high."""
     height, width = look['height'], look['width']
     pen.polygon([(-0.22, 0), (0.22, 0), (0.12, height * 0.6), (-0.12, height * 0.6)],
@@ -245,7 +261,7 @@ def tree(pen, look):
                  tinted(look['green'], shade))
 
 
-def conifer(pen, look):
+def conifer(pen: Pen, look: Look) -> None:
     """Draw a conifer: tiers of needles that narrow towards the top."""
     height, width = look['height'], look['width']
     pen.box(-0.16, 0, 0.16, height * 0.3, (82, 60, 44))

@@ -28,6 +28,7 @@ import math
 import os
 from pathlib import Path
 import time
+from typing import Any
 
 from csa_ros.demo import validation
 from csa_ros.demo.crops import Batch
@@ -61,12 +62,12 @@ WEIGHTS = Path(__file__).parent / 'weights'
 EVALUATION_SEEDS = range(100)
 FIRST_TRAINING_SEED = 1000
 
-MODEL = {
+MODEL: dict[str, Any] = {
     'embed_dim': 128,
     'vision_cfg': {'image_size': 64, 'layers': 4, 'width': 192, 'head_width': 48, 'patch_size': 8},
     'text_cfg': {'context_length': 24, 'vocab_size': 49408, 'width': 128, 'heads': 4, 'layers': 2},
 }
-PREPROCESS = {'mean': [0.45, 0.45, 0.45], 'std': [0.25, 0.25, 0.25]}
+PREPROCESS = {'mean': (0.45, 0.45, 0.45), 'std': (0.25, 0.25, 0.25)}
 # Best on scenes of `validation.SEEDS` among those with which two CPU cores keep up.
 SHORT_SIDE, STRIDE = 384, 56
 
@@ -215,11 +216,11 @@ def build_model(seed: int) -> open_clip.CLIP:
 
 def backbone_of(model: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer) -> Backbone:
     """Return a model as it is segmented with."""
-    return Backbone(model, tokenizer, tuple(PREPROCESS['mean']), tuple(PREPROCESS['std']),
-                    'demo', 'in training', SHORT_SIDE, STRIDE)
+    return Backbone(model, tokenizer, PREPROCESS['mean'], PREPROCESS['std'], 'demo',
+                    'in training', SHORT_SIDE, STRIDE)
 
 
-def parameters_of(model: open_clip.CLIP, stage: str) -> list[dict]:
+def parameters_of(model: open_clip.CLIP, stage: str) -> list[dict[str, Any]]:
     """Return what learns in a stage, in groups; as in CLIP's training, matrices alone decay."""
     named = [(name, parameter) for name, parameter in model.named_parameters()
              if stage != 'words' or not name.startswith(('visual.', 'logit_'))]

@@ -31,6 +31,8 @@ def class_iou(backbone: Backbone, attention: str, frames: Sequence[Frame]) -> np
     with TemporaryDirectory() as cache:
         segmenter = Segmenter(backbone, attention, cache_dir=Path(cache), capture=False)
         words = segmenter.encode(Vocabulary.parse(CLASSES))
-        matrix = sum(confusion(frame.labels, segmenter.segment(frame.rgb, words).labels,
-                               len(CLASSES)) for frame in frames)
+        matrix = np.zeros((len(CLASSES), len(CLASSES) + 1), np.int64)
+        for frame in frames:
+            labels = segmenter.segment(frame.rgb, words).labels
+            matrix += confusion(frame.labels, labels, len(CLASSES))
     return iou(matrix)

@@ -1,5 +1,8 @@
 """Other forms, sizes and colours of what stands in a street; what each is stays the same."""
 
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 
 from csa_ros.demo import people
@@ -14,19 +17,21 @@ _AUTUMN = ((150, 96, 34), (166, 128, 40), (128, 66, 36))
 _ROOFS = ((126, 66, 50), (82, 80, 84), (104, 84, 70), (66, 70, 80))
 
 
-def _near(random, color, low=0.75, high=1.1):
+def _near(random: np.random.Generator, color: Sequence[float], low: float = 0.75,
+          high: float = 1.1) -> tuple[float, ...]:
     """Return a colour that still has the same name."""
     varied = np.array(color) * random.uniform(low, high) + random.normal(0, 7, 3)
     return tuple(np.clip(varied, 0, 255))
 
 
-def vary(random: np.random.Generator, thing: Thing) -> Thing:
-    """Return a thing of the same class in another form: vehicles along the street get depth."""
-    change = _CHANGES.get(thing.name)
-    return change(random, thing) if change else thing
+def vary(random: np.random.Generator, things: Iterable[Thing]) -> Iterator[Thing]:
+    """Give things of the same classes in other forms; vehicles along the street get depth."""
+    for thing in things:
+        change = _CHANGES.get(thing.name)
+        yield change(random, thing) if change else thing
 
 
-def _vehicle(random, thing):
+def _vehicle(random: np.random.Generator, thing: Thing) -> Thing:
     if thing.draw in _SIDE_VIEWS:
         return thing
     look = thing.look | {'paint': _near(random, sprites.PAINTS[thing.look['color']])}
@@ -43,7 +48,7 @@ def _vehicle(random, thing):
                    length=solids.length(thing.name, look))
 
 
-def _person(random, thing):
+def _person(random: np.random.Generator, thing: Thing) -> Thing:
     child = random.random() < 0.15
     look = thing.look | {
         'height': random.uniform(0.95, 1.4) if child else random.uniform(1.55, 1.92),
@@ -57,7 +62,7 @@ def _person(random, thing):
                    look=look)
 
 
-def _tree(random, thing):
+def _tree(random: np.random.Generator, thing: Thing) -> Thing:
     look, size = dict(thing.look), random.uniform(0.75, 1.3)
     look |= {'height': look['height'] * size, 'width': look['width'] * size}
     if random.random() < 0.2:
@@ -67,16 +72,19 @@ def _tree(random, thing):
     return replace(thing, look=look)
 
 
-def vary_building(random: np.random.Generator, building: Building) -> Building:
-    """Return a building as `csa_ros.demo.houses` draws them: houses with roofs, shops, doors."""
-    house = random.random() < 0.45
-    look = building.look | {
-        'roof': _ROOFS[random.integers(len(_ROOFS))] if house else None,
-        'shop': bool(not house and random.random() < 0.5),
-        'balconies': bool(not house and random.random() < 0.3),
-        'door': tuple(random.uniform(30, 150, 3)), 'awning': tuple(random.uniform(40, 220, 3))}
-    return replace(building, look=look,
-                   height=random.uniform(3.5, 8.5) if house else building.height)
+def vary_buildings(random: np.random.Generator, buildings: Iterable[Building]
+                   ) -> Iterator[Building]:
+    """Give buildings as `csa_ros.demo.houses` draws them: with roofs, shops and doors."""
+    for building in buildings:
+        house = random.random() < 0.45
+        look = building.look | {
+            'roof': _ROOFS[random.integers(len(_ROOFS))] if house else None,
+            'shop': bool(not house and random.random() < 0.5),
+            'balconies': bool(not house and random.random() < 0.3),
+            'door': tuple(random.uniform(30, 150, 3)),
+            'awning': tuple(random.uniform(40, 220, 3))}
+        yield replace(building, look=look,
+                      height=random.uniform(3.5, 8.5) if house else building.height)
 
 
 _CHANGES = dict.fromkeys(('car', 'bus', 'truck'), _vehicle) | {'person': _person, 'tree': _tree}

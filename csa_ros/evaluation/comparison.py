@@ -11,28 +11,26 @@ from typing import Any
 
 from csa_ros.bench.timing import alternate
 from csa_ros.bench.timing import machine
-from csa_ros.bench.timing import table
-from csa_ros.evaluation.benchmark import Benchmark
-from csa_ros.evaluation.benchmark import Sample
-from csa_ros.evaluation.protocol import Method
-from csa_ros.evaluation.reading import Picture
+from csa_ros.evaluation.datasets.benchmark import Benchmark
+from csa_ros.evaluation.datasets.benchmark import Sample
+from csa_ros.evaluation.datasets.protocol import Method
+from csa_ros.evaluation.datasets.reading import Picture
 from csa_ros.evaluation.records import digest
-from csa_ros.evaluation.result import percent
-from csa_ros.evaluation.result import place
-from csa_ros.evaluation.result import summarise
+from csa_ros.evaluation.report.result import percent
+from csa_ros.evaluation.report.result import summarise
+from csa_ros.evaluation.report.sheet import Panel
+from csa_ros.evaluation.report.sheet import sheet
 from csa_ros.evaluation.run import make_task
 from csa_ros.evaluation.run import run
 from csa_ros.evaluation.run import Task
-from csa_ros.evaluation.sheet import Panel
-from csa_ros.evaluation.sheet import sheet
-from csa_ros.model.attention import ATTENTION
-from csa_ros.model.attention import RESIDUAL
+from csa_ros.model.attention.methods import ATTENTION
+from csa_ros.model.attention.methods import RESIDUAL
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.text import TEMPLATES
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE
-from csa_ros.settings import Settings
+from csa_ros.settings import ResolvedSettings
 import numpy as np
 
 # Of the short side that the benchmark or the model asks for.
@@ -70,11 +68,11 @@ class Remembered:
         return read
 
 
-def variants(settings: Settings, backbone: Backbone, base: Method) -> list[Variant]:
+def variants(settings: ResolvedSettings, backbone: Backbone, base: Method) -> list[Variant]:
     """
     Return what is compared, the base first: each differs from it in one thing.
 
-    `settings` are those of the base, resolved.
+    `settings` are those of the base.
     """
     # Not those that other attentions are published with.
     base = replace(base, overrides=asdict(settings))
@@ -87,8 +85,8 @@ def variants(settings: Settings, backbone: Backbone, base: Method) -> list[Varia
     refined = replace(changed(refine='pamr'), residual='auto')
     attentions = [base.attention, *(name for name in ATTENTION if name != base.attention)]
     patch = backbone.patch_size
-    sides = {round(settings.short_side * size / patch) * patch for size in _SIZES}
-    sides = sorted({settings.short_side, *(side for side in sides if side >= settings.crop)})
+    rounded = [round(settings.short_side * size / patch) * patch for size in _SIZES]
+    sides = sorted({settings.short_side, *(side for side in rounded if side >= settings.crop)})
     return [
         Variant('attention', base.attention, base),
         *(Variant('attention', name, replace(free, attention=name)) for name in attentions[1:]),
@@ -113,7 +111,7 @@ def compare(benchmark: Benchmark, root: Path | None, limit: int | None, backbone
     attention labels it. Times are the shortest of several rounds, in turn, with that picture: the
     least disturbed by what else the machine does.
     """
-    store = {}
+    store: dict[str, Picture] = {}
     samples = [Remembered(sample, store) for sample in benchmark.samples(root)]
     benchmark = replace(benchmark, samples=lambda _: samples)
     start = make_task(benchmark, root, limit, backbone, base)
@@ -141,44 +139,14 @@ def compare(benchmark: Benchmark, root: Path | None, limit: int | None, backbone
     document = {'kind': 'comparison', 'dataset': benchmark.name, 'title': benchmark.title,
                 'segmented': len(tasks[0].samples), 'total': tasks[0].total,
                 'method': tasks[0].identity, 'machine': machine(), 'command': command,
-                'rows': rows, 'left_out': left_out}
+                'rounds': _ROUNDS, 'rows': rows, 'left_out': left_out}
     return document, _sheet(chosen, tasks, results)
-
-
-def describe(document: Mapping[str, Any]) -> str:
-    """Return a comparison as markdown."""
-    rows, base = document['rows'], document['rows'][0]
-    parts = [_introduction(document)]
-    for group in dict.fromkeys(row['group'] for row in rows):
-        parts.append(table(
-            [group, 'mIoU', 'to the base', 'pixel accuracy', 'time'],
-            [[row['variant'], percent(row['miou']), f"{100 * (row['miou'] - base['miou']):+.1f}",
-              percent(row['pixel_accuracy']), f"{row['ms'] / base['ms']:.2f}"]
-             for row in rows if row['group'] == group]))
-    attentions = [row for row in rows if row['group'] == 'attention']
-    parts.append(table(
-        ['IoU', *(row['variant'] for row in attentions)],
-        [[name, *(percent(row['iou'][name]) for row in attentions)] for name in base['iou']]))
-    parts += [f'Left out, {name}: {reason}.' for name, reason in document['left_out'].items()]
-    return '\n\n'.join(parts)
-
-
-def _introduction(document: Mapping[str, Any]) -> str:
-    method, base = document['method'], document['rows'][0]
-    return (
-        f"{document['title']}, {document['segmented']} of {document['total']} pictures, model "
-        f"`{method['model']}`. Each row differs from the base in one thing. The base is "
-        f"{method['attention']}, {method['inference']} (short side {method['short_side']}, crop "
-        f"{method['crop']}, stride {method['stride']}), {len(method['prompts'])} prompt "
-        f"template(s); its mIoU is {percent(base['miou'])}. Time is that of one picture relative "
-        f"to the base's {base['ms']:.0f} ms, the shortest of {_ROUNDS} rounds in turn on "
-        f'{place(document)}.')
 
 
 def _median(task: Task, result: Mapping[str, Any]) -> Sample:
     """Return the sample whose score is in the middle: neither a good one nor a bad one."""
     known = {name: score for name, score in result['pictures'].items() if score is not None}
-    name = sorted(known, key=known.get)[len(known) // 2]
+    name = sorted(known, key=lambda name: known[name])[len(known) // 2]
     return next(sample for sample in task.samples if sample.name == name)
 
 

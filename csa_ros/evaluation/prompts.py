@@ -11,6 +11,7 @@ compared with any model:
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 import sys
 
 from csa_ros.bench.agreement import compare
@@ -19,7 +20,7 @@ from csa_ros.bench.timing import alternate
 from csa_ros.bench.timing import table
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.model.backbone import Backbone
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.text import TextEncoder
 from csa_ros.presets import preset_names
@@ -106,8 +107,7 @@ def _times(backbone: Backbone, progress: tqdm) -> dict[str, float]:
         with text_cache() as empty:
             TextEncoder(backbone, empty).encode(words, name)
 
-    timings = alternate({name: lambda name=name: encode(name) for name in TEMPLATES}, ROUNDS,
-                        progress)
+    timings = alternate({name: partial(encode, name) for name in TEMPLATES}, ROUNDS, progress)
     return {name: timing.median_ms for name, timing in timings.items()}
 
 

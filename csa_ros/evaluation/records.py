@@ -22,8 +22,8 @@ from typing import Any
 from typing import BinaryIO
 from typing import IO
 
-from csa_ros.bags.parts import Shard
 from csa_ros.labels.score import iou
+from csa_ros.shards import Shard
 import numpy as np
 
 _METHOD = 'method.json'

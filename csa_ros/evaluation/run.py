@@ -1,6 +1,5 @@
 """Segments the pictures of a data set and counts, going on where another run has ended."""
 
-from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
@@ -11,13 +10,12 @@ import sys
 import time
 from typing import Any
 
-from csa_ros.bags.parts import Shard
-from csa_ros.evaluation.benchmark import Benchmark
-from csa_ros.evaluation.benchmark import BenchmarkError
-from csa_ros.evaluation.benchmark import Sample
-from csa_ros.evaluation.protocol import Method
-from csa_ros.evaluation.protocol import settings_for
-from csa_ros.evaluation.reading import read
+from csa_ros.evaluation.datasets.benchmark import Benchmark
+from csa_ros.evaluation.datasets.benchmark import BenchmarkError
+from csa_ros.evaluation.datasets.benchmark import Sample
+from csa_ros.evaluation.datasets.protocol import Method
+from csa_ros.evaluation.datasets.protocol import settings_for
+from csa_ros.evaluation.datasets.reading import read
 from csa_ros.evaluation.records import digest
 from csa_ros.evaluation.records import Record
 from csa_ros.evaluation.records import Records
@@ -26,7 +24,8 @@ from csa_ros.labels.score import confusion
 from csa_ros.model.backbone import Backbone
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
-from csa_ros.settings import Settings
+from csa_ros.settings import ResolvedSettings
+from csa_ros.shards import Shard
 import numpy as np
 from tqdm import tqdm
 
@@ -37,7 +36,7 @@ class Task:
     A data set and how it is segmented.
 
     `samples` are the pictures to segment, `total` is how many the data set has, and `pictures` a
-    digest of the names of all of these. `settings` are resolved.
+    digest of the names of all of these.
     """
 
     benchmark: Benchmark
@@ -46,7 +45,7 @@ class Task:
     pictures: str
     segmenter: Segmenter
     method: Method
-    settings: Settings
+    settings: ResolvedSettings
     words: Words
 
     @property
@@ -84,7 +83,7 @@ def make_task(benchmark: Benchmark, root: Path | None, limit: int | None, backbo
     Find the pictures of a data set and encode its words.
 
     `root` is the folder of data sets; `limit`, at least 1, asks for so many pictures, evenly
-    spaced. Raises BenchmarkError, `csa_ros.model.backbone.ModelError` for an attention that the
+    spaced. Raises BenchmarkError, `csa_ros.model.errors.ModelError` for an attention that the
     tower cannot have, `csa_ros.model.text.PromptError`, and ValueError for settings that do not
     fit the model.
     """
@@ -110,14 +109,14 @@ def make_task(benchmark: Benchmark, root: Path | None, limit: int | None, backbo
 
 
 def run(task: Task, out: Path, workers: int = 0, shard: Shard = Shard(), name: str = ''
-        ) -> Mapping[str, Record] | None:
+        ) -> dict[str, Record]:
     """
     Segment the pictures that have no record yet; return the records of all, by picture.
 
     `out` is the folder of all results and `workers` the number of processes that read pictures.
     Of several processes with the same `out`, each does the share of its `shard`. `name` stands
-    before the progress bar, in place of that of the data set. Returns None while pictures of
-    other shards are missing. Raises BenchmarkError for a picture that cannot be read,
+    before the progress bar, in place of that of the data set. Fewer records are returned while
+    pictures of other shards are missing. Raises BenchmarkError for a picture that cannot be read,
     `csa_ros.evaluation.records.RecordsError` and OSError; what was done until then stays.
     """
     records = Records(task.folder(out), task.identity, shard)
@@ -128,9 +127,7 @@ def run(task: Task, out: Path, workers: int = 0, shard: Shard = Shard(), name: s
         with records.writing() as writer:
             _segment(task, missing, workers, writer, name or task.benchmark.name)
         done = records.read()
-    if any(sample.name not in done for sample in task.samples):
-        return None
-    return {sample.name: done[sample.name] for sample in task.samples}
+    return {sample.name: done[sample.name] for sample in task.samples if sample.name in done}
 
 
 def _segment(task: Task, samples: Sequence[Sample], workers: int, writer: Writer,

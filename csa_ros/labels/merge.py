@@ -100,6 +100,12 @@ class FrameLogits:
         self.shape = (widened.shape[1], len(merge.vertical), widened.shape[2])
         self.device = widened.device
 
+    def index_select(self, dim: int, index: Tensor) -> 'FrameLogits':
+        """Return the logits of some queries, (Q,) int64; `dim` is 0, as for a tensor."""
+        if dim != 0:
+            raise IndexError(f'frame logits are selected by query, dimension 0, not {dim}')
+        return FrameLogits(self._map, self._widened.index_select(1, index))
+
     def __getitem__(self, key: tuple[slice, slice]) -> Tensor:
         every_query, rows = key
         if every_query != slice(None):
@@ -147,5 +153,5 @@ def _axis_map(
 
 def _span(weights: Tensor) -> tuple[int, int]:
     """Return the first and one past the last entry that is not 0."""
-    used = weights.nonzero()
-    return used[0].item(), used[-1].item() + 1
+    used = weights.nonzero().flatten().tolist()
+    return used[0], used[-1] + 1

@@ -138,6 +138,12 @@ class MixedLogits:
         self.shape = (len(axes), *planes.shape[1:])
         self.device = planes.device
 
+    def index_select(self, dim: int, index: Tensor) -> 'MixedLogits':
+        """Return the logits of some queries, (Q,) int64; `dim` is 0, as for a tensor."""
+        if dim != 0:
+            raise IndexError(f'mixed logits are selected by query, dimension 0, not {dim}')
+        return MixedLogits(self._axes.index_select(0, index), self._planes)
+
     def __getitem__(self, key: tuple[slice, slice]) -> Tensor:
         band = self._planes[key]
         return (self._axes @ band.flatten(1)).unflatten(1, band.shape[1:])
@@ -195,12 +201,20 @@ def _refined(window_logits: Tensor, affinities: Sequence[tuple[Affinity, int]], 
         logits = merge(window_logits[..., some])[:, :]
         for affinity, steps in affinities:
             logits = affinity.smooth(logits, steps)
-        logits = logits.transpose(0, 1)
-        if columns != width:
-            logits = functional.interpolate(
-                logits, size=columns, mode='linear', align_corners=False)
-        planes[:, some] = logits
+        planes[:, some] = (logits if columns == width else _widened(logits, columns)
+                           ).transpose(0, 1)
     return planes.transpose(0, 1) if enlarge is None else FrameLogits(enlarge, planes)
+
+
+def _widened(logits: Tensor, columns: int) -> Tensor:
+    """Resize the rows of `logits` (Q, h, w) to so many columns."""
+    if logits.device.type == 'cpu':
+        return functional.interpolate(logits.transpose(0, 1), size=columns, mode='linear',
+                                      align_corners=False).transpose(0, 1)
+    # To the last bit the same. A GPU resizes lines in as many threads as a line has pixels, and
+    # half of a frame's time went by in that; pictures it resizes in one a pixel.
+    return functional.interpolate(logits[None], size=(logits.shape[1], columns), mode='bilinear',
+                                  align_corners=False)[0]
 
 
 def _reduce(window_logits: Tensor, tolerance: float) -> tuple[Tensor | None, Tensor]:

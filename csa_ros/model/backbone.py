@@ -12,19 +12,22 @@ import importlib
 import json
 from pathlib import Path
 import re
+from typing import TypeAlias
 
-from csa_ros.model.architecture import build
-from csa_ros.model.architecture import needs_word_pieces
-from csa_ros.model.checkpoint import load_weights
-from csa_ros.model.checkpoint import read_weights
+from csa_ros.model import bf16
 from csa_ros.model.errors import ModelError
-from csa_ros.model.source import find_weights
-from csa_ros.model.source import find_word_pieces
-from csa_ros.model.source import parse_model
-from csa_ros.model.source import Source
-from csa_ros.model.tower import Tower
-from csa_ros.model.trunk import parts_of
-from csa_ros.model.trunk import Trunk
+from csa_ros.model.tokens import Tokenizer
+from csa_ros.model.towers.architecture import build
+from csa_ros.model.towers.architecture import halve_layer_norms
+from csa_ros.model.towers.architecture import needs_word_pieces
+from csa_ros.model.towers.tower import Tower
+from csa_ros.model.towers.trunk import parts_of
+from csa_ros.model.weights.checkpoint import load_weights
+from csa_ros.model.weights.checkpoint import read_weights
+from csa_ros.model.weights.source import find_weights
+from csa_ros.model.weights.source import find_word_pieces
+from csa_ros.model.weights.source import parse_model
+from csa_ros.model.weights.source import Source
 from csa_ros.model.wordpiece import WordPieceTokenizer
 import open_clip
 from open_clip.model import CustomTextCLIP
@@ -38,8 +41,7 @@ PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat
 INT8_PACKAGES = ('onnx', 'onnxruntime', 'onnxscript')
 INT8_TORCH = '2.6'
 
-Clip = open_clip.CLIP | CustomTextCLIP
-Tokenizer = open_clip.SimpleTokenizer | WordPieceTokenizer
+Clip: TypeAlias = open_clip.CLIP | CustomTextCLIP
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ class Backbone:
     it, and `identity` changes whenever the weights, the architecture or the type of the weights
     do. Frames are best resized to `short_side` pixels and cut into windows of the native size
     every `stride` pixels. `quantized` says that the image tower is to run in 8-bit integers, by
-    `csa_ros.model.int8.Int8Encoder`; the weights here are in float32 even so.
+    `csa_ros.model.int8.Int8Encoder`; the weights here are in float32 even so. `bf16_speedup` is
+    what the precision was chosen by, if it was measured: how many times as fast bf16 is as fp32.
     """
 
     clip: Clip
@@ -64,9 +67,10 @@ class Backbone:
     short_side: int
     stride: int
     quantized: bool = False
+    bf16_speedup: float | None = None
 
     @cached_property
-    def tower(self) -> Tower | Trunk:
+    def tower(self) -> Tower:
         """Image tower by its parts, as patch features are computed from it."""
         return parts_of(self.clip.visual)
 
@@ -95,8 +99,22 @@ class Backbone:
         """Type in which the towers compute; layer norms stay in float32."""
         return self.tower.projection.dtype
 
+    @property
+    def arithmetic(self) -> str:
+        """Type that the image tower computes in; if it was measured, why, and the way back."""
+        if self.quantized:
+            return 'int8'
+        if self.bf16_speedup is None:
+            return str(self.dtype)
+        measured = f'bf16 is {self.bf16_speedup:.2f} times as fast as fp32 on this CPU'
+        if self.dtype == torch.bfloat16:
+            return f'{self.dtype} ({measured}; to go back, set precision: fp32)'
+        return (f'{self.dtype} ({measured}, and is taken from {bf16.LEAST_SPEEDUP} on; to have it '
+                'even so, set precision: bf16)')
 
-def load_backbone(model: str, device: str = 'auto', precision: str = 'auto') -> Backbone:
+
+def load_backbone(model: str, device: str = 'auto', precision: str = 'auto',
+                  measure: bool = False) -> Backbone:
     """
     Load a model from this machine; the network is never used.
 
@@ -104,13 +122,15 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto') -> 
     tower is a vision transformer with CLIP's attention), `ARCH:/path` (a safetensors or torch file
     with exactly the weights of that open_clip architecture; ARCH also says which activation they
     were trained with, as in `ViT-B-16-quickgelu`, because the file cannot), `PRESET` (a name in
-    `csa_ros.model.catalogue.PRESETS`) or `PRESET:/path` (a file with such weights).
+    `csa_ros.model.weights.catalogue.PRESETS`) or `PRESET:/path` (a file with such weights).
 
     `device` is `auto` (a GPU if there is one), `cuda`, `cuda:N` or `cpu`. `precision` is `fp32`,
     `fp16` (GPU only), `bf16` (on CPUs with AVX512-BF16 twice as fast as `fp32`, on those without
     such instructions slower), `int8` (CPU only, the image tower alone, with ONNX Runtime; two to
-    three times as fast with AVX512-VNNI) or `auto` (`fp16` on a GPU, `fp32` on a CPU). Raises
-    ModelError when any of it cannot be had.
+    three times as fast with AVX512-VNNI) or `auto` (`fp16` on a GPU, `fp32` on a CPU). With
+    `measure` that becomes `bf16` on a CPU where `csa_ros.model.bf16.speedup` is large enough, so
+    that the same frames need not have the same labels on another machine. Raises ModelError when
+    any of it cannot be had.
     """
     torch_device = _choose_device(device)
     dtype = _choose_dtype(precision, torch_device)
@@ -118,9 +138,15 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto') -> 
     path = find_weights(source)
     tokenizer = _make_tokenizer(source)
     weights = read_weights(path, quick_gelu=bool(source.config.get('quick_gelu')))
+    open_choice = measure and precision == 'auto' and torch_device.type == 'cpu'
+    speedup = bf16.speedup(source.config) if open_choice else None
+    if speedup is not None and speedup >= bf16.LEAST_SPEEDUP:
+        dtype = torch.bfloat16
     clip = build(source.config, dtype)
     load_weights(clip, weights, f'{path} does not fit {source.name!r}')
     clip = clip.to(torch_device).eval().requires_grad_(False)
+    if torch_device.type == 'cuda' and dtype != torch.float32:
+        halve_layer_norms(clip.visual, dtype)
     return Backbone(
         clip=clip,
         tokenizer=tokenizer,
@@ -132,6 +158,7 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto') -> 
         short_side=source.short_side or clip.visual.image_size[0] * 3 // 2,
         stride=source.stride or clip.visual.image_size[0] // 2,
         quantized=precision == 'int8',
+        bf16_speedup=speedup,
     )
 
 

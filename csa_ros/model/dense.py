@@ -2,9 +2,9 @@
 
 from functools import lru_cache
 
-from csa_ros.model import attention as methods
+from csa_ros.model.attention import methods
 from csa_ros.model.backbone import Backbone
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,8 +14,8 @@ class DenseEncoder:
     """
     Runs an image tower with another attention and keeps its patches.
 
-    `attention` and `residual` as for `csa_ros.model.attention.choose`, which raises ModelError.
-    `description` says in words what they come to for this tower.
+    `attention` and `residual` as for `csa_ros.model.attention.methods.choose`, which raises
+    ModelError. `description` says in words what they come to for this tower.
     """
 
     def __init__(self, backbone: Backbone, attention: str = 'csa', residual: str = 'auto') -> None:

@@ -17,20 +17,21 @@ import json
 import os
 from pathlib import Path
 import tempfile
+from typing import Any
 import warnings
 
-from csa_ros.model import attention as attention_module
 from csa_ros.model import dense as dense_module
-from csa_ros.model import gem
-from csa_ros.model import mixing
-from csa_ros.model import positions
-from csa_ros.model import sc_clip
-from csa_ros.model import tower as tower_module
-from csa_ros.model import trunk
+from csa_ros.model.attention import gem
+from csa_ros.model.attention import methods as attention_module
+from csa_ros.model.attention import mixing
+from csa_ros.model.attention import positions
+from csa_ros.model.attention import sc_clip
 from csa_ros.model.backbone import Backbone
-from csa_ros.model.backbone import ModelError
 from csa_ros.model.dense import DenseEncoder
+from csa_ros.model.errors import ModelError
 from csa_ros.model.text import default_cache_dir
+from csa_ros.model.towers import tower as tower_module
+from csa_ros.model.towers import trunk
 import torch
 from torch import nn
 from torch import Tensor
@@ -50,7 +51,7 @@ class Int8Encoder:
     Exporting a tower takes several seconds, and is done for every size of window: the result is
     kept in `cache_dir` (None: `csa_ros.model.text.default_cache_dir()`), shared by all processes.
     A folder that cannot be written is no error. Raises ModelError as
-    `csa_ros.model.attention.choose`, and for a tower too large for the format of ONNX.
+    `csa_ros.model.attention.methods.choose`, and for a tower too large for the format of ONNX.
     """
 
     def __init__(self, backbone: Backbone, attention: str = 'csa',
@@ -69,6 +70,7 @@ class Int8Encoder:
         self.description = self._dense.description
         self.grid = self._dense.grid
         self.check = self._dense.check
+        self.positions = self._dense.positions
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """
@@ -82,7 +84,7 @@ class Int8Encoder:
         return torch.cat([torch.from_numpy(session.run(None, {'pixels': window.numpy()})[0])
                           for window in pixels.split(1)])
 
-    def _make_session(self, height: int, width: int):
+    def _make_session(self, height: int, width: int) -> Any:
         """Return an `onnxruntime.InferenceSession` for one window of a size in pixels."""
         path = self._folder / f'{self._key(height, width)}.onnx'
         # A file that another process is writing has another name. One that was damaged since, or
@@ -126,6 +128,8 @@ class Int8Encoder:
             program = torch.onnx.export(
                 _Tower(self._dense, self._visual).eval(), (torch.zeros(1, 3, height, width),),
                 input_names=['pixels'], dynamo=True, verbose=False)
+        # None is what exporters before `dynamo` return.
+        assert program is not None
         model = program.model_proto
         # The exporter has folded constants and knows all shapes: without this mark the quantiser
         # asks the user to see to that.
@@ -153,7 +157,7 @@ class _Tower(nn.Module):
         return self._encoder.forward(pixels)
 
 
-def _open(path: Path):
+def _open(path: Path) -> Any:
     import onnxruntime
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

@@ -31,14 +31,18 @@ def resize_on_device(frames: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if frames.shape[1:3] == size:
         return frames
-    rows, columns = taps(frames.shape[1:3], size, frames.device)
-    resized = 2
-    for row, row_weight in rows:
+    height, width = frames.shape[1:3]
+    rows, ((left, left_weight), (right, right_weight)) = taps(
+        (height, width), size, frames.device)
+
+    def share(row: Tensor, weight: Tensor) -> Tensor:
         line = frames.index_select(1, row)
-        line = sum(line.index_select(2, column).int() * column_weight[:, None]
-                   for column, column_weight in columns)
-        resized = resized + (row_weight[:, None, None] * (line >> 4) >> 16)
-    return (resized >> 2).to(torch.uint8)
+        line = (line.index_select(2, left).int() * left_weight[:, None]
+                + line.index_select(2, right).int() * right_weight[:, None])
+        return weight[:, None, None] * (line >> 4) >> 16
+
+    upper, lower = (share(row, weight) for row, weight in rows)
+    return (upper + lower + 2 >> 2).to(torch.uint8)
 
 
 @lru_cache(maxsize=16)

@@ -1,6 +1,7 @@
 """Features of windows that are kept while the pixels under them stay as they are."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 
 from csa_ros.labels.windows import WindowPlan
 import cv2
@@ -27,11 +28,11 @@ class WindowMemory:
 
     def clear(self) -> None:
         """Forget all windows; the next frame is encoded as a whole."""
-        self._plan = None
+        self._plan: WindowPlan | None = None
         self._frame = 0
-        self._features = ()
+        self._features = torch.empty(0, 0, 0, 0)
         # Of each window: the frame in which it was encoded, and its pixels then.
-        self._encoded = {}
+        self._encoded: dict[int, tuple[int, np.ndarray]] = {}
 
     def features(self, frame: np.ndarray, plan: WindowPlan,
                  encode: Callable[[list[int]], Tensor], threshold: float, max_age: int) -> Tensor:
@@ -91,7 +92,7 @@ class WindowMemory:
         self._encoded.update({index: (self._frame, windows[index].copy()) for index in stale})
 
 
-def change(before: np.ndarray, after: np.ndarray, grid: tuple[int, int]) -> float:
+def change(before: np.ndarray, after: np.ndarray, grid: Sequence[int]) -> float:
     """
     Return how much two pictures differ, in grey levels: the most that any patch of them does.
 

@@ -42,7 +42,7 @@ class WordPieceTokenizer:
         self._tokenizer.no_padding()
         self._clean = get_clean_fn('whitespace')
         self._start = self._tokenizer.token_to_id('[CLS]')
-        self._context_length = context_length
+        self.context_length = context_length
 
     def encode(self, text: str) -> list[int]:
         """Return the tokens of a text, without those of its start and end."""
@@ -55,9 +55,9 @@ class WordPieceTokenizer:
         Each row has the start token and as many of the text's as leave room for an end, which is
         0 in CLIPA's training, as the rest of the row is.
         """
-        tokens = torch.zeros(len(texts), self._context_length, dtype=torch.long)
+        tokens = torch.zeros(len(texts), self.context_length, dtype=torch.long)
         for row, text in zip(tokens, texts):
-            ids = [self._start, *self.encode(text)[:self._context_length - 2]]
+            ids = [self._start, *self.encode(text)[:self.context_length - 2]]
             row[:len(ids)] = torch.tensor(ids)
         return tokens
 

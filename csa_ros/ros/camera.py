@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import threading
 
 from csa_ros.model.reuse import WindowMemory
+from csa_ros.parameters.config import Config
 from csa_ros.ros import compressed
 from csa_ros.ros import depth
 from csa_ros.ros import images
@@ -13,7 +14,6 @@ from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.inputs import DepthInput
 from csa_ros.ros.inputs import ImageInput
 from csa_ros.ros.outputs import FrameOutputs
-from csa_ros.ros.parameters import Config
 from csa_ros.ros.snapshot import Snapshot
 from csa_ros.segmenter import Result
 import numpy as np
@@ -57,9 +57,9 @@ class Camera:
         self._call = call
         self._on_depth_error = on_depth_error
         self.outputs = FrameOutputs(node, f'~/{self._prefix}')
-        self._image_input = None
-        self._depth_input = None
-        self._info = None
+        self._image_input: ImageInput | None = None
+        self._depth_input: DepthInput | None = None
+        self._info: CameraInfo | None = None
         self._points_layout = config.points_layout
         self._slop = config.depth_slop
         # Depth comes in the executor's thread, frames in the other.
@@ -83,8 +83,9 @@ class Camera:
 
     def stop_listening(self) -> None:
         """Subscribe to nothing any more."""
-        for source in filter(None, (self._image_input, self._depth_input)):
-            source.destroy()
+        for source in (self._image_input, self._depth_input):
+            if source:
+                source.destroy()
         self._image_input = self._depth_input = None
 
     def follow_points(self) -> None:
@@ -99,7 +100,9 @@ class Camera:
             self._forget_depth()
 
     def explain_missing_points(self) -> str:
-        """Return why there are no points, which somebody listens to; nothing if they may come."""
+        """Return why there are no points; nothing if they may come, or nobody listens to them."""
+        if not self._depth_input:
+            return ''
         with self._matching:
             reason = self._matcher.explain()
         if not reason and self._info is None:

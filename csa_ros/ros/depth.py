@@ -57,10 +57,12 @@ class DepthMatcher:
         if depth_frames < 1:
             raise ValueError(f'depth_frames is {depth_frames}, but at least 1 must be kept')
         self._slop = round(slop * _SECOND)
-        self._depths = deque(maxlen=depth_frames)  # (nanoseconds, message), ascending
-        self._waiting = None  # (nanoseconds, frame)
-        self._expected = None  # nanoseconds
-        self._kept = None  # (nanoseconds, message) that is nearest to what is expected
+        # All stamps are in nanoseconds; those of the depth images ascend.
+        self._depths: deque[tuple[int, Image]] = deque(maxlen=depth_frames)
+        self._waiting: tuple[int, Any] | None = None
+        self._expected: int | None = None
+        # The depth image that is nearest to what is expected.
+        self._kept: tuple[int, Image] | None = None
 
     def expect_frame(self, stamp: Time) -> None:
         """Keep the depth image of a frame that goes into the model now until the next one does."""

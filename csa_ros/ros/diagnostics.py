@@ -47,9 +47,9 @@ class Statistics:
         self._clock = clock
         self._lock = threading.Lock()
         self._totals = dict.fromkeys(self.EVENTS, 0)
-        self._times = {event: deque() for event in self.EVENTS}
-        self._latencies = deque()
-        self._ages = deque()
+        self._times: dict[str, deque[float]] = {event: deque() for event in self.EVENTS}
+        self._latencies: deque[tuple[float, float]] = deque()
+        self._ages: deque[tuple[float, float]] = deque()
         self._last_error = ''
         self._start = self._last_image = clock()
 

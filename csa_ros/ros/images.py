@@ -17,6 +17,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from typing import Any
 from typing import Callable
 from typing import NamedTuple
 
@@ -254,7 +255,7 @@ sys.exit(CvBridge().imgmsg_to_cv2(pixel, 'rgb8').tolist() != [[[3, 2, 1]]])
 """
 
 
-def _load_cv_bridge():
+def _load_cv_bridge() -> Any:
     """
     Return a `cv_bridge.CvBridge` that works, or None.
 

@@ -5,17 +5,21 @@ from functools import wraps
 import signal
 import time
 import traceback
+from typing import Any
 
-from csa_ros.model.backbone import ModelError
-from csa_ros.ros import parameters
+from csa_ros.model.errors import ModelError
+from csa_ros.parameters.config import Config
+from csa_ros.parameters.config import read_config
+from csa_ros.parameters.errors import ParameterError
+from csa_ros.parameters.table import NAMES
 from csa_ros.ros.camera import Camera
+from csa_ros.ros.descriptors import declarations
 from csa_ros.ros.diagnostics import Condition
 from csa_ros.ros.diagnostics import Report
 from csa_ros.ros.diagnostics import SILENCE
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.diagnostics import status
-from csa_ros.ros.parameters import Config
-from csa_ros.ros.parameters import ParameterError
+from csa_ros.ros.inputs import ImageInput
 from csa_ros.ros.pipeline import Bookmark
 from csa_ros.ros.pipeline import Pipeline
 from csa_ros.segmenter import Segmenter
@@ -39,11 +43,13 @@ from std_msgs.msg import Header
 THREAD_TIMEOUT = 5.0
 WARN_PERIOD = 10.0
 
+_Transition = Callable[['SegmentNode', LifecycleState], TransitionCallbackReturn]
 
-def _logs_errors(transition: Callable) -> Callable:
+
+def _logs_errors(transition: _Transition) -> _Transition:
     """Log what a transition raises; rclpy goes on to error processing without a word."""
     @wraps(transition)
-    def logged(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def logged(self: 'SegmentNode', state: LifecycleState) -> TransitionCallbackReturn:
         try:
             return transition(self, state)
         except Exception:
@@ -61,17 +67,18 @@ class SegmentNode(LifecycleNode):
     SingleThreadedExecutor: all callbacks are short, save the one that loads the model.
     """
 
-    def __init__(self, load: Callable[..., Segmenter] = Segmenter.load, **kwargs) -> None:
+    def __init__(self, load: Callable[..., Segmenter] = Segmenter.load, **kwargs: Any) -> None:
         super().__init__('segment', **kwargs)
         self._load = load
-        self._pipeline = None
+        # While the node is configured.
+        self._pipeline: Pipeline | None = None
         self._state = 'unconfigured'
         self._fault = ''
         self._bookmark = Bookmark()
         # When each camera's silence was last warned of.
         self._warned: dict[str, float] = {}
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self.declare_parameters('', parameters.declarations())
+        self.declare_parameters('', declarations())
         self._read_parameters()
         self.add_on_set_parameters_callback(self._validate)
         self._parameters_set = self.create_guard_condition(self._reconcile)
@@ -91,7 +98,8 @@ class SegmentNode(LifecycleNode):
         threads = set_threads(config.model.threads)
         self.get_logger().info(f'loading {config.model.model}, CPU threads: {threads} ...')
         try:
-            segmenter = self._load(**config.model.to_load, settings=config.settings)
+            segmenter = self._load(
+                **config.model.to_load, settings=config.settings, measure=True)
             self._pipeline = Pipeline(
                 self, segmenter, config, self._bookmark, self._statistics)
         except Exception as error:
@@ -108,7 +116,7 @@ class SegmentNode(LifecycleNode):
         result = super().on_activate(state)
         for statistics in self._statistics.values():
             statistics.restart_silence()
-        self._pipeline.activate()
+        self._configured().activate()
         self._state = 'active'
         self.get_logger().info(self._ready())
         return result
@@ -116,7 +124,7 @@ class SegmentNode(LifecycleNode):
     @_logs_errors
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe and let the frame in progress out; the model stays loaded."""
-        self._pipeline.pause(THREAD_TIMEOUT)
+        self._configured().pause(THREAD_TIMEOUT)
         self._state = 'inactive'
         self.get_logger().info('inactive: the model stays loaded')
         return super().on_deactivate(state)
@@ -149,6 +157,12 @@ class SegmentNode(LifecycleNode):
         self._release()
         super().destroy_node()
 
+    def _configured(self) -> Pipeline:
+        """Return the pipeline, for transitions that there are from a configured state alone."""
+        if self._pipeline is None:
+            raise RuntimeError('the node is not configured')
+        return self._pipeline
+
     def _release(self) -> None:
         pipeline, self._pipeline = self._pipeline, None
         if pipeline:
@@ -156,17 +170,17 @@ class SegmentNode(LifecycleNode):
 
     def _read_parameters(self) -> Config:
         """Take over all parameters, which the cameras are among, and count from zero."""
-        self._config = parameters.read(self._values())
+        self._config = read_config(self._values())
         self._statistics = {camera: Statistics() for camera in self._config.cameras}
         return self._config
 
     def _values(self) -> dict:
-        return {name: self.get_parameter(name).value for name in parameters.NAMES}
+        return {name: self.get_parameter(name).value for name in NAMES}
 
     def _validate(self, changes: list[Parameter]) -> SetParametersResult:
         """Judge a change without applying it: it may still be refused elsewhere."""
         try:
-            self._check(parameters.read(
+            self._check(read_config(
                 {**self._values(), **{change.name: change.value for change in changes}}))
         except Exception as error:
             return SetParametersResult(successful=False, reason=_explain(error))
@@ -190,37 +204,37 @@ class SegmentNode(LifecycleNode):
         if self._pipeline is None:
             self._read_parameters()
             return
-        self._config = parameters.read(self._values())
+        self._config = read_config(self._values())
         self._pipeline.change(self._config)
 
     def _ready(self) -> str:
-        segmenter, snapshot = self._pipeline.segmenter, self._pipeline.newest
+        pipeline = self._configured()
+        segmenter, snapshot = pipeline.segmenter, pipeline.newest
         return '\n  '.join([
             'ready',
-            f'model: {segmenter.name}, on {segmenter.device}, '
-            f'{"int8" if segmenter.backbone.quantized else segmenter.backbone.dtype}',
+            f'model: {segmenter.name}, on {segmenter.device}, {segmenter.backbone.arithmetic}',
             f'attention: {segmenter.attention}',
             f'vocabulary, version {snapshot.version}: {", ".join(snapshot.words.vocabulary.spec)}',
             'listening to ' + ', '.join(
-                camera.image_input.describe() for camera in self._pipeline.cameras)])
+                camera.image_input.describe() for camera in pipeline.cameras
+                if camera.image_input)])
 
     def _tick(self) -> None:
-        cameras = {camera.name: camera
-                   for camera in (self._pipeline.cameras if self._pipeline else ())}
         reports = {name: statistics.report() for name, statistics in self._statistics.items()}
-        if self._state == 'active':
-            for name, camera in cameras.items():
-                self._warn_of_silence(camera, reports[name])
+        conditions = dict.fromkeys(reports, Condition(self._state, self._fault))
+        if self._pipeline:
+            for camera in self._pipeline.cameras:
+                conditions[camera.name] = self._condition(self._pipeline, camera)
+                if camera.image_input:
+                    self._warn_of_silence(camera, camera.image_input, reports[camera.name])
         node = self.get_fully_qualified_name().lstrip('/')
         self._diagnostics.publish(DiagnosticArray(
             header=Header(stamp=self.get_clock().now().to_msg()),
-            status=[status(f'{node}: {name or "segmentation"}',
-                           self._condition(cameras.get(name)), report)
+            status=[status(f'{node}: {name or "segmentation"}', conditions[name], report)
                     for name, report in reports.items()]))
 
-    def _warn_of_silence(self, camera: Camera, report: Report) -> None:
+    def _warn_of_silence(self, camera: Camera, images: ImageInput, report: Report) -> None:
         """Say what nobody may have noticed: that there is nothing to work on."""
-        images = camera.image_input
         reason = ''
         if report.silence > SILENCE:
             reason = (f'no image for {report.silence:.0f} s on {images.describe()}: '
@@ -233,19 +247,18 @@ class SegmentNode(LifecycleNode):
             self._warned[camera.name] = now
             self.get_logger().warning(reason)
 
-    def _condition(self, camera: Camera | None) -> Condition:
-        if camera is None:
-            return Condition(self._state, self._fault)
-        segmenter, snapshot = self._pipeline.segmenter, self._pipeline.newest
+    def _condition(self, pipeline: Pipeline, camera: Camera) -> Condition:
+        segmenter, snapshot = pipeline.segmenter, pipeline.newest
         return Condition(
             self._state,
-            fault=self._pipeline.fault,
+            fault=pipeline.fault,
             device=str(segmenter.device),
             waiting_for=camera.image_input.topic if camera.image_input else '',
             limited=self._config.max_rate > 0,
             facts={
                 'model': segmenter.name,
                 'device': str(segmenter.device),
+                'precision': segmenter.backbone.arithmetic,
                 'attention': self._config.model.attention,
                 'vocabulary version': str(snapshot.version),
                 'vocabulary size': str(len(snapshot.words.vocabulary))})

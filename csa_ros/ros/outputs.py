@@ -11,6 +11,7 @@ from csa_ros.ros.snapshot import Snapshot
 from csa_ros.ros.timeline import to_time
 from csa_ros.segmenter import Result
 import cv2
+import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy
 from rclpy.qos import HistoryPolicy
@@ -47,10 +48,10 @@ class _Outputs:
     def __init__(self, node: LifecycleNode, durability: DurabilityPolicy) -> None:
         self._node = node
         self._durability = durability
-        self._all = []
+        self._all: list[Any] = []
 
     def _create(self, message_type: type, topic: str) -> Any:
-        publisher = self._node.create_lifecycle_publisher(
+        publisher: Any = self._node.create_lifecycle_publisher(
             message_type, topic, _qos(self._durability),
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
         self._all.append(publisher)
@@ -106,21 +107,22 @@ class FrameOutputs(_Outputs):
             self._autoware_mask.publish(
                 autoware.mask_message(result.labels, snapshot.autoware_ids, header))
         if result.overlay is not None:
-            self._publish_overlay(header, result, snapshot)
+            self._publish_overlay(header, result.overlay, result.labels, snapshot)
 
     def publish_points(self, points: PointCloud2) -> None:
         """Publish the points of a frame."""
         self._points.publish(points)
 
-    def _publish_overlay(self, header: Header, result: Result, snapshot: Snapshot) -> None:
+    def _publish_overlay(self, header: Header, overlay: np.ndarray, labels: np.ndarray,
+                         snapshot: Snapshot) -> None:
         if snapshot.overlay_legend:
-            draw.draw_key(result.overlay, snapshot.vocabulary.names, snapshot.vocabulary.colors,
-                          result.labels)
+            draw.draw_key(
+                overlay, snapshot.vocabulary.names, snapshot.vocabulary.colors, labels)
         if _heard(self._overlay):
-            self._overlay.publish(to_message(result.overlay, 'rgb8', header))
+            self._overlay.publish(to_message(overlay, 'rgb8', header))
         if _heard(self._compressed_overlay):
             self._compressed_overlay.publish(
-                compressed.to_message(result.overlay, header, OVERLAY_QUALITY))
+                compressed.to_message(overlay, header, OVERLAY_QUALITY))
 
 
 class LegendOutput(_Outputs):

@@ -9,14 +9,15 @@ publishes, so that a mask and the legend before it cannot disagree.
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 import gc
 import time
 
+from csa_ros.parameters.config import Config
 from csa_ros.ros.camera import Camera
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.images import ImageError
 from csa_ros.ros.outputs import LegendOutput
-from csa_ros.ros.parameters import Config
 from csa_ros.ros.snapshot import Snapshot
 from csa_ros.ros.timeline import nanoseconds
 from csa_ros.ros.timeline import Timeline
@@ -79,7 +80,7 @@ class Pipeline:
         self._config = config
         self._newest = self._snapshot = Snapshot.of(
             config, bookmark.version + 1, segmenter.encode(config.vocabulary, config.prompts))
-        self._timeline = Timeline(bookmark.after_last_mask)
+        self._timeline: Timeline[Snapshot] = Timeline(bookmark.after_last_mask)
         self._warm_up()
         self._legend = LegendOutput(node)
         self._log_times: dict[tuple[str, str], float] = {}
@@ -105,7 +106,7 @@ class Pipeline:
         """Say what masks mean, now that publishing is possible, and listen to the cameras."""
         self._frames.call(self._announce)
         for camera in self.cameras:
-            camera.listen(lambda image, camera=camera: self.offer(camera, image))
+            camera.listen(partial(self.offer, camera))
 
     def offer(self, camera: Camera, image: Image | CompressedImage) -> None:
         """Take an image; it is segmented unless a newer one comes first or nobody listens."""
@@ -125,7 +126,7 @@ class Pipeline:
         self._config = config
         self._frames.set_min_period(_period(config))
         for camera in self.cameras:
-            self._frames.call(lambda camera=camera: camera.change(config))
+            self._frames.call(partial(camera.change, config))
         self._vocabularies.offer(config)
 
     def pause(self, timeout: float) -> bool:
@@ -149,7 +150,8 @@ class Pipeline:
             camera.destroy()
         self._legend.destroy()
         self.cameras = []
-        self.segmenter = self._snapshot = self._newest = self._timeline = None
+        # What is still running may hold on to the pipeline, but not to the model.
+        del self.segmenter, self._snapshot, self._newest, self._timeline
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -179,17 +181,19 @@ class Pipeline:
 
     def _segment(self, batch: Sequence[_Frame]) -> None:
         """Segment and publish frames of one size with one snapshot."""
+        results: Sequence[Result] = ()
+        failure = None
         try:
-            results, error = self._label(batch), None
-        except Exception as raised:
+            results = self._label(batch)
+        except Exception as error:
             # A traceback would hold what the frames held, when the memory is needed.
-            results, error = (), raised.with_traceback(None)
-        if isinstance(error, torch.cuda.OutOfMemoryError):
+            failure = error.with_traceback(None)
+        if isinstance(failure, torch.cuda.OutOfMemoryError):
             # Another process may need it.
             torch.cuda.empty_cache()
-        if error and len(batch) == 1:
-            self._report_frame_error(batch[0].offer.camera, error)
-        elif error:
+        if failure and len(batch) == 1:
+            self._report_frame_error(batch[0].offer.camera, failure)
+        elif failure:
             # What one frame breaks, or all of them together, is no reason to lose the others.
             for frame in batch:
                 self._segment([frame])
@@ -231,7 +235,7 @@ class Pipeline:
         if words.vocabulary != newest.words.vocabulary:
             version += 1
         self._newest = Snapshot.of(config, version, words)
-        self._frames.call(lambda snapshot=self._newest: self._adopt(snapshot))
+        self._frames.call(partial(self._adopt, self._newest))
 
     def _encode(self, config: Config, old: Words) -> Words:
         """Return the words of a configuration, or the old ones if they cannot be had."""
@@ -299,7 +303,7 @@ class Pipeline:
 
 def _batches(frames: Sequence[_Frame]) -> list[list[_Frame]]:
     """Group frames that can be segmented as one batch, keeping their order."""
-    batches = {}
+    batches: dict[tuple, list[_Frame]] = {}
     for frame in frames:
         batches.setdefault((frame.rgb.shape, id(frame.snapshot)), []).append(frame)
     return list(batches.values())

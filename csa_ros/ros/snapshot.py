@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from csa_ros.adapters import autoware
-from csa_ros.ros.parameters import Config
+from csa_ros.parameters.config import Config
 from csa_ros.segmenter import Words
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import Vocabulary

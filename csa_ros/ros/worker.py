@@ -34,7 +34,7 @@ class LatestWorker(Generic[Item]):
         self._changed = threading.Condition()
         # A newer item takes the place of its source's older one, and with that its turn.
         self._items: dict[Hashable, Item] = {}
-        self._calls = deque()
+        self._calls: deque[Callable[[], None]] = deque()
         self._busy = False
         self._stopping = False
         self._min_period = 0.0

@@ -7,13 +7,14 @@ from pathlib import Path
 import shlex
 import sys
 from types import ModuleType
+from typing import Any
 
 from csa_ros.bench import page
 from csa_ros.bench import sections
 from csa_ros.bench.page import PageError
 from csa_ros.bench.plot import PlotError
 from csa_ros.bench.timing import machine
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
 from csa_ros.threads import set_threads
 from tqdm import tqdm
 
@@ -29,6 +30,7 @@ def main(args: Sequence[str] | None = None) -> int:
     unknown = [name for name in options.names if name not in sections.SECTIONS]
     if unknown:
         parser.error(f"unknown section {unknown[0]!r}: choose from {', '.join(sections.SECTIONS)}")
+    missing |= sections.unavailable(modules)
     absent = [name for name in options.names if name in missing]
     if absent:
         parser.error(f'section {absent[0]!r} cannot run here: {missing[absent[0]]}')
@@ -36,7 +38,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if not options.names:
             print(f'bench: {name} is left out: {reason}', file=sys.stderr)
     chosen = {name: module for name, module in modules.items()
-              if name in (options.names or modules)}
+              if name in (options.names or modules) and name not in missing}
     set_threads(options.threads)
     return _run(chosen, options, shlex.join(['bench', *args]))
 
@@ -60,7 +62,7 @@ def make_parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
 
 
 def _run(modules: dict[str, ModuleType], options: argparse.Namespace, command: str) -> int:
-    document = {'machine': machine(), 'command': command, 'sections': {}}
+    document: dict[str, Any] = {'machine': machine(), 'command': command, 'sections': {}}
     status = 0
     for name, module in modules.items():
         print(f'\n## {module.TITLE}\n', flush=True)

@@ -1,6 +1,7 @@
 """Choose unknown_threshold by a few pictures with truth, so that unknown means something."""
 
 import argparse
+from collections.abc import Mapping
 from collections.abc import Sequence
 import json
 from pathlib import Path
@@ -9,20 +10,20 @@ import signal
 import sys
 from typing import Any
 
-from csa_ros.bags import parameters
 from csa_ros.bench.plot import PlotError
 from csa_ros.bench.timing import table
 from csa_ros.demo.scenes import CLASSES
-from csa_ros.evaluation import calibration_plot
-from csa_ros.evaluation.calibration import Calibration
-from csa_ros.evaluation.calibration import count
-from csa_ros.evaluation.calibration import THRESHOLDS
-from csa_ros.evaluation.calibration import Wish
-from csa_ros.evaluation.calibration_frames import FilePair
-from csa_ros.evaluation.calibration_frames import find_pairs
-from csa_ros.evaluation.calibration_frames import Street
-from csa_ros.model.backbone import ModelError
-from csa_ros.ros.parameters import Config
+from csa_ros.evaluation.calibration import plot
+from csa_ros.evaluation.calibration.curve import Calibration
+from csa_ros.evaluation.calibration.curve import count
+from csa_ros.evaluation.calibration.curve import THRESHOLDS
+from csa_ros.evaluation.calibration.curve import Wish
+from csa_ros.evaluation.calibration.frames import FilePair
+from csa_ros.evaluation.calibration.frames import find_pairs
+from csa_ros.evaluation.calibration.frames import Street
+from csa_ros.model.errors import ModelError
+from csa_ros.parameters.config import Config
+from csa_ros.parameters.config import read_config_file
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
 from csa_ros.threads import set_threads
@@ -136,7 +137,7 @@ def _check(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.plot:
         # Before the work, which would be lost.
-        calibration_plot.check(options.plot)
+        plot.check(options.plot)
     config, ignored = _config(options)
     if ignored:
         _say(f'{options.params_file}: not known, and ignored: {", ".join(ignored)}')
@@ -152,7 +153,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + '\n')
     if options.plot:
-        calibration_plot.draw(
+        plot.draw(
             options.plot, calibration, wish, level, f'{len(frames)} frames, '
             f'{config.model.model}, logit_scale {config.settings.logit_scale:g}')
     print(describe(report))
@@ -175,10 +176,10 @@ def _config(options: argparse.Namespace) -> tuple[Config, list[str]]:
         overrides = {'model': 'demo', 'vocabulary': named, **overrides}
     # All pixels are counted at the confidence that they have.
     overrides['unknown_threshold'] = 0.0
-    return parameters.read(options.params_file, options.name, overrides)
+    return read_config_file(options.params_file, options.name, overrides)
 
 
-def _frames(options: argparse.Namespace, config: Config) -> list[FilePair | Street]:
+def _frames(options: argparse.Namespace, config: Config) -> Sequence[FilePair | Street]:
     if options.demo:
         return [Street(seed, config.vocabulary) for seed in range(options.limit or STREETS)]
     pairs, left_out = find_pairs(
@@ -194,7 +195,7 @@ def _frames(options: argparse.Namespace, config: Config) -> list[FilePair | Stre
 
 def measure(segmenter: Segmenter, words: Words, frames: Sequence[FilePair | Street]
             ) -> list[np.ndarray]:
-    """Return the histograms of each frame, as `csa_ros.evaluation.calibration.count` has them."""
+    """Return each frame's histograms, as `csa_ros.evaluation.calibration.curve.count` has them."""
     counts = []
     # Without a terminal (disable=None) a bar would fill a log.
     for frame in tqdm(frames, unit='frame', disable=None):
@@ -220,7 +221,8 @@ def _report(calibration: Calibration, wish: Wish, level: int | None,
         'curve': [_point(calibration, each) for each in levels]}
     if level is not None:
         risks = calibration.frame_risk(level)
-        report['held_out'] = _numbers(calibration.held_out(wish))
+        held_out = calibration.held_out(wish)
+        report['held_out'] = held_out and _numbers(held_out)
         report['frame_risks'] = {frame.name: _number(risk) for frame, risk in zip(frames, risks)}
     return report
 
@@ -233,8 +235,8 @@ def _point(calibration: Calibration, level: int) -> dict[str, float | None]:
     return _numbers(point)
 
 
-def _numbers(values: dict | None) -> dict | None:
-    return values and {name: _number(value) for name, value in values.items()}
+def _numbers(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in values.items()}
 
 
 def _number(value: float) -> float | None:
@@ -296,7 +298,7 @@ def _figures(report: dict[str, Any]) -> list[str]:
                      f"{unmet}): risk {held_out['risk']:.3f}, coverage {held_out['coverage']:.3f}")
     risks = {name: risk for name, risk in report['frame_risks'].items() if risk is not None}
     if risks:
-        worst = max(risks, key=risks.get)
+        worst = max(risks, key=lambda name: risks[name])
         lines.append(f'  the worst frame is {worst}, with a risk of {risks[worst]:.3f}')
     return lines
 

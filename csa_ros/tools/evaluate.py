@@ -1,6 +1,7 @@
 """Measure the mean IoU on data sets, in their published protocol, and show where it fails."""
 
 import argparse
+from collections.abc import Collection
 from collections.abc import Sequence
 from difflib import get_close_matches
 import json
@@ -10,33 +11,34 @@ import signal
 import sys
 from typing import Any
 
-from csa_ros.bags.parts import Shard
-from csa_ros.evaluation import benchmarks
 from csa_ros.evaluation import comparison
-from csa_ros.evaluation import output
-from csa_ros.evaluation import page
-from csa_ros.evaluation.benchmark import Benchmark
-from csa_ros.evaluation.benchmark import BenchmarkError
-from csa_ros.evaluation.demo import DEMO
-from csa_ros.evaluation.protocol import Method
+from csa_ros.evaluation.datasets import benchmarks
+from csa_ros.evaluation.datasets.benchmark import Benchmark
+from csa_ros.evaluation.datasets.benchmark import BenchmarkError
+from csa_ros.evaluation.datasets.demo import RENDERED
+from csa_ros.evaluation.datasets.protocol import Method
 from csa_ros.evaluation.records import digest
 from csa_ros.evaluation.records import RecordsError
 from csa_ros.evaluation.records import write_whole
-from csa_ros.evaluation.result import describe
-from csa_ros.evaluation.result import describe_all
+from csa_ros.evaluation.report import output
+from csa_ros.evaluation.report import page
+from csa_ros.evaluation.report.comparison import describe as describe_comparison
+from csa_ros.evaluation.report.result import describe
+from csa_ros.evaluation.report.result import describe_all
+from csa_ros.evaluation.report.sheet import encode
 from csa_ros.evaluation.run import make_task
 from csa_ros.evaluation.run import run
-from csa_ros.evaluation.sheet import encode
-from csa_ros.model.attention import ATTENTION
-from csa_ros.model.attention import RESIDUAL
+from csa_ros.model.attention.methods import ATTENTION
+from csa_ros.model.attention.methods import RESIDUAL
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
-from csa_ros.model.source import DEMO as DEMO_MODEL
 from csa_ros.model.text import templates
+from csa_ros.model.weights.source import DEMO as DEMO_MODEL
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE
+from csa_ros.shards import Shard
 from csa_ros.threads import set_threads
 from csa_ros.threads import usable_threads
 import torch
@@ -52,7 +54,7 @@ SETTINGS = {
     'unknown_threshold': (float, 'probability below which a pixel gets no label'),
     'min_area': (float, 'share of the foreground that a class must exceed'),
 }
-BENCHMARKS = {**benchmarks.BENCHMARKS, DEMO.name: DEMO}
+BENCHMARKS = {**benchmarks.BENCHMARKS, **RENDERED}
 _EPILOG = """
 The same command goes on where an interrupted one was ended; with other settings it begins anew,
 beside what is there. Exit status: 0 all is well, 1 something is missing or failed, 2 bad
@@ -89,9 +91,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='evaluate', description=__doc__, epilog=_EPILOG)
     what = parser.add_argument_group('what')
     what.add_argument('--dataset', nargs='+', default=[], metavar='NAME',
-                      help=f"{', '.join(BENCHMARKS)}; demo needs no files")
+                      help=f"{', '.join(BENCHMARKS)}; {' and '.join(RENDERED)} need no files")
     what.add_argument('--all', action='store_true',
-                      help='all data sets but the demo, beside the published figures')
+                      help='all data sets but the rendered ones, beside the published figures')
     what.add_argument('--compare', action='store_true',
                       help='compare ways to segment each data set: attentions, refinement, '
                       'windows, prompts and sizes; what follows says what they start from')
@@ -103,8 +105,8 @@ def make_parser() -> argparse.ArgumentParser:
                       help='segment nothing: put the figures of JSON files into a page, which is '
                       'named first')
     how = parser.add_argument_group('how')
-    how.add_argument('--model', help='as for the parameter of the node (default: demo for the '
-                     f'data set demo alone, otherwise {DEFAULT_MODEL})')
+    how.add_argument('--model', help='as for the parameter of the node (default: demo for '
+                     f'rendered data sets alone, otherwise {DEFAULT_MODEL})')
     how.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     how.add_argument('--precision', default='auto', help='auto, fp32, fp16, bf16 or int8')
     how.add_argument('--attention', default='csa',
@@ -138,10 +140,14 @@ def _names(options: argparse.Namespace) -> list[str]:
     if options.all == bool(options.dataset):
         raise ValueError('name data sets with --dataset, or ask for --all')
     if options.all:
-        return [name for name in BENCHMARKS if name != DEMO.name]
+        return [name for name in BENCHMARKS if name not in RENDERED]
     for name in options.dataset:
         _choose(name, BENCHMARKS, 'data set')
     return list(dict.fromkeys(options.dataset))
+
+
+def _all_rendered(names: Sequence[str]) -> bool:
+    return all(name in RENDERED for name in names)
 
 
 def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
@@ -155,13 +161,13 @@ def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
             raise ValueError(f'--{name} is {value}: it must be at least {least}')
     if options.compare and options.shard != '0/1':
         raise ValueError('--shard cannot be combined with --compare')
-    if options.root is None and any(name != DEMO.name for name in names):
+    if options.root is None and not _all_rendered(names):
         raise ValueError('name the folder that holds the data sets with --root')
 
 
-def _choose(name: str, choices: Sequence[str], what: str) -> None:
+def _choose(name: str, choices: Collection[str], what: str) -> None:
     if name not in choices:
-        close = get_close_matches(name.lower(), choices, n=1, cutoff=0.5)
+        close = get_close_matches(name.lower(), list(choices), n=1, cutoff=0.5)
         hint = f' (did you mean {close[0]}?)' if close else ''
         raise ValueError(f"there is no {what} {name!r}{hint}: choose from {', '.join(choices)}")
 
@@ -169,7 +175,7 @@ def _choose(name: str, choices: Sequence[str], what: str) -> None:
 def _run(options: argparse.Namespace, names: Sequence[str], command: str) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     set_threads(options.threads)
-    model = options.model or (DEMO_MODEL if names == [DEMO.name] else DEFAULT_MODEL)
+    model = options.model or (DEMO_MODEL if _all_rendered(names) else DEFAULT_MODEL)
     backbone = load_backbone(model, options.device, options.precision)
     results, failed, waiting = [], {}, False
     for name in names:
@@ -198,7 +204,7 @@ def _evaluate(benchmark: Benchmark, backbone: Backbone, options: argparse.Namesp
     task = make_task(benchmark, options.root, options.limit, backbone, _method(options))
     records = run(task, options.out, _workers(options, backbone.device),
                   Shard.parse(options.shard))
-    if records is None:
+    if len(records) < len(task.samples):
         _say(f'{benchmark.title}: this share is done, pictures of others are missing; the '
              'same command sums up as soon as they are there')
         return None
@@ -214,7 +220,7 @@ def _compare(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespa
     document, picture = comparison.compare(
         benchmark, options.root, options.limit, backbone, _method(options), options.out,
         _workers(options, backbone.device), command)
-    text = comparison.describe(document)
+    text = describe_comparison(document)
     path = options.out / f"comparison-{benchmark.name}-{digest(document['method'])}.json"
     write_whole(path.with_suffix('.png'), encode(picture))
     write_whole(path.with_suffix('.md'), text + '\n')

@@ -5,21 +5,22 @@ from collections.abc import Callable
 import sys
 
 from csa_ros.model import wordpiece
-from csa_ros.model.architecture import needs_word_pieces
 from csa_ros.model.backbone import DEFAULT_MODEL
-from csa_ros.model.catalogue import PRESETS
 from csa_ros.model.errors import ModelError
-from csa_ros.model.source import DEMO
-from csa_ros.model.source import find_weights
-from csa_ros.model.source import find_word_pieces
-from csa_ros.model.source import parse_model
-from csa_ros.model.source import Source
+from csa_ros.model.towers.architecture import needs_word_pieces
+from csa_ros.model.weights.catalogue import PRESETS
+from csa_ros.model.weights.source import DEMO
+from csa_ros.model.weights.source import find_weights
+from csa_ros.model.weights.source import find_word_pieces
+from csa_ros.model.weights.source import parse_model
+from csa_ros.model.weights.source import Source
 import huggingface_hub
 import open_clip
 
 COLUMNS = ('preset', 'tower', 'licence', 'mIoU', 'here')
 # Millions of parameters of the bundled model's image tower.
 DEMO_TOWER = 1.9
+DEMO_LICENCE = 'Apache-2.0'
 NOTES = f"""
 tower    parameters of the image tower
 licence  of the weights, as their page had it when this list was made: read it
@@ -87,7 +88,7 @@ def fetch(model: str) -> None:
 
 def table() -> str:
     """Return the presets and what is known of each, as text of at most 80 columns."""
-    rows = [COLUMNS, (DEMO, f'{DEMO_TOWER:.1f} M', 'Apache-2.0', '-', 'bundled')]
+    rows = [COLUMNS, (DEMO, f'{DEMO_TOWER:.1f} M', DEMO_LICENCE, '-', 'bundled')]
     for name, preset in PRESETS.items():
         miou = '-' if preset.miou is None else f'{preset.miou:.1f}'
         rows.append((name, f'{preset.tower:.0f} M', preset.licence, miou, _is_here(name)))

@@ -89,7 +89,7 @@ class Writer:
         self._files = {'to_csv': folder / f'{name}.csv',
                        'to_yaml': folder / f'{name}_label_space.yaml'}
         self._choices = choices
-        self._written = None
+        self._written: LabelSpace | None = None
 
     def take(self, legend: dict) -> bool:
         """
@@ -127,7 +127,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def _check_choices(parser: argparse.ArgumentParser, choices: Mapping[str, Sequence[str]]) -> None:
-    roles = {}
+    roles: dict[str, str] = {}
     for role, names in choices.items():
         for name in names:
             if roles.setdefault(name.casefold(), role) != role:

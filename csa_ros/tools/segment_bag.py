@@ -11,21 +11,22 @@ import sqlite3
 import sys
 from typing import Any
 
-from csa_ros.bags import parameters
 from csa_ros.bags.labelling import Labeller
 from csa_ros.bags.labelling import OUTPUTS
-from csa_ros.bags.parts import Shard
 from csa_ros.bags.progress import Progress
-from csa_ros.model.backbone import ModelError
+from csa_ros.model.errors import ModelError
+from csa_ros.parameters.config import read_config_file
 from csa_ros.segmenter import Segmenter
+from csa_ros.shards import Shard
 from csa_ros.threads import set_threads
 try:
     from csa_ros.bags import jobs
     from csa_ros.bags import run
+    HAS_ROSBAGS = True
 except ModuleNotFoundError as error:
-    if error.name.partition('.')[0] != 'rosbags':
+    if (error.name or '').partition('.')[0] != 'rosbags':
         raise
-    jobs = run = None
+    HAS_ROSBAGS = False
 
 DONE, FAILED, IMAGES_LEFT_OUT = 0, 1, 3
 _FORMATS = ('bag', 'png', 'mp4')
@@ -43,7 +44,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Segment what the arguments name; return the exit status."""
     parser = make_parser()
     options = parser.parse_args(args)
-    if run is None:
+    if not HAS_ROSBAGS:
         return _fail('rosbags, which reads and writes bags, is not installed: pip install rosbags')
     try:
         shard = Shard.parse(options.shard)
@@ -129,7 +130,7 @@ def _check(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace, outputs: tuple[str, ...], shard: Shard) -> int:
     overrides = {'vocabulary': options.vocabulary, 'model': options.model,
                  'device': options.device, 'max_rate': options.rate}
-    config, ignored = parameters.read(options.params_file, options.name, {
+    config, ignored = read_config_file(options.params_file, options.name, {
         name: value for name, value in overrides.items() if value is not None})
     if ignored:
         _say(f'{options.params_file}: not known, and ignored: {", ".join(ignored)}')

@@ -1,0 +1,1 @@
+"""What frames cost on a GPU; `scripts/gpu` measures all of it."""

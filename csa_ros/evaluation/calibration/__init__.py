@@ -1,0 +1,1 @@
+"""Calibration of the threshold below which a pixel is unknown."""

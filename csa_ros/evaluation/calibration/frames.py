@@ -1,0 +1,182 @@
+"""What thresholds are calibrated on: pictures with masks of a user's own, or rendered streets."""
+
+from collections import Counter
+from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from csa_ros.demo.scenes import CLASSES
+from csa_ros.demo.scenes import Scene
+from csa_ros.evaluation.calibration.curve import IGNORED
+from csa_ros.evaluation.calibration.curve import OUTSIDE
+from csa_ros.vocabulary import Vocabulary
+import cv2
+import numpy as np
+from PIL import Image
+
+PICTURES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
+MASKS = ('.png',)
+STREET_SIZE = (320, 240)
+# PIL's modes of one channel; what a palette says of colours does not matter.
+_MODES = ('1', 'L', 'P', 'I', 'I;16')
+_SHOWN = 3
+
+
+class FrameError(ValueError):
+    """Pictures or masks cannot be used; the message says which, and what to do."""
+
+
+@dataclass(frozen=True)
+class FilePair:
+    """
+    A picture and its mask: a PNG whose values are ids of the vocabulary.
+
+    In the mask 255 does not count, and the ids in `outside` show what the vocabulary has no word
+    for.
+    """
+
+    image: Path
+    mask: Path
+    vocabulary: Vocabulary
+    outside: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Name of the frame in reports."""
+        return str(self.image)
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Return the picture (H, W, 3) uint8, RGB, and its truth (H, W) int16.
+
+        The truth holds class ids, IGNORED or OUTSIDE. Raises FrameError.
+        """
+        rgb, ids = _read_picture(self.image), _read_mask(self.mask)
+        if rgb.shape[:2] != ids.shape:
+            raise FrameError(
+                f'{self.mask} is {_size(ids)} and {self.image} {_size(rgb)} pixels: a mask must '
+                'have the size of its picture')
+        self._check(ids)
+        if (ids == IGNORED).all():
+            raise FrameError(f'{self.mask} is {IGNORED}, that is unmarked, everywhere: mark '
+                             'something, or leave it out')
+        truth = ids.astype(np.int16)
+        truth[np.isin(ids, self.outside)] = OUTSIDE
+        return rgb, truth
+
+    def _check(self, ids: np.ndarray) -> None:
+        last = len(self.vocabulary) - 1
+        values, pixels = np.unique(ids, return_counts=True)
+        for value, number in zip(values, pixels):
+            if value > last and value != IGNORED and value not in self.outside:
+                raise FrameError(
+                    f'{self.mask} has the id {value} in {number} pixels, and the ids of the '
+                    f'vocabulary end with {last} ({self.vocabulary.names[last]}): masks hold ids '
+                    f'in the order of the vocabulary, {IGNORED} where nothing is marked. If '
+                    f'{value} is something that has no word, give --outside {value}')
+
+
+def find_pairs(images: Sequence[Path], masks: Sequence[Path], vocabulary: Vocabulary,
+               outside: tuple[int, ...]) -> tuple[list[FilePair], int]:
+    """
+    Return the pairs of pictures and masks whose names differ in the suffix alone, sorted.
+
+    `images` and `masks` are folders or files. The second value is the number of pictures without
+    a mask, which are left out. Raises FrameError where there is nothing to pair, for a mask
+    without its picture, and for an id in `outside` that means something else.
+    """
+    for value in outside:
+        if value < len(vocabulary) or value >= IGNORED:
+            meaning = (f'the class {vocabulary.names[value]!r}' if 0 <= value < len(vocabulary)
+                       else 'what does not count' if value == IGNORED else 'no 8-bit value')
+            raise FrameError(f'the outside id {value} is {meaning}: use one from '
+                             f'{len(vocabulary)} to {IGNORED - 1}')
+    pictures, truths = _by_stem(images, PICTURES, 'picture'), _by_stem(masks, MASKS, 'mask')
+    alone = sorted(set(truths) - set(pictures))
+    if alone:
+        raise FrameError(f'{_some(truths[stem] for stem in alone)} of {len(truths)} masks have no '
+                         'picture: a picture and its mask have one name but for the suffix, such '
+                         'as front.jpg and front.png')
+    for stem, mask in truths.items():
+        if mask.samefile(pictures[stem]):
+            raise FrameError(f'{mask} is given as a picture and as its mask: give the masks of '
+                             'another folder')
+    return [FilePair(pictures[stem], mask, vocabulary, outside)
+            for stem, mask in sorted(truths.items())], len(pictures) - len(truths)
+
+
+@dataclass(frozen=True)
+class Street:
+    """A rendered street of the demo; classes that the vocabulary has no word for are outside."""
+
+    seed: int
+    vocabulary: Vocabulary
+
+    @property
+    def name(self) -> str:
+        """Name of the frame in reports."""
+        return f'street {self.seed}'
+
+    def read(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the picture (H, W, 3) uint8, RGB, and its truth (H, W) int16."""
+        frame = Scene(self.seed).render(1.0, STREET_SIZE)
+        classes = {word.casefold(): index for index, entry in enumerate(self.vocabulary.entries)
+                   for word in (*entry.queries, entry.name)}
+        table = np.array([classes.get(name, OUTSIDE) for name in CLASSES], np.int16)
+        return frame.rgb, table[frame.labels]
+
+
+def _by_stem(paths: Sequence[Path], suffixes: Sequence[str], what: str) -> dict[str, Path]:
+    """Return the files that are meant, by their name without suffix; raise FrameError."""
+    files = []
+    for path in paths:
+        found = sorted(path.iterdir()) if path.is_dir() else [path]
+        found = [file for file in found if file.suffix.lower() in suffixes]
+        if not path.exists():
+            raise FrameError(f'{path} does not exist')
+        if not found:
+            raise FrameError(f'{path} {"has" if path.is_dir() else "is"} no {what}: a {what} is a '
+                             f'file that ends in {", ".join(suffixes)}')
+        files += found
+    number = Counter(file.stem for file in files)
+    twice = [file for file in files if number[file.stem] > 1]
+    if twice:
+        raise FrameError(f'{_some(twice)}: which is the {what}? Give each name once, such as with '
+                         f'{twice[0].parent / ("*" + twice[0].suffix)}')
+    return {file.stem: file for file in files}
+
+
+def _read_picture(path: Path) -> np.ndarray:
+    try:
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise FrameError(f'{path} cannot be read as a picture: {error}') from error
+    if picture is None:
+        raise FrameError(f'{path} cannot be read as a picture: is it whole, and may you read it?')
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+def _read_mask(path: Path) -> np.ndarray:
+    """Return the ids of a mask as they are stored, (H, W) integers; raise FrameError."""
+    try:
+        with Image.open(path) as mask:
+            if mask.mode not in _MODES:
+                raise FrameError(
+                    f'{path} is a colour picture ({mask.mode}): a mask holds the id of each '
+                    "pixel's class in one channel; save it as grey or with a palette")
+            return np.asarray(mask).astype(np.int64)
+    except FrameError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise FrameError(f'{path} cannot be read as a mask: {error}') from error
+
+
+def _size(array: np.ndarray) -> str:
+    return f'{array.shape[1]} x {array.shape[0]}'
+
+
+def _some(paths: Iterable[Path]) -> str:
+    names = [str(path) for path in paths]
+    rest = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
+    return ', '.join(names[:_SHOWN]) + rest

@@ -1,0 +1,66 @@
+"""The eight benchmarks of the published results, each with its protocol."""
+
+from dataclasses import replace
+
+from csa_ros.evaluation.datasets.ade20k import ADE20K
+from csa_ros.evaluation.datasets.benchmark import Benchmark
+from csa_ros.evaluation.datasets.cityscapes import CITYSCAPES
+from csa_ros.evaluation.datasets.coco import COCO_OBJECT
+from csa_ros.evaluation.datasets.coco import COCO_STUFF
+from csa_ros.evaluation.datasets.pascal import CONTEXT59
+from csa_ros.evaluation.datasets.pascal import CONTEXT60
+from csa_ros.evaluation.datasets.pascal import VOC20
+from csa_ros.evaluation.datasets.pascal import VOC21
+from csa_ros.evaluation.datasets.published import published
+from csa_ros.evaluation.datasets.published import SOURCES
+from csa_ros.settings import Settings
+
+# The settings are those of the code that the authors of each method released, for ViT-B/16.
+_SCLIP = Settings(short_side=336, crop=224, stride=112, logit_scale=40.0)
+_CLEARCLIP = Settings(short_side=448, crop=448, stride=224, logit_scale=50.0)
+
+# Without background, a class is found for every pixel: what is below the threshold has none, and
+# no threshold is set. With background it is class 0, and takes what is below the threshold.
+_ALL = (
+    Benchmark(
+        'voc21', 'Pascal VOC 2012 with background', 'voc21',
+        replace(_SCLIP, logit_scale=65.0, unknown_threshold=0.1, min_area=0.1),
+        VOC21, 0, published('voc21'), SOURCES,
+        {'clearclip': replace(_CLEARCLIP, unknown_threshold=0.5),
+         'naclip': replace(_SCLIP, inference='whole', unknown_threshold=0.1),
+         'sc-clip': replace(_SCLIP, logit_scale=50.0, unknown_threshold=0.15, min_area=0.1)}),
+    Benchmark(
+        'voc20', 'Pascal VOC 2012', 'voc20', _SCLIP,
+        VOC20, None, published('voc20'), SOURCES,
+        {'clearclip': _CLEARCLIP, 'naclip': replace(_SCLIP, inference='whole')}),
+    Benchmark(
+        'context60', 'Pascal Context with background', 'context60',
+        replace(_SCLIP, logit_scale=50.0, unknown_threshold=0.1),
+        CONTEXT60, 0, published('context60'), SOURCES,
+        {'clearclip': replace(_CLEARCLIP, unknown_threshold=0.15),
+         'naclip': replace(_SCLIP, unknown_threshold=0.1),
+         'sc-clip': replace(_SCLIP, unknown_threshold=0.15)}),
+    Benchmark(
+        'context59', 'Pascal Context', 'context59', _SCLIP,
+        CONTEXT59, None, published('context59'), SOURCES, {'clearclip': _CLEARCLIP}),
+    Benchmark(
+        'coco_object', 'COCO-Object with background', 'coco_object',
+        replace(_SCLIP, logit_scale=50.0, unknown_threshold=0.1),
+        COCO_OBJECT, 0, published('coco_object'), SOURCES,
+        {'clearclip': replace(_CLEARCLIP, unknown_threshold=0.4),
+         'naclip': replace(_SCLIP, unknown_threshold=0.1),
+         'sc-clip': replace(_SCLIP, logit_scale=55.0, unknown_threshold=0.35)}),
+    Benchmark(
+        'coco_stuff', 'COCO-Stuff 164k', 'coco_stuff', replace(_SCLIP, short_side=448),
+        COCO_STUFF, None, published('coco_stuff'), SOURCES,
+        {'clearclip': _CLEARCLIP, 'naclip': _SCLIP, 'sc-clip': _SCLIP}),
+    Benchmark(
+        'cityscapes', 'Cityscapes', 'cityscapes', replace(_SCLIP, short_side=560),
+        CITYSCAPES, None, published('cityscapes'), SOURCES,
+        {'clearclip': replace(_CLEARCLIP, crop=224)}),
+    Benchmark(
+        'ade20k', 'ADE20K, 150 classes', 'ade20k', _SCLIP,
+        ADE20K, None, published('ade20k'), SOURCES, {'clearclip': _CLEARCLIP}),
+)
+
+BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ALL}

@@ -1,0 +1,94 @@
+"""
+The published protocol, for towers other than the one it was published with.
+
+The settings of a benchmark are those for ViT-B/16, whose native pictures are of 224 x 224 pixels.
+They hold for every tower of that size: published results for L/14 and H/14 use the same pixels.
+For a tower of another native size, all lengths are multiplied by its share of 224: the windows
+show the same parts of a picture and are as many, and the tower sees them at the size that it was
+trained on (ViT-L/14@336: short side 504, crop 336, stride 168 in place of 336, 224 and 112).
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import fields
+from dataclasses import replace
+from typing import Any
+
+from csa_ros.evaluation.datasets.benchmark import Benchmark
+from csa_ros.model.backbone import Backbone
+from csa_ros.model.backbone import DEFAULT_MODEL
+from csa_ros.model.errors import ModelError
+from csa_ros.model.weights.source import parse_model
+from csa_ros.settings import Settings
+
+PUBLISHED_NATIVE = 224
+PUBLISHED_PROMPTS = 'imagenet80'
+PUBLISHED_REFINE = 'pamr-output'
+_LENGTHS = ('short_side', 'crop', 'stride')
+
+
+@dataclass(frozen=True)
+class Method:
+    """
+    How pictures are segmented, apart from the model.
+
+    `attention` and `residual` are as for `csa_ros.model.attention.methods.choose`, `prompts` as
+    for `csa_ros.model.text.templates`.
+    `overrides` are the settings that replace those of the benchmark, by name.
+    """
+
+    attention: str = 'csa'
+    residual: str = 'auto'
+    prompts: str = PUBLISHED_PROMPTS
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+def settings_for(benchmark: Benchmark, backbone: Backbone, method: Method) -> Settings:
+    """
+    Return the settings of a benchmark for a tower and a method.
+
+    Raises ValueError for a value out of range.
+    """
+    settings = benchmark.protocol(method.attention)
+    scale = backbone.image_size / PUBLISHED_NATIVE
+    lengths = {name: getattr(settings, name) for name in _LENGTHS}
+    settings = replace(settings, **{name: round(pixels * scale)
+                                    for name, pixels in lengths.items() if pixels is not None})
+    return replace(settings, **method.overrides)
+
+
+def published_key(attention: str, settings: Settings) -> str:
+    """Return under which name the figure for a method is published."""
+    return attention if settings.refine == 'off' else f'{attention}+pamr'
+
+
+def deviations(benchmark: Benchmark, backbone: Backbone, method: Method) -> Sequence[str]:
+    """Return in what a method differs from the one that the published figures were made with."""
+    found = []
+    if not _same_model(backbone.name, DEFAULT_MODEL):
+        found.append(f'model {backbone.name}, published with {DEFAULT_MODEL}')
+    if method.residual != 'auto':
+        found.append(f'residual {method.residual}, published with auto')
+    if method.prompts != PUBLISHED_PROMPTS:
+        found.append(f'prompts {method.prompts}, published with {PUBLISHED_PROMPTS}')
+    ours = settings_for(benchmark, backbone, method)
+    theirs = settings_for(benchmark, backbone, replace(method, overrides={}))
+    if ours.refine != 'off':
+        theirs = replace(theirs, refine=PUBLISHED_REFINE)
+    for item in fields(Settings):
+        one, other = getattr(ours, item.name), getattr(theirs, item.name)
+        if one != other:
+            found.append(f'{item.name} {one}, published with {other}')
+    return found
+
+
+def _same_model(name: str, other: str) -> bool:
+    """Return whether two names, one of them a preset perhaps, are of the same weights."""
+    try:
+        one, two = parse_model(name), parse_model(other)
+    except ModelError:
+        return False
+    return one.pretrained is not None and (
+        (one.config, one.pretrained) == (two.config, two.pretrained))

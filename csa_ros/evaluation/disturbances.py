@@ -1,0 +1,103 @@
+"""
+What each disturbance of the rendered streets costs: without any, with each alone, with all.
+
+    python -m csa_ros.evaluation.disturbances
+    python -m csa_ros.tools.evaluate --page docs/accuracy.md evaluation/disturbances-demo-hard.json
+
+Each row is resumable: the same command goes on where an interrupted one was ended.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+import json
+from pathlib import Path
+import shlex
+import sys
+from typing import Any
+
+from csa_ros.bench.timing import machine
+from csa_ros.demo.hard import DISTURBANCES
+from csa_ros.evaluation.datasets.benchmark import Benchmark
+from csa_ros.evaluation.datasets.demo import DEMO_HARD
+from csa_ros.evaluation.datasets.demo import HARD_SEEDS
+from csa_ros.evaluation.datasets.demo import HardStreet
+from csa_ros.evaluation.datasets.protocol import Method
+from csa_ros.evaluation.records import RecordsError
+from csa_ros.evaluation.records import write_whole
+from csa_ros.evaluation.report.disturbances import describe
+from csa_ros.evaluation.report.result import summarise
+from csa_ros.evaluation.run import make_task
+from csa_ros.evaluation.run import run
+from csa_ros.model.backbone import Backbone
+from csa_ros.model.backbone import load_backbone
+from csa_ros.model.errors import ModelError
+
+NONE, ALL = 'none', 'all'
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Measure, write and print the table; return the exit status."""
+    args = sys.argv[1:] if args is None else list(args)
+    parser = argparse.ArgumentParser(
+        prog='python -m csa_ros.evaluation.disturbances', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--model', default='demo', help='as for the node (default: %(default)s)')
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--streets', type=int, default=50, metavar='N',
+                        help=f'of the {len(HARD_SEEDS)} streets (default: %(default)s)')
+    parser.add_argument('--out', type=Path, default=Path('evaluation'), metavar='DIR',
+                        help='folder for the results (default: %(default)s)')
+    options = parser.parse_args(args)
+    if not 1 <= options.streets <= len(HARD_SEEDS):
+        parser.error(f'--streets is {options.streets}: it must be 1 to {len(HARD_SEEDS)}')
+    command = shlex.join(['python', '-m', 'csa_ros.evaluation.disturbances', *args])
+    try:
+        backbone = load_backbone(options.model, options.device)
+        document = measure(backbone, options.streets, options.out, command)
+        path = options.out / f'disturbances-{DEMO_HARD.name}.json'
+        write_whole(path, json.dumps(document, indent=1) + '\n')
+    except (ModelError, OSError, RecordsError, ValueError) as error:
+        print(f'disturbances: {error}', file=sys.stderr)
+        return 1
+    print(f'{describe(document)}\n\nWritten to {path}')
+    return 0
+
+
+def measure(backbone: Backbone, streets: int, out: Path, command: str) -> dict[str, Any]:
+    """
+    Evaluate so many streets without disturbances, with each alone and with all.
+
+    `out` is the folder of the results, `command` what is said to have made them. Returns the
+    figures, of what JSON can hold. Raises RecordsError and OSError as
+    `csa_ros.evaluation.run.run` does.
+    """
+    rows = []
+    for name, disturbances in variants().items():
+        task = make_task(_benchmark(name, disturbances), None, streets, backbone, Method())
+        result = summarise(task, run(task, out, name=name), command)
+        rows.append({'disturbance': name, 'meaning': DISTURBANCES.get(name, ''),
+                     'miou': result['miou'], 'pixel_accuracy': result['pixel_accuracy'],
+                     'iou': {entry['name']: entry['iou'] for entry in result['classes']}})
+    return {'kind': 'disturbances', 'dataset': DEMO_HARD.name, 'title': DEMO_HARD.title,
+            'segmented': len(task.samples), 'total': task.total, 'method': task.identity,
+            'machine': machine(), 'command': command, 'rows': rows}
+
+
+def variants() -> dict[str, tuple[str, ...]]:
+    """Return the disturbances of each row: none, each alone, all."""
+    alone = {name: (name,) for name in DISTURBANCES}
+    return {NONE: (), **alone, ALL: tuple(DISTURBANCES)}
+
+
+def _benchmark(name: str, disturbances: tuple[str, ...]) -> Benchmark:
+    """Return the hard streets with some of their disturbances; all of them are the data set's."""
+    if name == ALL:
+        return DEMO_HARD
+    samples = [HardStreet(seed, disturbances=disturbances) for seed in HARD_SEEDS]
+    return replace(DEMO_HARD, name=f"{DEMO_HARD.name}-{name.replace(' ', '-')}",
+                   samples=lambda _: samples)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

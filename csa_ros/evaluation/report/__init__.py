@@ -1,0 +1,1 @@
+"""What an evaluation leaves behind: figures, tables, plots and sheets of pictures."""

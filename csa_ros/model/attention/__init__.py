@@ -1,0 +1,1 @@
+"""Which self-attention an image tower runs, and what the methods are made of."""

@@ -1,0 +1,96 @@
+"""
+How tokens are mixed in a block: what they are compared by, and what comes of it.
+
+A similarity is a function of queries and keys that returns pairs of tensors (N, heads, tokens,
+head_dim), each of which is one softmax of their products: `attend` adds these up.
+"""
+
+from collections.abc import Callable
+
+from csa_ros.model.attention.positions import Grid
+from csa_ros.model.towers.tower import Block
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Pairs = tuple[tuple[Tensor, Tensor], ...]
+Similarity = Callable[[Tensor, Tensor], Pairs]
+# (grid, a tensor of the device and type wanted) -> (1 + patches, 1 + patches).
+Prior = Callable[[Grid, Tensor], Tensor]
+
+# Of NACLIP's neighbourhood, in patches.
+GAUSSIAN_STD = 5.0
+
+
+def query_key(q: Tensor, k: Tensor) -> Pairs:
+    """Compare queries with keys, as a tower is trained."""
+    return (q, k),
+
+
+def query_query(q: Tensor, k: Tensor) -> Pairs:
+    """Compare queries with queries."""
+    return (q, q),
+
+
+def key_key(q: Tensor, k: Tensor) -> Pairs:
+    """Compare keys with keys."""
+    return (k, k),
+
+
+def both(q: Tensor, k: Tensor) -> Pairs:
+    """Compare queries with queries, and keys with keys: Correlative Self-Attention."""
+    return (q, q), (k, k)
+
+
+def identity(q: Tensor, k: Tensor) -> Pairs:
+    """Compare nothing: each token is like itself alone."""
+    return ()
+
+
+def gaussian(grid: Grid, like: Tensor) -> Tensor:
+    """
+    Return what NACLIP adds to the similarity of patches that lie close to each other.
+
+    It is `exp(-d^2 / (2 std^2))` for patches d patches apart, and 0 for the class token.
+    `grid` (rows, columns); `like` has the device and type of the result, (1 + patches,
+    1 + patches), class token first.
+    """
+    rows, columns = (_closeness(count, like.device) for count in grid)
+    patches = rows[:, None, :, None] * columns[None, :, None, :]
+    return F.pad(patches.flatten(2).flatten(0, 1), (1, 0, 1, 0)).to(like.dtype)
+
+
+def attend(pairs: Pairs, v: Tensor, prior: Tensor | None = None,
+           scale: float | None = None) -> Tensor:
+    """
+    Mix values by similarity: the sum over pairs of `softmax(scale * a b^T + prior) v`.
+
+    Without pairs the values stay as they are. `v` and the result are (N, heads, tokens,
+    head_dim), `prior` (tokens, tokens); `scale` is `head_dim ** -0.5` unless given.
+    """
+    # Softmaxes are not averaged: the rows of the paper's map for CSA add up to 2. A sum is linear
+    # in v, so that fused calls give it without ever holding the map.
+    mixed = [F.scaled_dot_product_attention(a, b, v, attn_mask=prior, scale=scale)
+             for a, b in pairs]
+    return sum(mixed[1:], mixed[0]) if mixed else v
+
+
+def finish(block: Block, x: Tensor, mixed: Tensor) -> Tensor:
+    """
+    Return the output of a block from its mixed values.
+
+    `x` (N, tokens, width) is the input of the block, `mixed` (N, heads, tokens, head_dim).
+    """
+    y = x + block.out(mixed)
+    return y + block.feed_forward(y)
+
+
+def as_trained(block: Block, x: Tensor) -> Tensor:
+    """Run a block on tokens (N, tokens, width) with the attention that it was trained with."""
+    q, k, v = block.qkv(block.normed(x))
+    return finish(block, x, attend(query_key(q, k), v))
+
+
+def _closeness(count: int, device: torch.device) -> Tensor:
+    places = torch.arange(count, device=device, dtype=torch.float32)
+    return torch.exp((places[:, None] - places).square() / (-2 * GAUSSIAN_STD ** 2))

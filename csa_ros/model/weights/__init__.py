@@ -1,0 +1,1 @@
+"""Weights: what a model's name means, where its files are, and reading them."""

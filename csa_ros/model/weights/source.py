@@ -1,0 +1,211 @@
+"""
+What a model string names, and where on this machine its weights are.
+
+Nothing here uses the network, or reads a weight.
+"""
+
+from dataclasses import dataclass
+from dataclasses import replace
+import json
+import os
+from pathlib import Path
+import re
+
+from csa_ros.model import wordpiece
+from csa_ros.model.errors import ModelError
+from csa_ros.model.towers.architecture import did_you_mean
+from csa_ros.model.towers.architecture import why_unusable
+from csa_ros.model.weights.catalogue import PRESETS
+from huggingface_hub import try_to_load_from_cache
+import open_clip
+from open_clip.constants import HF_SAFE_WEIGHTS_NAME
+from open_clip.constants import HF_WEIGHTS_NAME
+from open_clip.constants import OPENAI_DATASET_MEAN
+from open_clip.constants import OPENAI_DATASET_STD
+
+DEMO = 'demo'
+DEMO_WEIGHTS = Path(__file__).parents[2] / 'demo' / 'weights'
+# Where open_clip keeps weights that it fetches from a plain URL.
+URL_CACHE = '~/.cache/clip'
+GRAMMAR = ("'demo', 'ARCH/TAG' (such as 'ViT-B-16-quickgelu/openai'), 'ARCH:/path/to/weights', "
+           "'PRESET' or 'PRESET:/path/to/weights' ('ros2 run csa_ros fetch_model --list' lists "
+           'the presets)')
+
+
+# A value for each of red, green and blue.
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Source:
+    """
+    What a model string names, before any weights are read.
+
+    `config` is open_clip's model config with the right activation. At most one of these is set:
+    `path` (a local file), `pretrained` (open_clip's entry for a tag, with `hf_hub` and `url`) and
+    `file` (repository and path of a file of the Hugging Face hub); if none is, people fetch the
+    weights by hand, from `page`. `short_side` and `stride` are None for SCLIP's choice.
+    """
+
+    name: str
+    config: dict
+    mean: Channels
+    std: Channels
+    path: Path | None = None
+    pretrained: dict | None = None
+    file: tuple[str, str] | None = None
+    page: str = ''
+    short_side: int | None = None
+    stride: int | None = None
+
+
+def parse_model(model: str) -> Source:
+    """
+    Return what a model string names, without reading or looking for weights.
+
+    Raises ModelError for a malformed string, an unknown preset, architecture or tag (with the
+    closest names) and an architecture that cannot be used (with the reason).
+    """
+    if model == DEMO:
+        return _parse_demo()
+    match = re.fullmatch(r'([^:/]+)(?:([:/])(.+))?', model)
+    name, separator, rest = match.groups(default='') if match else ('', '', '')
+    if name in PRESETS and separator != '/':
+        return _parse_preset(model, name, rest)
+    if not separator or name in PRESETS:
+        hint = did_you_mean(name, [DEMO, *PRESETS])
+        raise ModelError(f'model {model!r} is not understood{hint}: write {GRAMMAR}')
+    config = _known_config(name)
+    if separator == ':':
+        source = Source(model, config, *_usual_preprocessing(name),
+                        path=Path(os.path.expanduser(rest)))
+    else:
+        pretrained = _known_tag(name, rest)
+        # The trap: the weights of a tag fit an architecture with the other activation, and
+        # open_clip builds that with only a warning. The tag knows how it was trained.
+        config['quick_gelu'] = bool(pretrained.get('quick_gelu'))
+        source = Source(model, config, pretrained['mean'], pretrained['std'],
+                        pretrained=pretrained)
+    reason = why_unusable(config)
+    if reason:
+        raise ModelError(f'{name} cannot be used: {reason}. Use a plain vision '
+                         "transformer, such as 'ViT-B-16-quickgelu/openai'")
+    return source
+
+
+def find_weights(source: Source) -> Path:
+    """Return the file with the weights of a source; ModelError if it is not on this machine."""
+    if source.path is not None:
+        if not source.path.is_file():
+            raise ModelError(f'model {source.name!r}: there is no file {source.path}')
+        return source.path
+    path = _find_in_cache(source)
+    if path is not None:
+        return path
+    if source.page:
+        raise ModelError(f'the weights of {source.name!r} are downloaded by hand, from '
+                         f"{source.page}: then name the file, as in '{source.name}:/path/to/file'")
+    raise ModelError(f'the weights of {source.name!r} are not on this machine, and loading never '
+                     f'uses the network. {_how_to_fetch(source)}')
+
+
+def find_word_pieces(source: Source) -> Path:
+    """Return the file with the word pieces of CLIPA; ModelError if it is not on this machine."""
+    path = wordpiece.find_table()
+    if path is None:
+        raise ModelError(f'the tokenizer of {source.name!r} is not on this machine, and loading '
+                         f'never uses the network. {_how_to_fetch(source)}')
+    return path
+
+
+def _parse_demo() -> Source:
+    try:
+        document = json.loads((DEMO_WEIGHTS / 'open_clip_config.json').read_text())
+    except OSError as error:
+        raise ModelError(f'the bundled demo model cannot be read ({error}): reinstall csa_ros, '
+                         'or make it with python -m csa_ros.demo.train') from error
+    preprocess = document['preprocess_cfg']
+    return Source(DEMO, document['model_cfg'], tuple(preprocess['mean']),
+                  tuple(preprocess['std']), path=DEMO_WEIGHTS / 'model.safetensors',
+                  short_side=document['short_side'], stride=document['stride'])
+
+
+def _parse_preset(model: str, name: str, path: str) -> Source:
+    preset = PRESETS[name]
+    config, pretrained = open_clip.get_model_config(preset.architecture), preset.pretrained
+    if not config or not pretrained:
+        raise ModelError(f'preset {name!r} is {preset.model}, which open_clip '
+                         f'{open_clip.__version__} does not know yet: install a newer one, with '
+                         'pip install -U open_clip_torch')
+    config.setdefault('quick_gelu', False)
+    source = Source(model, config, pretrained['mean'], pretrained['std'])
+    if path:
+        return replace(source, path=Path(os.path.expanduser(path)))
+    return replace(source, pretrained=pretrained if preset.tag else None, file=preset.file,
+                   page=preset.by_hand)
+
+
+def _known_config(architecture: str) -> dict:
+    config = open_clip.get_model_config(architecture)
+    if config is None:
+        hint = did_you_mean(architecture, [*PRESETS, *open_clip.list_models()])
+        raise ModelError(f'open_clip knows no architecture {architecture!r}{hint}: '
+                         f'write {GRAMMAR}')
+    return config
+
+
+def _usual_preprocessing(architecture: str) -> tuple[Channels, Channels]:
+    """Return mean and deviation of all tags of an architecture; OpenAI's where they differ."""
+    entries = [open_clip.get_pretrained_cfg(architecture, tag)
+               for tag in open_clip.list_pretrained_tags_by_model(architecture)]
+    found = {(tuple(entry['mean']), tuple(entry['std'])) for entry in entries}
+    return found.pop() if len(found) == 1 else (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+
+
+def _known_tag(architecture: str, tag: str) -> dict:
+    pretrained = open_clip.get_pretrained_cfg(architecture, tag)
+    if not pretrained:
+        tags = open_clip.list_pretrained_tags_by_model(architecture)
+        choices = (f'its tags are {", ".join(tags)}' if tags
+                   else f'it has none; name a file, as in {architecture}:/path/to/weights')
+        raise ModelError(f'{architecture} has no weights tagged {tag!r} in open_clip'
+                         f'{did_you_mean(tag, tags)}: {choices}')
+    return pretrained
+
+
+def _how_to_fetch(source: Source) -> str:
+    return (f"Fetch them beforehand with 'ros2 run csa_ros fetch_model {source.name}' or "
+            f"'python -m csa_ros.tools.fetch_model {source.name}', or use model:=demo, which is "
+            'bundled and works offline')
+
+
+def _find_in_cache(source: Source) -> Path | None:
+    if source.file is not None:
+        path = try_to_load_from_cache(*source.file)
+        return Path(path) if isinstance(path, str) else None
+    if source.pretrained is None:
+        return None
+    return _find_in_hub_cache(source.pretrained) or _find_in_url_cache(source.pretrained)
+
+
+def _find_in_hub_cache(pretrained: dict) -> Path | None:
+    # The order is open_clip's: safetensors first, then the name in its table.
+    repository, _, filename = pretrained.get('hf_hub', '').rpartition('/')
+    if not repository:
+        return None
+    filename = filename or HF_WEIGHTS_NAME
+    safe = (HF_SAFE_WEIGHTS_NAME if filename == HF_WEIGHTS_NAME
+            else str(Path(filename).with_suffix('.safetensors')))
+    for candidate in (safe, filename):
+        path = try_to_load_from_cache(repository, candidate)
+        if isinstance(path, str):
+            return Path(path)
+    return None
+
+
+def _find_in_url_cache(pretrained: dict) -> Path | None:
+    url = pretrained.get('url')
+    if not url:
+        return None
+    path = Path(os.path.expanduser(URL_CACHE), url.rpartition('/')[2])
+    return path if path.is_file() else None

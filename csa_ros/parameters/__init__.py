@@ -1,0 +1,1 @@
+"""The node's parameters, also for tools that run without it: no ROS needed."""

@@ -1,0 +1,176 @@
+"""
+Fills the tables of these pages from the code: `scripts/docs --tables`.
+
+A table stands between two lines, and nothing else of a page is touched:
+
+    <!-- tables: parameters -->
+    <!-- end -->
+"""
+
+import argparse
+import ast
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+from pathlib import Path
+import re
+import sys
+
+from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
+from csa_ros.evaluation.datasets.published import SOURCES
+from csa_ros.model.attention.methods import ATTENTION
+from csa_ros.model.text import TEMPLATES
+from csa_ros.model.weights.catalogue import PRESETS
+from csa_ros.parameters.table import Parameter
+from csa_ros.parameters.table import PARAMETERS
+from csa_ros.presets import preset_names
+from csa_ros.presets import SIGN
+from csa_ros.tools import fetch_model
+from csa_ros.tools import segment_bag
+from csa_ros.vocabulary import DEFAULT_VOCABULARY
+from csa_ros.vocabulary import Vocabulary
+
+DOCS = Path(__file__).resolve().parent
+LAUNCH = DOCS.parent / 'launch' / 'segment.launch.py'
+_PLACE = re.compile(r'(<!-- tables: (\w+) -->\n).*?(<!-- end -->)', re.S)
+# Of a vocabulary or an ensemble, as many as tell what it is.
+_SHOWN_WORDS = 6
+
+
+def filled(page: str) -> str:
+    """Return a page with the tables in their places; KeyError for one that there is not."""
+    return _PLACE.sub(lambda place: f'{place[1]}\n{TABLES[place[2]]()}\n\n{place[3]}', page)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in markdown; bars in its cells are escaped."""
+    lines = [header, ['---'] * len(header), *rows]
+    return '\n'.join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |"
+                     for line in lines)
+
+
+def parameters() -> str:
+    """Return the parameters of the node."""
+    return table(['parameter', 'default', 'takes', 'what'],
+                 [[f'`{item.name}`{_mark(item)}', _default(item), _takes(item), item.description]
+                  for item in PARAMETERS])
+
+
+def _mark(item: Parameter) -> str:
+    return '¹' if item.loaded else '²' if item.read_only else ''
+
+
+def _default(item: Parameter) -> str:
+    if item.name == 'vocabulary':
+        return f'`{SIGN}street`'
+    return f'`{str(item.default).lower()}`' if isinstance(item.default, bool) else (
+        f'`{item.default}`' if item.default != '' else 'none')
+
+
+def _takes(item: Parameter) -> str:
+    if item.choices:
+        *rest, last = (f'`{choice}`' for choice in item.choices)
+        return f"{', '.join(rest)} or {last}"
+    if isinstance(item.default, bool):
+        return '`true` or `false`'
+    limits = [f'{low:g} to {high:g}' for low, high in filter(None, [item.bounds])]
+    return '; '.join(filter(None, [*limits, item.constraints]))
+
+
+def launch() -> str:
+    """Return the arguments of the launch file, which is read and not run."""
+    calls = [node for node in ast.walk(ast.parse(LAUNCH.read_text()))
+             if isinstance(node, ast.Call) and getattr(node.func, 'id', '')
+             == 'DeclareLaunchArgument']
+    rows = []
+    for call in calls:
+        values = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+        default = values['default_value']
+        rows.append([f'`{ast.literal_eval(call.args[0])}`', f'`{default}`' if default else 'none',
+                     f"{values['description']}."])
+    return table(['argument', 'default', 'what'], rows)
+
+
+def models() -> str:
+    """Return the presets of models."""
+    rows = [['`demo`', 'bundled; of rendered streets', f'{fetch_model.DEMO_TOWER} M',
+             fetch_model.DEMO_LICENCE, '']]
+    for name, preset in PRESETS.items():
+        rows.append([
+            f'`{name}`', f'`{preset.model}`', f'{preset.tower:.0f} M',
+            f'[{preset.licence}]({preset.page})',
+            '' if preset.miou is None else f'{preset.miou:.1f}'])
+    return table(['preset', 'model', 'image tower', 'licence', 'mIoU'], rows)
+
+
+def attentions() -> str:
+    """Return the attentions and what is published of them."""
+    rows = []
+    for name, method in ATTENTION.items():
+        figures = [benchmark.published.get(name) for benchmark in BENCHMARKS.values()]
+        mean = '' if None in figures else f'{sum(figures) / len(figures):.1f}'
+        residual = {True: 'kept', False: 'dropped', None: 'no choice'}[method.residual]
+        rows.append([f'`{name}`', residual, mean, SOURCES.get(name, '')])
+    return table(['attention', "last block's residual connection and feed-forward network",
+                  'mIoU', 'from'], rows)
+
+
+def vocabularies() -> str:
+    """Return the vocabularies that come with the package."""
+    rows = []
+    for name in preset_names():
+        vocabulary = Vocabulary.parse(f'{SIGN}{name}')
+        default = ' (the default)' if vocabulary == Vocabulary.parse(DEFAULT_VOCABULARY) else ''
+        shown = ', '.join(vocabulary.names[:_SHOWN_WORDS])
+        rows.append([f'`{SIGN}{name}`{default}', str(len(vocabulary)), f'{shown}, ...'])
+    return table(['vocabulary', 'classes', 'the first of them'], rows)
+
+
+def prompts() -> str:
+    """Return the prompt ensembles."""
+    return table(['ensemble', 'templates', 'such as'],
+                 [[f'`{name}`', str(len(templates)), f"'{templates[0]}'"]
+                  for name, templates in TEMPLATES.items()])
+
+
+def bag_options() -> str:
+    """Return the arguments of segment_bag."""
+    return _options(segment_bag.make_parser())
+
+
+def _options(parser: argparse.ArgumentParser) -> str:
+    """Return the arguments of a command."""
+    rows = []
+    for action in parser._actions:
+        if action.dest == 'help':
+            continue
+        value = action.metavar or '|'.join(filter(None, action.choices or ())) or (
+            action.dest.upper())
+        name = ' '.join([*action.option_strings, value])
+        rows.append([f'`{name}`', action.help % vars(action)])
+    return table(['argument', 'what'], rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    'attentions': attentions,
+    'launch': launch,
+    'models': models,
+    'parameters': parameters,
+    'prompts': prompts,
+    'segment_bag': bag_options,
+    'vocabularies': vocabularies,
+}
+
+
+def main() -> int:
+    """Fill the tables of all pages; return the exit status."""
+    for path in sorted(DOCS.glob('*.md')):
+        page = path.read_text()
+        if filled(page) != page:
+            path.write_text(filled(page))
+            print(f'{path.name}: tables brought up to date')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
