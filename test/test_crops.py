@@ -1,4 +1,4 @@
-"""Batches of crops and captions: true of each other, and the same whoever makes them."""
+"""Batches of crops and captions: they show what is said of them, whatever device makes them."""
 
 from csa_ros.demo import crops
 from csa_ros.demo.hard import HardScene
@@ -9,6 +9,8 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+
+CPU = torch.device('cpu')
 
 
 @pytest.fixture(scope='module')
@@ -23,10 +25,8 @@ def views():
     return [crops.view_of(scene(1000).render(1.0), 0) for scene in (Scene, HardScene)]
 
 
-@pytest.fixture
-def batches(views, tokenizer):
-    """Return batches of 16 crops."""
-    return crops.Batches(views, tokenizer, templates('imagenet80'), 16, 64, 0)
+def make(views, tokenizer, seed=0, device=CPU):
+    return crops.Crops(views, tokenizer, templates('imagenet80'), 64, seed, device)
 
 
 def test_spots_lie_in_their_classes():
@@ -39,46 +39,59 @@ def test_spots_lie_in_their_classes():
         assert (frame.labels[spots[:, 0], spots[:, 1]] == index).all()
 
 
-def test_a_batch_has_a_true_caption_for_every_crop(batches):
+def test_a_batch_has_a_true_caption_for_every_crop(views, tokenizer):
     """The diagonal of the truth is 1: each crop's own caption is true of it."""
-    batch = batches[0]
-    assert batch.pixels.shape == (16, 64, 64, 3)
-    assert batch.pixels.dtype == torch.uint8
-    assert batch.tokens.shape == (16, 24)
-    assert batch.truth.shape == (16, 16)
-    assert (batch.truth.diagonal() == 1).all()
+    batch = make(views, tokenizer).batch(32)
+    assert batch.images.shape == (32, 3, 64, 64)
+    assert batch.images.dtype == torch.float32
+    assert 0 <= batch.images.min() < batch.images.max() <= 1
+    assert batch.tokens.shape == (32, 24)
+    assert batch.truth.shape == (32, 32)
+    own = batch.truth.diagonal()
+    assert (own[~own.isnan()] == 1).all()
+    assert own.isnan().float().mean() < 0.1
     assert (batch.truth == 0).any()
 
 
-def test_the_same_index_gives_the_same_batch(batches):
-    """Batches depend on the seed and on their index alone, not on what was made before."""
-    first, second = batches[3], batches[4]
-    again = batches[3]
-    for one, other in zip(first, again):
-        np.testing.assert_array_equal(one, other)
-    assert not torch.equal(first.pixels, second.pixels)
+def test_a_seed_gives_the_same_batches(views, tokenizer):
+    """One after another, they differ; from the same seed they are the same."""
+    one, other = make(views, tokenizer), make(views, tokenizer)
+    first, second = one.batch(8), one.batch(8)
+    for part, same in zip(first, other.batch(8)):
+        torch.testing.assert_close(part, same, rtol=0, atol=0, equal_nan=True)
+    assert not torch.equal(first.images, second.images)
+    assert not torch.equal(make(views, tokenizer, seed=1).batch(8).images, first.images)
 
 
-def test_shares_of_a_crop(tokenizer):
-    """Instances of one class add up, colours are counted apart, and what has no word is none."""
-    labels = np.array([[1, 6, 6, 255]], np.uint8).repeat(4, axis=0).repeat(40, 0).repeat(40, 1)
-    instances = np.array([[0, 1, 2, 3]], np.uint8).repeat(4, axis=0).repeat(40, 0).repeat(40, 1)
-    names = 'road', 'car', 'car', 'unlabelled'
-    looks = {'wet': True}, {'color': 'red'}, {'color': 'blue'}, {}
-    frame = Frame(np.zeros((*labels.shape, 3), np.uint8), labels, instances, names, looks, 1.0,
-                  (0, 0))
-    batch = crops.Batches([crops.view_of(frame, 0)], tokenizer, ['{}'], 64, 64, 0)[0]
-    # No caption is about the fence, and none is true of a crop that shows the fence alone.
-    assert (batch.truth.diagonal() == 1).all()
-    red = batch.tokens == tokenizer.encode('red')[0]
-    blue = batch.tokens == tokenizer.encode('blue')[0]
-    assert red.any()
-    assert blue.any()
+def test_crops_show_what_is_said_of_them(tokenizer):
+    """In a picture of two colours each caption names the colour of its crop, and light varies."""
+    height, width = 240, 320
+    labels = np.full((height, width), 1, np.uint8)
+    labels[:, 150:] = 3
+    labels[:, 170:] = 255
+    instances = np.where(labels == 255, 2, labels == 3).astype(np.uint8)
+    rgb = np.array([[200, 0, 0], [0, 200, 0], [0, 0, 200]], np.uint8)[instances]
+    frame = Frame(rgb, labels, instances, ('road', 'grass', 'unlabelled'),
+                  ({'wet': False}, {}, {}), 1.0, (0, 0))
+    batch = make([crops.view_of(frame, 0)], tokenizer).batch(200)
+    red, green, blue = batch.images.mean(dim=(2, 3)).T / batch.images.sum(dim=1).mean(dim=(1, 2))
+    stated = {color: [any(word in text for word in words) for text in map(
+        lambda row: tokenizer.decode(row.tolist()), batch.tokens)]
+        for color, words in (('red', ('road', 'street', 'asphalt')), ('green', ('grass', 'lawn')))}
+    valid = ~batch.truth.diagonal().isnan()
+    # What has no word is in no caption; a crop of nothing else has none.
+    assert (blue[~valid] > 0.9).all()
+    for share, says in ((red, stated['red']), (green, stated['green'])):
+        assert (share[valid & torch.tensor(says)] > 0.03).all()
+    light = batch.images.amax(dim=(1, 2, 3))
+    assert light.min() < 0.75 < 0.82 < light.max()
 
 
-def test_tokens_are_those_of_the_tokenizer(batches, tokenizer):
-    """Splitting by words changes nothing, too long a text included."""
-    texts = [template.format('traffic light in front of a bus')
-             for template in templates('imagenet80')]
-    texts.append('car ' * 40)
-    torch.testing.assert_close(batches.tokens(texts), tokenizer(texts))
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_a_gpu_makes_the_same_batches(views, tokenizer):
+    """Captions and truth are equal, pictures to rounding."""
+    host, device = (make(views, tokenizer, device=torch.device(name)).batch(64)
+                    for name in ('cpu', 'cuda'))
+    assert torch.equal(host.tokens, device.tokens.cpu())
+    torch.testing.assert_close(host.truth, device.truth.cpu(), equal_nan=True)
+    torch.testing.assert_close(host.images, device.images.cpu(), rtol=0, atol=1e-4)

@@ -21,6 +21,16 @@ def test_sigmoid_loss_rewards_true_pairs_and_ignores_undecided_ones():
     assert sigmoid_loss(torch.zeros(3, 2), target) == pytest.approx(2 * np.log(2))
 
 
+def test_a_prior_holds_rare_captions_back():
+    """With a share of the odds, true crops of a rare caption weigh less; common ones lose less."""
+    rare = torch.tensor([[1.0], [0.0], [0.0], [0.0], [0.0]])
+    zeros = torch.zeros(5, 1)
+    # One true crop against four false ones, one more of each: odds of 2 to 5.
+    assert sigmoid_loss(zeros, rare, 0.5) == pytest.approx(np.log(2) * (1 + 0.4 ** 0.5))
+    assert sigmoid_loss(zeros, rare, 1.0) == pytest.approx(np.log(2) * 1.4)
+    assert sigmoid_loss(zeros, 1 - rare, 1.0) == pytest.approx(np.log(2) * 2)
+
+
 def test_pooled_logits_are_those_of_the_best_patches():
     """Each crop is compared by its patches alone; the best count most, the order not at all."""
     torch.manual_seed(0)

@@ -4,8 +4,9 @@ import json
 
 from csa_ros.demo import train
 from csa_ros.demo import validation
-from csa_ros.demo.crops import Batches
+from csa_ros.demo.crops import Crops
 from csa_ros.model.backbone import load_backbone
+from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.weights import source
 import numpy as np
 import open_clip
@@ -13,7 +14,7 @@ import pytest
 from safetensors.torch import load_file
 import torch
 
-QUICK = ('--steps', '3', '--batch', '4', '--scenes', '2', '--workers', '0', '--device', 'cpu')
+QUICK = ('--steps', '2', '--batch', '4', '--scenes', '2', '--workers', '0', '--device', 'cpu')
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def test_seeds_are_apart():
 def test_training_writes_weights_that_load_and_can_be_made_again(tmp_path, monkeypatch, capsys):
     """A short training leaves a complete model; the same seed leaves the same one."""
     for name in ('one', 'two'):
-        train.main([*QUICK, '--output', str(tmp_path / name)])
+        train.main(['tokens', *QUICK, '--output', str(tmp_path / name)])
     one = weights_of(tmp_path / 'one')
     assert same(one, weights_of(tmp_path / 'two'))
     assert not torch.equal(one['visual.proj'].float(), train.build_model(0).visual.proj)
@@ -52,38 +53,54 @@ def test_training_writes_weights_that_load_and_can_be_made_again(tmp_path, monke
     assert json.loads((tmp_path / 'one' / 'open_clip_config.json').read_text())['model_cfg']
 
 
-def test_training_goes_on_from_weights(tmp_path, monkeypatch):
+def test_a_stage_goes_on_from_the_weights_of_another(tmp_path):
     """Without a step size, it leaves them as they are."""
-    monkeypatch.setattr(train, 'WORDS_RATE', 0.0)
-    train.main([*QUICK, '--output', str(tmp_path / 'one')])
-    train.main([*QUICK, '--rate', '0', '--seed', '1', '--start', str(tmp_path / 'one'),
-                '--output', str(tmp_path / 'two')])
-    assert same(weights_of(tmp_path / 'one'), weights_of(tmp_path / 'two'))
+    start, output = tmp_path / 'one', tmp_path / 'two'
+    train.save(train.build_model(3), start)
+    train.main(['patches', *QUICK, '--rate', '0', '--start', str(start), '--output', str(output)])
+    assert same(weights_of(start), weights_of(output))
 
 
-@pytest.mark.parametrize('stage, image_learns', [('towers', True), ('words', False)])
-def test_stages(stage, image_learns):
-    """Both towers learn first, to fit the captions better; the text tower alone learns last."""
+@pytest.mark.parametrize('stage', train.STAGES)
+def test_stages(stage):
+    """Each fits captions better; in the last one the image tower stays what it is."""
     tokenizer = open_clip.SimpleTokenizer(context_length=24)
-    batch = Batches([train.Renders(1)[0]], tokenizer, ['{}'], 8, 64, 0)[0]
-    model = train.build_model(0).train()
+    crops = Crops([train.Renders(1)[0]], tokenizer, ['{}'], 64, 0, torch.device('cpu'))
+    batch = crops.batch(8)
+    model = train.build_model(0)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     backbone = train.backbone_of(model, tokenizer)
-    learn = (train.towers_stage(model, 1e-3) if stage == 'towers'
-             else train.words_stage(backbone, 1e-3))
-    losses = [learn.step(batch, 0.05).item() for _ in range(6)]
-    assert losses[-1] < losses[0]
+
+    def loss():
+        model.eval()
+        with torch.no_grad():
+            if stage == 'words':
+                return train.words_loss(model, DenseEncoder(backbone, 'csa'), batch)
+            return train.towers_loss(model, batch, stage, 0.5)
+
+    first = loss()
+    kept = []
+    train.fit(backbone, stage, [(0.05, batch)] * 6, 1e-3, lambda: kept.append(True))
+    assert loss() < first
+    assert kept
     changed = {key.split('.')[0] for key, value in model.state_dict().items()
                if not torch.equal(value, before[key])}
     assert {'token_embedding', 'transformer', 'text_projection'} <= changed
-    assert ('visual' in changed) == image_learns
+    assert ('visual' in changed) == (stage != 'words')
 
 
-def test_batches_do_not_depend_on_the_number_of_workers():
-    """Processes give the batches of no processes, in order."""
-    scenes = train.Renders(2)
-    alone, together = (list(train.load(scenes, range(2), workers)) for workers in (0, 2))
-    for one, other in zip(alone, together):
+def test_stages_have_their_own_defaults(monkeypatch):
+    """What is not given is the stage's."""
+    given = []
+    monkeypatch.setattr(train, 'train', given.append)
+    train.main(['tokens', '--batch', '7'])
+    defaults = train.STAGES['tokens']
+    assert (given[0].steps, given[0].batch, given[0].rate) == (defaults.steps, 7, defaults.rate)
+
+
+def test_processes_render_the_same_scenes():
+    """Two of them give the views of none, in order."""
+    for one, other in zip(train.render_all(2, 0), train.render_all(2, 2)):
         np.testing.assert_array_equal(one.rgb, other.rgb)
         np.testing.assert_array_equal(one.spots, other.spots)
         assert one.facts == other.facts
@@ -94,10 +111,9 @@ def test_a_clock_of_steps_and_one_of_minutes(monkeypatch):
     now = iter((100.0, 100.0, 115.0, 130.0))
     monkeypatch.setattr(train.time, 'monotonic', lambda: next(now))
     steps = train.Clock(4, None)
-    assert list(steps.indices()) == [0, 1, 2, 3]
     assert [steps.progress(step) for step in (0, 3, 4)] == [0, 0.75, 1]
     minutes = train.Clock(4, 0.5)
-    assert [minutes.progress(step) for step in (0, 1)] == [0.5, 1]
+    assert [minutes.progress(step) for step in (0, 1, 2)] == [0, 0.5, 1]
 
 
 def test_the_rate_rises_and_falls():
@@ -115,10 +131,11 @@ def test_the_rate_rises_and_falls():
     ('--batch', '1', '--batch is 1: it must be at least 2'),
     ('--rate', '-1', '--rate is -1.0: it must be at least 0'),
     ('--start', 'nowhere', '--start is nowhere: there is no model.safetensors in it'),
+    ('--seed', '0', 'stage patches goes on from an earlier one'),
 ])
 def test_bad_arguments(option, value, words, capsys):
     """Arguments are refused by name, value and limit, before anything is rendered."""
     with pytest.raises(SystemExit) as error:
-        train.main([f'{option}={value}'])
+        train.main(['patches', f'{option}={value}'])
     assert error.value.code == 2
     assert words in capsys.readouterr().err

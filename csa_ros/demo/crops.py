@@ -1,19 +1,17 @@
-"""Crops of rendered streets and their captions, in batches that do not depend on who makes them."""
+"""Crops of rendered streets and their captions, made where the model learns from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import NamedTuple
 
 from csa_ros.demo import captions
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Frame
-import cv2
 import numpy as np
 import open_clip
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torchvision.ops import roi_align
 
 # Smallest and largest side, in pixels of a 320 x 240 scene, of the crops to learn from.
 SIDES = (18, 120)
@@ -23,6 +21,8 @@ AROUND_THINGS = 0.7
 # How many pixels of each class of a view are kept for that.
 SPOTS = 64
 GAINS = (0.85, 1.15)
+# Points along a side of a crop at which is looked what it shows.
+SAMPLES = 48
 # That an instance map of uint8 can tell apart.
 INSTANCES = 256
 
@@ -60,116 +60,89 @@ class Batch(NamedTuple):
     """
     Crops, a caption of each, and which captions are true of which crops.
 
-    `pixels` (N, size, size, 3) uint8; `tokens` (N, context) int64; `truth` (N, N) float32 from
-    `captions.truth`, crops by captions.
+    `images` (N, 3, size, size) float32 in 0..1; `tokens` (N, context) int64; `truth` (N, N)
+    float32 from `captions.truth`, crops by captions.
     """
 
-    pixels: Tensor
+    images: Tensor
     tokens: Tensor
     truth: Tensor
 
 
-class Batches(Dataset):
+class Crops:
     """
-    Batches of crops, made when they are indexed; the same index gives the same batch.
+    Batches of crops of views, cut and captioned on a device.
 
-    `templates` are prompts with one `{}` each; a batch has `count` crops, resized to (size, size)
-    pixels. The views, of one size, are copied to memory that worker processes share.
+    `templates` are prompts with one `{}` each; crops are resized to (size, size) pixels. Chance
+    comes from the host, so that a seed means the same on every device.
     """
 
     def __init__(self, views: Sequence[View], tokenizer: open_clip.SimpleTokenizer,
-                 templates: Sequence[str], count: int, size: int, seed: int) -> None:
-        self._tokenizer, self._templates = tokenizer, templates
-        self._count, self._size, self._seed = count, size, seed
-        self._facts = sorted({fact for view in views for facts in view.facts for fact in facts},
-                             key=str)
-        self._column = {fact: column for column, fact in enumerate(self._facts)}
-        self._rgb = _shared([view.rgb for view in views])
-        self._instances = _shared([view.instances for view in views])
-        self._columns = _shared([self._columns_of(view) for view in views])
-        self._spots = [view.spots for view in views]
-        # Tokens never span words, and captions have few words: this is 20 times faster.
-        self._tokens_of: dict[str, list[int]] = {}
+                 templates: Sequence[str], size: int, seed: int, device: torch.device) -> None:
+        self._size, self._device = size, device
+        self._random = torch.Generator().manual_seed(seed)
+        facts = sorted({fact for view in views for facts in view.facts for fact in facts}, key=str)
+        self._known = len(facts)
+        column = {fact: index for index, fact in enumerate(facts)}
+        columns = np.full((len(views), INSTANCES, 2), len(facts))
+        spots = np.zeros((len(views), len(CLASSES), SPOTS, 2), np.int64)
+        for index, view in enumerate(views):
+            spots[index, :len(view.spots)] = view.spots
+            for instance, shown in enumerate(view.facts):
+                columns[index, instance, :len(shown)] = [column[fact] for fact in shown]
+        self._columns = torch.from_numpy(columns).to(device)
+        self._spots = torch.from_numpy(spots).to(device)
+        self._classes = torch.tensor([len(view.spots) for view in views], device=device)
+        self._instances = torch.from_numpy(np.stack([v.instances for v in views])).to(device)
+        rgb = torch.from_numpy(np.stack([view.rgb for view in views])).to(device)
+        # What crops are cut by needs it; 0.9 MB a view.
+        self._images = rgb.permute(0, 3, 1, 2).float() / 255
+        self._writer = captions.Writer(facts, tokenizer, templates, device)
 
-    def __getitem__(self, index: int) -> Batch:
-        """Make a batch."""
-        random = np.random.default_rng((self._seed, index))
-        phrasing = Random(int(random.integers(1 << 62)))
-        pixels = np.empty((self._count, self._size, self._size, 3), np.uint8)
-        shares = np.empty((self._count, len(self._facts)), np.float32)
-        texts: list[str] = []
-        stated: list[list[int]] = []
-        while len(texts) < self._count:
-            at, view = len(texts), int(random.integers(len(self._spots)))
-            window = self._window(view, random)
-            shares[at] = self._shares(view, window)
-            shown = [self._facts[column]
-                     for column in np.flatnonzero(shares[at] >= captions.PRESENT)]
-            if not shown:
-                # It shows things only that there are no words for.
-                continue
-            pixels[at] = self._crop(view, window, random)
-            text, facts = captions.caption(shown, phrasing, self._templates)
-            texts.append(text)
-            stated.append([self._column[fact] for fact in facts])
-        return Batch(torch.from_numpy(pixels), self.tokens(texts),
-                     torch.from_numpy(captions.truth(shares, stated)))
+    def batch(self, count: int) -> Batch:
+        """Draw a batch of `count` crops."""
+        random = torch.rand(count, 2 * self._known + 32, generator=self._random)
+        random = random.to(self._device)
+        view, side, top, left = self._windows(random[:, :9].unbind(1))
+        shares = self._shares(view, side, top, left)
+        written = self._writer.write(shares, random[:, 16:])
+        images = self._cut(view, side, top, left, random[:, 9:11])
+        return Batch(images, written.tokens, captions.truth(shares, written))
 
-    def tokens(self, texts: Sequence[str]) -> Tensor:
-        """Return what the tokenizer makes of texts, (texts, context) int64."""
-        tokens = np.zeros((len(texts), self._tokenizer.context_length), np.int64)
-        for row, text in zip(tokens, texts):
-            ids = [token for word in text.split() for token in self._tokens_of_word(word)]
-            ids = [self._tokenizer.sot_token_id, *ids[:len(row) - 2],
-                   self._tokenizer.eot_token_id]
-            row[:len(ids)] = ids
-        return torch.from_numpy(tokens)
-
-    def _tokens_of_word(self, word: str) -> list[int]:
-        if word not in self._tokens_of:
-            self._tokens_of[word] = self._tokenizer.encode(word)
-        return self._tokens_of[word]
-
-    def _columns_of(self, view: View) -> np.ndarray:
-        """Return the (INSTANCES, 2) columns of the facts of each instance, one past for none."""
-        columns = np.full((INSTANCES, 2), len(self._facts), np.int16)
-        for instance, facts in enumerate(view.facts):
-            columns[instance, :len(facts)] = [self._column[fact] for fact in facts]
-        return columns
-
-    def _window(self, view: int, random: np.random.Generator) -> tuple[slice, slice]:
-        """Draw a square, more often around things than around the ground."""
+    def _windows(self, random: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Draw squares, more often around things than around the ground: (N,) int64 each."""
         height, width = self._instances.shape[1:]
-        side = int(np.exp(random.uniform(*np.log(SIDES))))
-        if random.random() < AROUND_THINGS:
-            spots = self._spots[view]
-            row, column = spots[random.integers(len(spots)), random.integers(SPOTS)]
-            down, right = random.integers(-side // 3, side // 3 + 1, 2)
-            row, column = row + down, column + right
-        else:
-            row, column = random.integers((0, 0), (height, width))
-        top = min(max(row - side // 2, 0), height - side)
-        left = min(max(column - side // 2, 0), width - side)
-        return slice(top, top + side), slice(left, left + side)
+        view = (random[0] * len(self._classes)).long()
+        low, high = np.log(SIDES)
+        side = (low + random[1] * (high - low)).exp().long()
+        spot = self._spots[view, (random[2] * self._classes[view]).long(),
+                           (random[3] * SPOTS).long()]
+        jitter = (torch.stack(random[4:6], dim=1) - 0.5) * side[:, None] * 2 / 3
+        anywhere = torch.stack([random[6] * height, random[7] * width], dim=1)
+        center = torch.where((random[8] < AROUND_THINGS)[:, None], spot + jitter, anywhere).long()
+        top, left = ((center[:, axis] - side // 2).clamp(min=0).minimum(length - side)
+                     for axis, length in enumerate((height, width)))
+        return view, side, top, left
 
-    def _crop(self, view: int, window: tuple[slice, slice], random: np.random.Generator
-              ) -> np.ndarray:
-        """Resize a crop to (size, size, 3), and vary its light and its side."""
-        rgb = self._rgb[view].numpy()[window]
-        shrink = cv2.INTER_AREA if len(rgb) > self._size else cv2.INTER_LINEAR
-        pixels = cv2.resize(rgb, (self._size, self._size), interpolation=shrink)
-        pixels = cv2.convertScaleAbs(pixels, alpha=random.uniform(*GAINS))
-        return pixels[:, ::-1] if random.random() < 0.5 else pixels
+    def _shares(self, view: Tensor, side: Tensor, top: Tensor, left: Tensor) -> Tensor:
+        """Return the shares of crops that show each fact, (N, facts) float32."""
+        steps = (torch.arange(SAMPLES, device=self._device) + 0.5) / SAMPLES
+        inside = (steps * side[:, None]).long()
+        rows, columns = (top[:, None] + inside)[:, :, None], (left[:, None] + inside)[:, None]
+        view = view[:, None, None]
+        instances = self._instances[view, rows, columns].long()
+        facts = self._columns[view, instances].flatten(1)
+        shares = torch.zeros(len(view), self._known + 1, device=self._device)
+        shares.scatter_add_(1, facts, torch.ones_like(facts, dtype=torch.float32))
+        return shares[:, :-1] / SAMPLES ** 2
 
-    def _shares(self, view: int, window: tuple[slice, slice]) -> np.ndarray:
-        """Return the shares of a crop that show each fact."""
-        instances = self._instances[view].numpy()[window]
-        counts = np.bincount(instances.ravel(), minlength=INSTANCES)
-        columns = self._columns[view].numpy().ravel()
-        shares = np.bincount(columns, counts.repeat(2), len(self._facts) + 1)
-        return shares[:-1] / instances.size
-
-
-def _shared(arrays: Sequence[np.ndarray]) -> Tensor:
-    """Stack arrays in memory that processes share."""
-    return torch.from_numpy(np.stack(arrays)).share_memory_()
+    def _cut(self, view: Tensor, side: Tensor, top: Tensor, left: Tensor, random: Tensor
+             ) -> Tensor:
+        """Resize crops to (N, 3, size, size), and vary their light and which side is left."""
+        boxes = torch.stack([view, left, top, left + side, top + side], dim=1).float()
+        images = roi_align(self._images, boxes, self._size, sampling_ratio=2, aligned=True)
+        low, high = GAINS
+        gains = low + random[:, 0] * (high - low)
+        images = (images * gains[:, None, None, None]).clamp(max=1)
+        mirrored = (random[:, 1] < 0.5)[:, None, None, None]
+        return torch.where(mirrored, images.flip(3), images)

@@ -9,21 +9,25 @@ import torch.nn.functional as F
 POOLED_SCALE, POOLED_BIAS = 20.0, -6.0
 
 
-def sigmoid_loss(logits: Tensor, target: Tensor) -> Tensor:
+def sigmoid_loss(logits: Tensor, target: Tensor, prior: float = 0.0) -> Tensor:
     """
     Compare every crop with every caption, each pair for itself (SigLIP, arXiv 2303.15343).
 
     `logits` and `target` are (crops, captions). Unlike SigLIP's, the target has more than the
-    diagonal: every caption that is true of a crop counts as its caption, and undecided pairs
-    (NaN) count nothing. For each caption, the crops that it is true of and those that it is false
-    of weigh alike: otherwise common words would win over rare ones everywhere in a picture.
+    diagonal: every caption that is true of a crop counts as its caption (as in FFF, arXiv
+    2405.10286), and undecided pairs (NaN) count nothing. For each caption, the crops that it is
+    true of weigh as much as those that it is false of, times (true / false) ** `prior`. Without a
+    prior (0) rare words are said too often, with all of it (1) common words win everywhere.
     """
     losses = F.softplus(torch.where(target == 1, -logits, logits))
+    true, false = target == 1, target == 0
 
     def mean(chosen: Tensor) -> Tensor:
         return (losses * chosen).sum(0) / chosen.sum(0).clamp(min=1)
 
-    return (mean(target == 1) + mean(target == 0)).mean()
+    # One more of each, so that none is no exception.
+    odds = (true.sum(0) + 1) / (false.sum(0) + 1)
+    return (mean(true) * odds.clamp(max=1) ** prior + mean(false)).mean()
 
 
 def pooled_logits(patches: Tensor, text: Tensor) -> Tensor:

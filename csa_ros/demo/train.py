@@ -1,11 +1,19 @@
 r"""
 Trains the bundled demo model: a small CLIP that learns street words from captions of crops.
 
-Nothing but whole-crop captions supervises it, as CLIP is trained; its attention is the ordinary
-one. What a caption says is compared with the class token, and with the patches that show it best.
-Last, the text tower alone learns from the patches as Correlative Self-Attention gives them.
+Nothing but whole-crop captions supervises it, as CLIP is trained. Its attention is the ordinary
+one, until in the last stage the text tower alone learns, still from captions, what the patches
+mean that Correlative Self-Attention gives.
 
-    python -m csa_ros.demo.train
+    python -m csa_ros.demo.train tokens --output tokens
+    python -m csa_ros.demo.train patches --start tokens --output patches
+    python -m csa_ros.demo.train words --start patches
+
+The first stage of the bundled weights took 81 minutes on one and two cores of an AMD EPYC: 6000
+steps, on plain streets alone, in an earlier version. The others took 169 and 23 seconds on an
+NVIDIA H200, which four other trainings shared, and rendering 48 seconds on its 16 cores; they were
+one run by the clock, so that these commands repeat its stages and not its random numbers.
+`csa_ros.tools.evaluate --dataset demo` measures the result.
 """
 
 import argparse
@@ -13,7 +21,8 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from itertools import count
+from dataclasses import dataclass
+import itertools
 import json
 import math
 import os
@@ -23,7 +32,7 @@ from typing import Any
 
 from csa_ros.demo import validation
 from csa_ros.demo.crops import Batch
-from csa_ros.demo.crops import Batches
+from csa_ros.demo.crops import Crops
 from csa_ros.demo.crops import View
 from csa_ros.demo.crops import view_of
 from csa_ros.demo.hard import HardScene
@@ -60,15 +69,36 @@ MODEL: dict[str, Any] = {
 }
 PREPROCESS = {'mean': (0.45, 0.45, 0.45), 'std': (0.25, 0.25, 0.25)}
 # Best on scenes of `validation.SEEDS` among those with which two CPU cores keep up.
-SHORT_SIDE, STRIDE = 288, 48
+SHORT_SIDE, STRIDE = 384, 56
 
-# Share of the patches that each crop loses in training.
+# Share of the patches that each crop loses while the image tower learns.
 PATCH_DROPOUT = 0.5
-# Share of the training that is left to the text tower, and its learning rate.
-WORDS_SHARE, WORDS_RATE = 0.1, 1e-3
+# How much the mean of the patches counts at first in the stage of tokens.
+MEAN_SHARE = 0.5
+# For `sigmoid_loss`, in the other two stages.
+PRIOR = 0.5
 # Share of a stage in which the learning rate rises, before it falls to zero along a cosine.
 WARM_UP = 0.05
 SAVE_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage learns, and how many steps of how many crops at which peak rate by default."""
+
+    purpose: str
+    steps: int
+    batch: int
+    rate: float
+
+
+STAGES = {
+    'tokens': Stage('both towers, from class tokens and, at first, the mean of the patches',
+                    4500, 128, 1e-3),
+    'patches': Stage('both towers, from class tokens and the patches that show a caption best',
+                     2842, 512, 1e-3),
+    'words': Stage('the text tower alone, from the patches that CSA gives', 350, 512, 1e-3),
+}
 
 
 class Renders(Dataset):
@@ -92,22 +122,16 @@ class Renders(Dataset):
 
 def render_all(scenes: int, workers: int) -> list[View]:
     """Render `scenes` training scenes in `workers` processes."""
-    return list(tqdm(load(Renders(scenes), range(scenes), workers), 'Rendering', scenes))
+    # Forked workers would start sooner, and hang where a library has threads already.
+    loader = DataLoader(Renders(scenes), batch_size=None, num_workers=workers,
+                        collate_fn=as_it_is, worker_init_fn=use_one_thread,
+                        multiprocessing_context='spawn' if workers else None)
+    return list(tqdm(loader, 'Rendering'))
 
 
-def load(dataset: Dataset, indices: Iterable[int], workers: int, pin: bool = False
-         ) -> DataLoader:
-    """Return what gives the items of a data set in order, made ahead by `workers` processes."""
-    # Forked workers would be shorter, and hang where a library has threads already.
-    context = 'spawn' if workers else None
-    return DataLoader(dataset, batch_size=None, sampler=indices, num_workers=workers,
-                      collate_fn=as_it_is, pin_memory=pin, multiprocessing_context=context,
-                      worker_init_fn=use_one_thread)
-
-
-def as_it_is(item: object) -> object:
-    """Return an item of a data set that is a batch already."""
-    return item
+def as_it_is(view: View) -> View:
+    """Return what a loader would turn into tensors."""
+    return view
 
 
 def use_one_thread(_: int) -> None:
@@ -117,44 +141,22 @@ def use_one_thread(_: int) -> None:
 
 class Clock:
     """
-    How far a training of so many steps, or minutes, is.
+    How far a training of so many steps, or minutes from the first on, is.
 
     With minutes it ends in time on any machine, but no two runs are alike.
     """
 
     def __init__(self, steps: int, minutes: float | None) -> None:
         self._steps, self._minutes = steps, minutes
-        self._start = time.monotonic()
-
-    def indices(self) -> Iterable[int]:
-        """Return the numbers of the batches, from 0."""
-        return range(self._steps) if self._minutes is None else count()
+        self._start = None
 
     def progress(self, step: int) -> float:
         """Return the share that is over before a step, counted from 0; 1 or more is the end."""
         if self._minutes is None:
             return step / self._steps
+        if self._start is None:
+            self._start = time.monotonic()
         return (time.monotonic() - self._start) / (60 * self._minutes)
-
-
-class Stage:
-    """A part of the training: a loss, and the parameters that learn by it."""
-
-    def __init__(self, loss: Callable[[Batch], Tensor], optimizer: torch.optim.Optimizer,
-                 rate: float) -> None:
-        self._loss, self._optimizer, self._rate = loss, optimizer, rate
-        self._parameters = [p for group in optimizer.param_groups for p in group['params']]
-
-    def step(self, batch: Batch, progress: float) -> Tensor:
-        """Learn from a batch when `progress` of the stage, 0 to 1, is over; return the loss."""
-        for group in self._optimizer.param_groups:
-            group['lr'] = self._rate * one_cycle(progress)
-        loss = self._loss(batch)
-        self._optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
-        self._optimizer.step()
-        return loss.detach()
 
 
 def one_cycle(progress: float) -> float:
@@ -164,33 +166,42 @@ def one_cycle(progress: float) -> float:
     return (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
 
 
-def normalise(pixels: Tensor) -> Tensor:
-    """Turn (N, H, W, 3) uint8 pixels into the (N, 3, H, W) float32 input of the tower."""
-    images = pixels.permute(0, 3, 1, 2).float() / 255
-    mean, std = (torch.tensor(PREPROCESS[key], device=pixels.device).view(3, 1, 1)
+def normalise(images: Tensor) -> Tensor:
+    """Turn images (N, 3, H, W) in 0..1 into the input of the tower."""
+    mean, std = (torch.tensor(PREPROCESS[key], device=images.device).view(3, 1, 1)
                  for key in ('mean', 'std'))
     return (images - mean) / std
 
 
-def towers_loss(model: open_clip.CLIP, batch: Batch) -> Tensor:
+def towers_loss(model: open_clip.CLIP, batch: Batch, stage: str, progress: float) -> Tensor:
     """Compare captions with class tokens and with patches, by ordinary attention."""
     # Half precision where it is fast; the losses need more.
-    with torch.autocast(batch.pixels.device.type, torch.bfloat16, batch.pixels.is_cuda):
-        image, patches = model.visual(normalise(batch.pixels))
+    with torch.autocast(batch.images.device.type, torch.bfloat16, batch.images.is_cuda):
+        image, patches = model.visual(normalise(batch.images))
         patches = patches @ model.visual.proj
         text = model.encode_text(batch.tokens)
-    image, patches, text = (F.normalize(x.float(), dim=-1) for x in (image, patches, text))
-    logits = image @ text.T * model.logit_scale.exp() + model.logit_bias
-    return (sigmoid_loss(logits, batch.truth)
-            + sigmoid_loss(pooled_logits(patches, text), batch.truth))
+    text = F.normalize(text.float(), dim=-1)
+
+    def compare(features: Tensor, prior: float) -> Tensor:
+        cosines = F.normalize(features.float(), dim=-1) @ text.T
+        return sigmoid_loss(cosines * model.logit_scale.exp() + model.logit_bias, batch.truth,
+                            prior)
+
+    if stage == 'tokens':
+        # The class token alone leaves the patches' features to chance in so small a tower; the
+        # mean of the patches, which fades out of the loss, sets them on the way.
+        share = MEAN_SHARE * (1 - progress)
+        return compare(image, 0.0) + share * compare(patches.mean(dim=1), 0.0)
+    patches = F.normalize(patches.float(), dim=-1)
+    return compare(image, PRIOR) + sigmoid_loss(pooled_logits(patches, text), batch.truth, PRIOR)
 
 
 def words_loss(model: open_clip.CLIP, encoder: DenseEncoder, batch: Batch) -> Tensor:
     """Compare captions with the patches of an encoder, which learns nothing."""
     with torch.no_grad():
-        patches = encoder.forward(normalise(batch.pixels)).flatten(1, 2)
+        patches = encoder.forward(normalise(batch.images)).flatten(1, 2)
     text = model.encode_text(batch.tokens, normalize=True)
-    return sigmoid_loss(pooled_logits(patches, text), batch.truth)
+    return sigmoid_loss(pooled_logits(patches, text), batch.truth, PRIOR)
 
 
 def build_model(seed: int) -> open_clip.CLIP:
@@ -209,25 +220,14 @@ def backbone_of(model: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer) -> 
                     'in training', SHORT_SIDE, STRIDE)
 
 
-def towers_stage(model: open_clip.CLIP, rate: float) -> Stage:
-    """Return the stage in which both towers learn."""
-    named = list(model.named_parameters())
-    # As in CLIP's training, matrices alone decay.
+def parameters_of(model: open_clip.CLIP, stage: str) -> list[dict[str, Any]]:
+    """Return what learns in a stage, in groups; as in CLIP's training, matrices alone decay."""
+    named = [(name, parameter) for name, parameter in model.named_parameters()
+             if stage != 'words' or not name.startswith(('visual.', 'logit_'))]
     matrices = [p for n, p in named if p.ndim > 1 and 'embedding' not in n]
     rest = [p for n, p in named if p.ndim <= 1 or 'embedding' in n]
-    optimizer = torch.optim.AdamW(
-        [{'params': matrices, 'weight_decay': 0.05}, {'params': rest, 'weight_decay': 0.0}],
-        betas=(0.9, 0.98))
-    return Stage(lambda batch: towers_loss(model, batch), optimizer, rate)
-
-
-def words_stage(backbone: Backbone, rate: float) -> Stage:
-    """Return the stage in which the text tower alone learns."""
-    words = [p for n, p in backbone.clip.named_parameters()
-             if not n.startswith(('visual.', 'logit_'))]
-    encoder = DenseEncoder(backbone, 'csa')
-    return Stage(lambda batch: words_loss(backbone.clip, encoder, batch),
-                 torch.optim.AdamW(words, betas=(0.9, 0.98), weight_decay=0.0), rate)
+    return [{'params': matrices, 'weight_decay': 0.0 if stage == 'words' else 0.05},
+            {'params': rest, 'weight_decay': 0.0}]
 
 
 def save(model: open_clip.CLIP, folder: Path) -> None:
@@ -251,27 +251,33 @@ def describe(backbone: Backbone, streets: Sequence[Frame]) -> str:
             f'attention; {classes}')
 
 
-def feed(loader: DataLoader, clock: Clock, device: torch.device
-         ) -> Iterator[tuple[float, Batch]]:
-    """Yield the share of the training that is over, and a batch on the device, until the end."""
-    for step, batch in enumerate(loader):
+def feed(crops: Crops, count: int, clock: Clock) -> Iterator[tuple[float, Batch]]:
+    """Yield the share of the training that is over, and a batch of `count` crops, to the end."""
+    for step in itertools.count():
         progress = clock.progress(step)
         if progress >= 1:
             return
-        yield progress, Batch(*(part.to(device, non_blocking=True) for part in batch))
+        yield progress, crops.batch(count)
 
 
-def fit(backbone: Backbone, batches: Iterable[tuple[float, Batch]], rate: float,
+def fit(backbone: Backbone, stage: str, batches: Iterable[tuple[float, Batch]], rate: float,
         keep: Callable[[], None]) -> None:
     """Train a model with what `feed` yields, and call `keep` now and then and at the end."""
     model = backbone.clip.train()
-    turn = 1 - WORDS_SHARE
-    stage, begin, end, kept = towers_stage(model, rate), 0.0, turn, time.monotonic()
+    encoder = DenseEncoder(backbone, 'csa')
+    groups = parameters_of(model, stage)
+    parameters = [parameter for group in groups for parameter in group['params']]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=parameters[0].is_cuda)
+    kept = time.monotonic()
     for progress, batch in batches:
-        if progress >= end:
-            keep()
-            stage, begin, end = words_stage(backbone, WORDS_RATE), turn, 1.0
-        stage.step(batch, (progress - begin) / (end - begin))
+        for group in optimizer.param_groups:
+            group['lr'] = rate * one_cycle(progress)
+        loss = (words_loss(model, encoder, batch) if stage == 'words'
+                else towers_loss(model, batch, stage, progress))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
         if time.monotonic() - kept > SAVE_SECONDS:
             keep()
             kept = time.monotonic()
@@ -283,8 +289,8 @@ def train(arguments: argparse.Namespace) -> None:
     device = torch.device(arguments.device)
     views = render_all(arguments.scenes, arguments.workers)
     tokenizer = open_clip.SimpleTokenizer(context_length=MODEL['text_cfg']['context_length'])
-    batches = Batches(views, tokenizer, templates('imagenet80'), arguments.batch,
-                      MODEL['vision_cfg']['image_size'], arguments.seed)
+    crops = Crops(views, tokenizer, templates('imagenet80'), MODEL['vision_cfg']['image_size'],
+                  arguments.seed, device)
     model = build_model(arguments.seed).to(device)
     if arguments.start:
         model.load_state_dict(load_file(arguments.start / 'model.safetensors'))
@@ -298,40 +304,54 @@ def train(arguments: argparse.Namespace) -> None:
         model.train()
 
     clock = Clock(arguments.steps, arguments.minutes)
-    loader = load(batches, clock.indices(), arguments.workers, pin=device.type == 'cuda')
     total = None if arguments.minutes else arguments.steps
-    fit(backbone, tqdm(feed(loader, clock, device), 'Training', total), arguments.rate, keep)
+    batches = tqdm(feed(crops, arguments.batch, clock), 'Training', total)
+    fit(backbone, arguments.stage, batches, arguments.rate, keep)
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Train."""
+    arguments = parse(args)
+    defaults = STAGES[arguments.stage]
+    for name in ('steps', 'batch', 'rate'):
+        if getattr(arguments, name) is None:
+            setattr(arguments, name, getattr(defaults, name))
+    train(arguments)
+
+
+def parse(args: Sequence[str] | None) -> argparse.Namespace:
+    """Return the arguments; exit with what is wrong with them."""
     parser = argparse.ArgumentParser(prog='python -m csa_ros.demo.train', description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--steps', type=int, default=4500)
+    parser.add_argument('stage', choices=STAGES, help='; '.join(
+        f'{name}: {stage.purpose}' for name, stage in STAGES.items()))
+    parser.add_argument('--start', type=Path, help='folder of weights to go on from')
+    parser.add_argument('--output', type=Path, default=WEIGHTS, help='folder for the weights')
+    parser.add_argument('--steps', type=int, help="(default: the stage's)")
     parser.add_argument('--minutes', type=float,
                         help='train for so long instead, rendering not counted; no two such runs '
                         'are alike')
-    parser.add_argument('--batch', type=int, default=128, help='crops in a step')
-    parser.add_argument('--scenes', type=int, default=2400, help='scenes to crop from')
-    parser.add_argument('--rate', type=float, default=1e-3, help='peak learning rate')
+    parser.add_argument('--batch', type=int, help="crops in a step (default: the stage's)")
+    parser.add_argument('--rate', type=float, help="peak learning rate (default: the stage's)")
+    parser.add_argument('--scenes', type=int, default=1400, help='scenes to crop from')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--start', type=Path, help='folder of weights to go on from')
-    parser.add_argument('--output', type=Path, default=WEIGHTS, help='folder for the weights')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu',
                         help='cpu or cuda (default: cuda if there is one)')
     parser.add_argument('--workers', type=int, default=len(os.sched_getaffinity(0)),
-                        help='processes that render and make batches; the result is the same for '
-                        'any number (default: one a core)')
+                        help='processes that render (default: one a core)')
     arguments = parser.parse_args(args)
-    for name, least in (('steps', 1), ('minutes', 0.01), ('batch', 2), ('scenes', 1),
-                        ('rate', 0), ('seed', 0), ('workers', 0)):
+    for name, least in (('steps', 1), ('minutes', 0.01), ('batch', 2), ('rate', 0), ('scenes', 1),
+                        ('seed', 0), ('workers', 0)):
         value = getattr(arguments, name)
         if value is not None and value < least:
             parser.error(f'--{name} is {value}: it must be at least {least}')
     if arguments.start and not (arguments.start / 'model.safetensors').is_file():
         parser.error(f'--start is {arguments.start}: there is no model.safetensors in it, name a '
-                     'folder that an earlier training has written')
-    train(arguments)
+                     'folder that an earlier stage has written')
+    if arguments.stage != 'tokens' and not arguments.start:
+        parser.error(f'stage {arguments.stage} goes on from an earlier one: name the folder of '
+                     'its weights with --start')
+    return arguments
 
 
 if __name__ == '__main__':
