@@ -2,7 +2,7 @@
 
 from csa_ros import draw
 from csa_ros.demo import animation
-from csa_ros.demo.scenes import Scene
+from csa_ros.demo.hard import demo_street
 from csa_ros.segmenter import Segmenter
 import numpy as np
 from PIL import Image
@@ -28,7 +28,7 @@ def test_every_scenario_is_shown_with_its_words(segmenter, pictures):
     width, height = animation.SIZE
     for number, scenario in enumerate(animation.SCENARIOS):
         index = number * PER_SCENARIO
-        rgb = Scene(SEED).render(index / animation.FRAMES_PER_SECOND, animation.SIZE).rgb
+        rgb = demo_street(SEED).render(index / animation.FRAMES_PER_SECOND, animation.SIZE).rgb
         result = segmenter.segment(rgb, scenario.vocabulary, overlay_alpha=animation.ALPHA)
         vocabulary = scenario.vocabulary
         draw.draw_key(result.overlay, vocabulary.names, vocabulary.colors, result.labels)

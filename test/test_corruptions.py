@@ -1,6 +1,6 @@
 """What a camera does to pictures: as much as it says, and where it says."""
 
-from csa_ros.demo import corruptions
+from csa_ros.demo.streets import corruptions
 import cv2
 import numpy as np
 import pytest

@@ -5,7 +5,9 @@ from csa_ros.demo.camera import DemoCamera
 from csa_ros.demo.camera import image_message
 from csa_ros.demo.camera import LATCHED
 from csa_ros.demo.camera import STREAM
+from csa_ros.demo.hard import HardScene
 from csa_ros.demo.scenes import CLASSES
+from csa_ros.demo.scenes import IGNORED
 from csa_ros.demo.scenes import Scene
 from csa_ros.ros.images import to_rgb
 from graph import stamp_of
@@ -68,15 +70,17 @@ def test_publishes_pictures_with_their_truth(camera):
         assert (truth.width, truth.height, truth.encoding) == (96, 64, 'mono8')
         assert (info.width, info.height) == (96, 64)
         assert image.header.frame_id == truth.header.frame_id == info.header.frame_id
-        assert max(truth.data) < len(CLASSES)
+        assert set(truth.data) <= {*range(len(CLASSES)), IGNORED}
 
 
-def test_first_picture_is_the_first_moment_of_the_seed(camera):
-    """A seed makes a drive that can be repeated."""
+@pytest.mark.parametrize('parameters, street', [
+    ({'hard': False}, Scene), ({'hard': True}, HardScene)])
+def test_first_picture_is_the_first_moment_of_the_seed(camera, street):
+    """A seed makes a drive that can be repeated, through plain streets or hard ones."""
     received, spin = camera
     wait_for(lambda: spin() or received['image'])
-    moments = [Scene(5).render(step / 20, (96, 64)).rgb for step in range(4)]
-    moments += [Scene(6).render(step / 20, (96, 64)).rgb for step in range(4)]
+    moments = [street(5).render(step / 20, (96, 64)).rgb for step in range(4)]
+    moments += [street(6).render(step / 20, (96, 64)).rgb for step in range(4)]
     # The first messages may be gone before the subscription is matched.
     assert any(np.array_equal(to_rgb(received['image'][0]), moment) for moment in moments)
 
@@ -92,7 +96,7 @@ def test_camera_info_projects_as_the_renderer_does():
     np.testing.assert_allclose(np.reshape(info.p, (3, 4))[:, :3], np.reshape(info.k, (3, 3)))
 
 
-@pytest.mark.parametrize('parameters', [{'loop': 2}])
+@pytest.mark.parametrize('parameters', [{'loop': 2, 'hard': False}])
 def test_loop_repeats_its_frames(camera):
     """The first moments come again and again, with new stamps and their own truth."""
     received, spin = camera

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from csa_ros.demo import solids
 from csa_ros.demo.hard import DISTURBANCES
 from csa_ros.demo.hard import HardScene
 from csa_ros.demo.scenes import CLASSES
@@ -12,12 +11,13 @@ from csa_ros.demo.scenes import LAP
 from csa_ros.demo.scenes import Scene
 from csa_ros.demo.scenes import Thing
 from csa_ros.demo.scenes import UNLABELLED
-from csa_ros.demo.shadows import GroundLight
-from csa_ros.demo.shadows import outlines
-from csa_ros.demo.shadows import Sun
-from csa_ros.demo.turning import enlargement
-from csa_ros.demo.turning import homography
-from csa_ros.demo.turning import rotation
+from csa_ros.demo.streets import solids
+from csa_ros.demo.streets.shadows import GroundLight
+from csa_ros.demo.streets.shadows import outlines
+from csa_ros.demo.streets.shadows import Sun
+from csa_ros.demo.streets.turning import enlargement
+from csa_ros.demo.streets.turning import homography
+from csa_ros.demo.streets.turning import rotation
 import cv2
 import numpy as np
 import pytest
@@ -126,6 +126,23 @@ def test_the_camera_moves_smoothly():
     first = scene.render(0.0).labels
     assert 0 < (scene.render(0.05).labels != first).mean() < 0.15
     assert (scene.render(4.0).labels != first).mean() > 0.05
+
+
+@pytest.mark.parametrize('size', [(64, 64), (321, 183)])
+def test_frames_have_the_size_that_was_asked_for(size):
+    """Also after many laps, and when the time is not that of the traffic."""
+    frame = HardScene(SUNNY).render(86400.0, size, traffic_time=-3.0)
+    assert frame.rgb.shape == (size[1], size[0], 3)
+    assert frame.labels.shape == frame.instances.shape == (size[1], size[0])
+    assert frame.rgb.dtype == frame.labels.dtype == np.uint8
+    assert len(np.unique(frame.labels)) > 4
+
+
+def test_the_pinhole_model_is_in_pixels_of_the_frame():
+    """Focal length and centre scale with the size, also when the camera is turned."""
+    small, large = (HardScene(SUNNY).render(0, size) for size in ((160, 120), (320, 240)))
+    assert large.focal == pytest.approx(2 * small.focal, rel=0.03)
+    np.testing.assert_allclose(large.center, 2 * np.array(small.center))
 
 
 def test_a_turned_camera_sees_the_same_rays():

@@ -153,7 +153,8 @@ def _watch(rate: float, options: argparse.Namespace) -> dict[str, Any]:
     width, height = options.node_size
     commands = {
         'demo_camera': [*common, '-p', f'width:={width}', '-p', f'height:={height}',
-                        '-p', f'rate:={rate}', '-p', f'loop:={CAMERA_LOOP}'],
+                        '-p', f'rate:={rate}', '-p', f'loop:={CAMERA_LOOP}',
+                        '-p', 'hard:=false'],
         'segment': [*common, '-p', f'model:={options.node_model}'],
     }
     listener = LabelListener(namespace)

@@ -230,7 +230,7 @@ def _measure_case(encoding: str, topics: tuple[str, ...], options: argparse.Name
     width, height = options.overhead_size
     camera = ['--ros-args', '-r', f'__ns:={namespace}', '--log-level', 'warn']
     for name, value in {'encoding': encoding, 'width': width, 'height': height,
-                        'rate': options.overhead_rate, 'loop': 4}.items():
+                        'rate': options.overhead_rate, 'loop': 4, 'hard': 'false'}.items():
         camera += ['-p', f'{name}:={value}']
     with listener(namespace, topics), processes({'demo_camera': camera}), stopwatch() as watch:
         _run_node(namespace, watch, WARM_UP_FRAMES + options.overhead_frames, progress)

@@ -15,7 +15,7 @@ from pathlib import Path
 import sys
 
 from csa_ros import draw
-from csa_ros.demo.scenes import Scene
+from csa_ros.demo.hard import demo_street
 from csa_ros.segmenter import Segmenter
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
@@ -67,7 +67,7 @@ def frames(segmenter: Segmenter, seed: int, seconds: float) -> Iterator[np.ndarr
 
     The camera drives through the street of `seed`; each scenario is in force for `seconds`.
     """
-    scene = Scene(seed)
+    scene = demo_street(seed)
     per_scenario = round(seconds * FRAMES_PER_SECOND)
     for number, scenario in enumerate(SCENARIOS):
         words = segmenter.encode(scenario.vocabulary)

@@ -5,9 +5,10 @@ import itertools
 import signal
 from typing import Any
 
+from csa_ros.demo.hard import demo_street
+from csa_ros.demo.hard import HARD_DEMO
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Frame
-from csa_ros.demo.scenes import Scene
 from csa_ros.ros.images import to_message
 import cv2
 import numpy as np
@@ -89,6 +90,9 @@ class DemoCamera(Node):
         self._size = (self._declare('width', 320, (64, 4096), 'Image width in pixels.'),
                       self._declare('height', 240, (64, 4096), 'Image height in pixels.'))
         self._stay = self._declare('stay', 8.0, (0.1, 86400.0), 'Seconds spent in each street.')
+        self._hard: bool = self.declare_parameter('hard', HARD_DEMO, ParameterDescriptor(
+            description='Streets as a real camera sees them, with shadows, clutter, motion blur, '
+            'noise and more; what is of no class has the label 255.', read_only=True)).value
         loop = self._declare(
             'loop', 0, (0, 1000), 'Frames that are rendered at the start and then repeated, so '
             'that rendering takes no time from what is measured; 0 renders every frame.')
@@ -131,7 +135,7 @@ class DemoCamera(Node):
     def _drive(self) -> Iterator[tuple[Image, CameraInfo, Image]]:
         """Yield the messages of one moment after another, without headers, for ever."""
         for seed in itertools.count(self._seed):
-            scene, time = Scene(seed), 0.0
+            scene, time = demo_street(seed, self._hard), 0.0
             while time < self._stay:
                 frame = scene.render(time, self._size)
                 yield (image_message(frame.rgb, self._encoding), camera_info(frame, Header()),

@@ -9,11 +9,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 import itertools
 
-from csa_ros.demo import additions
-from csa_ros.demo import corruptions
-from csa_ros.demo import houses
-from csa_ros.demo import turning
-from csa_ros.demo import variety
 from csa_ros.demo.scenes import Building
 from csa_ros.demo.scenes import Camera
 from csa_ros.demo.scenes import FACADES
@@ -24,10 +19,15 @@ from csa_ros.demo.scenes import NEAR
 from csa_ros.demo.scenes import Scene
 from csa_ros.demo.scenes import Thing
 from csa_ros.demo.scenes import UNLABELLED
-from csa_ros.demo.shadows import GroundLight
-from csa_ros.demo.shadows import outlines
-from csa_ros.demo.shadows import Sun
-from csa_ros.demo.solids import SolidPen
+from csa_ros.demo.streets import additions
+from csa_ros.demo.streets import corruptions
+from csa_ros.demo.streets import houses
+from csa_ros.demo.streets import turning
+from csa_ros.demo.streets import variety
+from csa_ros.demo.streets.shadows import GroundLight
+from csa_ros.demo.streets.shadows import outlines
+from csa_ros.demo.streets.shadows import Sun
+from csa_ros.demo.streets.solids import SolidPen
 import cv2
 import numpy as np
 
@@ -48,12 +48,21 @@ DISTURBANCES = {
     'vignette': 'dark corners',
     'noise': 'the noise of the sensor',
     'compression': 'JPEG of quality 22 to 74'}
+# Whether the demo and its pictures show such streets.
+HARD_DEMO = True
 _ADDITIONS = {'crowds': additions.crowds, 'parked': additions.parked, 'poles': additions.poles,
               'fences': additions.fences, 'clutter': additions.clutter}
 # Of a solid that begins beside the camera, what lies so many metres ahead is drawn; none is drawn
 # in the camera's own lane, of this half width, as near as DISTANCE_KEPT.
 _CLIP = 0.8
 _LANE, _DISTANCE_KEPT = 1.9, 5.0
+# Half the width of the widest thing with depth, and a bit.
+_WIDEST = 1.5
+
+
+def demo_street(seed: int, hard: bool = HARD_DEMO) -> Scene:
+    """Return the street of a seed as the demo shows it: with all disturbances, or plain."""
+    return HardScene(seed) if hard else Scene(seed)
 
 
 class HardScene(Scene):
@@ -188,7 +197,9 @@ class HardScene(Scene):
         for index in sorted(range(len(jobs)), key=lambda index: -abs(across[index])):
             near, subject = jobs[index].distance, jobs[index].subject
             if isinstance(subject, Building):
-                order[index] = near + subject.far - subject.near
+                # In plain streets they hide what stands before their far part.
+                depth = subject.far - subject.near if 'kinds' in self._disturbances else 0
+                order[index] = near + depth
                 continue
             hidden = [place - 1e-3 for start, end, outer, place in solids
                       if start < near < end and outer * across[index] > 0]
@@ -227,8 +238,9 @@ class HardScene(Scene):
             super()._draw_thing(rgb, instances, camera, thing, distance, instance)
             return
         light = self._light_at(camera, thing.x, distance + thing.length / 2)
-        thing.draw(self._solid_pen(rgb, instances, camera, thing.x, distance, instance, light),
-                   thing.look)
+        pen = self._solid_pen(rgb, instances, camera, thing.x, distance, instance, light)
+        if pen.shows(_WIDEST, thing.length):
+            thing.draw(pen, thing.look)
 
     def _draw_building(self, rgb: np.ndarray, instances: np.ndarray, camera: Camera,
                        building: Building, near: float, instance: int) -> None:

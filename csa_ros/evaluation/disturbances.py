@@ -27,13 +27,20 @@ from csa_ros.evaluation.records import RecordsError
 from csa_ros.evaluation.records import write_whole
 from csa_ros.evaluation.report.disturbances import describe
 from csa_ros.evaluation.report.result import summarise
+from csa_ros.evaluation.report.sheet import encode
+from csa_ros.evaluation.report.sheet import Panel
+from csa_ros.evaluation.report.sheet import sheet
 from csa_ros.evaluation.run import make_task
 from csa_ros.evaluation.run import run
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
+from csa_ros.threads import set_threads
+import numpy as np
 
 NONE, ALL = 'none', 'all'
+# A street on which every disturbance is seen.
+_SHOWN, _PANELS_IN_ROW, _PANEL_WIDTH = 550, 6, 240
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -44,37 +51,43 @@ def main(args: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--model', default='demo', help='as for the node (default: %(default)s)')
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--streets', type=int, default=50, metavar='N',
-                        help=f'of the {len(HARD_SEEDS)} streets (default: %(default)s)')
+    parser.add_argument('--threads', type=int, default=0,
+                        help='threads on a CPU; 0 takes as many as can run at once')
+    parser.add_argument('--limit', type=int, metavar='N',
+                        help=f'take N of the {len(HARD_SEEDS)} streets, evenly spaced')
     parser.add_argument('--out', type=Path, default=Path('evaluation'), metavar='DIR',
                         help='folder for the results (default: %(default)s)')
     options = parser.parse_args(args)
-    if not 1 <= options.streets <= len(HARD_SEEDS):
-        parser.error(f'--streets is {options.streets}: it must be 1 to {len(HARD_SEEDS)}')
+    for name, least in (('limit', 1), ('threads', 0)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            parser.error(f'--{name} is {value}: it must be at least {least}')
     command = shlex.join(['python', '-m', 'csa_ros.evaluation.disturbances', *args])
     try:
+        set_threads(options.threads)
         backbone = load_backbone(options.model, options.device)
-        document = measure(backbone, options.streets, options.out, command)
+        document = measure(backbone, options.limit, options.out, command)
         path = options.out / f'disturbances-{DEMO_HARD.name}.json'
         write_whole(path, json.dumps(document, indent=1) + '\n')
+        write_whole(path.with_suffix('.png'), encode(show()))
     except (ModelError, OSError, RecordsError, ValueError) as error:
         print(f'disturbances: {error}', file=sys.stderr)
         return 1
-    print(f'{describe(document)}\n\nWritten to {path}')
+    print(f'{describe(document)}\n\nWritten to {path} and .png')
     return 0
 
 
-def measure(backbone: Backbone, streets: int, out: Path, command: str) -> dict[str, Any]:
+def measure(backbone: Backbone, limit: int | None, out: Path, command: str) -> dict[str, Any]:
     """
-    Evaluate so many streets without disturbances, with each alone and with all.
+    Evaluate the hard streets without disturbances, with each alone and with all.
 
-    `out` is the folder of the results, `command` what is said to have made them. Returns the
-    figures, of what JSON can hold. Raises RecordsError and OSError as
-    `csa_ros.evaluation.run.run` does.
+    `limit` asks for so many streets, `out` is the folder of the results and `command` what is said
+    to have made them. Returns the figures, of what JSON can hold. Raises RecordsError and OSError
+    as `csa_ros.evaluation.run.run` does.
     """
     rows = []
     for name, disturbances in variants().items():
-        task = make_task(_benchmark(name, disturbances), None, streets, backbone, Method())
+        task = make_task(_benchmark(name, disturbances), None, limit, backbone, Method())
         result = summarise(task, run(task, out, name=name), command)
         rows.append({'disturbance': name, 'meaning': DISTURBANCES.get(name, ''),
                      'miou': result['miou'], 'pixel_accuracy': result['pixel_accuracy'],
@@ -82,6 +95,15 @@ def measure(backbone: Backbone, streets: int, out: Path, command: str) -> dict[s
     return {'kind': 'disturbances', 'dataset': DEMO_HARD.name, 'title': DEMO_HARD.title,
             'segmented': len(task.samples), 'total': task.total, 'method': task.identity,
             'machine': machine(), 'command': command, 'rows': rows}
+
+
+def show(seed: int = _SHOWN) -> np.ndarray:
+    """Draw the street of a seed with the disturbances of each row, (H, W, 3) uint8."""
+    panels = [Panel(name, HardStreet(seed, disturbances=disturbances).read()[0])
+              for name, disturbances in variants().items()]
+    rows = [panels[start:start + _PANELS_IN_ROW]
+            for start in range(0, len(panels), _PANELS_IN_ROW)]
+    return sheet(rows, DEMO_HARD.words(), width=_PANEL_WIDTH)
 
 
 def variants() -> dict[str, tuple[str, ...]]:

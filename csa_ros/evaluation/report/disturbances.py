@@ -20,7 +20,7 @@ def describe(document: Mapping[str, Any]) -> str:
     cells = [[_name(row), percent(row['miou']),
               f"{100 * (row['miou'] - base['miou']):+.1f}", percent(row['pixel_accuracy']),
               *(percent(row['iou'][name]) for name in _CLASSES)] for row in rows]
-    headings = ['disturbance', 'mIoU', 'cost', 'pixel accuracy', *_CLASSES]
+    headings = ['disturbance', 'mIoU', 'to none', 'pixel accuracy', *_CLASSES]
     return f'{introduction}\n\n{table(headings, cells)}'
 
 

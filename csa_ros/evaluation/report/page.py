@@ -49,7 +49,7 @@ def update(path: Path, files: Sequence[Path]) -> None:
     for document, file in zip(documents, files):
         page = filled(page, document, path.stem)
         picture = file.with_suffix('.png')
-        if document['kind'] == 'comparison' and picture.exists():
+        if document['kind'] in _WITH_PICTURE and picture.exists():
             target = path.with_name(_picture(document, path.stem))
             if target.resolve() != picture.resolve():
                 shutil.copyfile(picture, target)
@@ -102,8 +102,9 @@ def _comparison(document: Mapping[str, Any], stem: str) -> str:
     return f'Made by `{document["command"]}`.\n\n{comparison.describe(document)}\n\n{picture}'
 
 
-def _disturbances(document: Mapping[str, Any], _: str) -> str:
-    return f'Made by `{document["command"]}`.\n\n{disturbances.describe(document)}'
+def _disturbances(document: Mapping[str, Any], stem: str) -> str:
+    picture = f'![One street with each disturbance]({_picture(document, stem)})'
+    return f'Made by `{document["command"]}`.\n\n{disturbances.describe(document)}\n\n{picture}'
 
 
 def _published(*_: Any) -> str:
@@ -125,6 +126,7 @@ def _published(*_: Any) -> str:
 
 # Stands for a document, where none is needed.
 PUBLISHED = {'kind': 'published'}
+_WITH_PICTURE = ('comparison', 'disturbances')
 _KINDS = {
     'published': _published,
     'comparison': _comparison,

@@ -1,9 +1,9 @@
 """Street furniture, none of which is one of the classes: poles, signs, fences, bins, benches."""
 
-from csa_ros.demo.solids import SolidPen
 from csa_ros.demo.sprites import Look
 from csa_ros.demo.sprites import Pen
 from csa_ros.demo.sprites import tinted
+from csa_ros.demo.streets.solids import SolidPen
 import numpy as np
 
 STEEL = (112, 116, 120)

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from csa_ros.demo import furniture
-from csa_ros.demo import people
-from csa_ros.demo import solids
 from csa_ros.demo import sprites
 from csa_ros.demo.scenes import LAP
 from csa_ros.demo.scenes import Thing
 from csa_ros.demo.scenes import UNLABELLED
 from csa_ros.demo.sprites import Draw
 from csa_ros.demo.sprites import Look
+from csa_ros.demo.streets import furniture
+from csa_ros.demo.streets import people
+from csa_ros.demo.streets import solids
 import numpy as np
 
 # Metres from the front of one vehicle of a queue to the tail of the next.

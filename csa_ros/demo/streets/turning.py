@@ -35,11 +35,15 @@ def enlargement(turn: np.ndarray, focal: float, center: Sequence[float], size: t
 
     `size` is (width, height) in pixels. Raises ValueError where twice is not enough.
     """
-    corners = np.array([[(x, y) for x in (0, size[0] - 1) for y in (0, size[1] - 1)]], float)
-    for share in _ENLARGED:
-        inverse = np.linalg.inv(homography(turn, focal, focal * share, center))
-        seen = cv2.perspectiveTransform(corners, inverse)[0]
-        if (seen >= 0).all() and (seen <= np.array(size) - 1).all():
-            return float(share)
-    raise ValueError(f'a picture of {size[0]} x {size[1]} pixels that is turned so far fills no '
-                     'frame: turn it by a few degrees only')
+    last = np.array(size) - 1
+    corners = np.array([(x, y) for x in (0, last[0]) for y in (0, last[1])])
+    # Where the corners of the turned picture, (shares, 4, 3), come from.
+    rays = np.ones((len(_ENLARGED), 4, 3))
+    rays[..., :2] = (corners - center) / (focal * _ENLARGED[:, None, None])
+    rays = rays @ turn
+    seen = rays[..., :2] / rays[..., 2:] * focal + center
+    fits = ((rays[..., 2:] > 0) & (seen >= 0) & (seen <= last)).all(axis=(1, 2))
+    if not fits.any():
+        raise ValueError(f'a picture of {size[0]} x {size[1]} pixels that is turned so far fills '
+                         'no frame: turn it by a few degrees only')
+    return float(_ENLARGED[fits.argmax()])

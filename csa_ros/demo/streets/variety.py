@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import replace
 
-from csa_ros.demo import people
-from csa_ros.demo import solids
 from csa_ros.demo import sprites
 from csa_ros.demo.scenes import Building
 from csa_ros.demo.scenes import Thing
+from csa_ros.demo.streets import people
+from csa_ros.demo.streets import solids
 import numpy as np
 
 _SIDE_VIEWS = (sprites.car_side, sprites.bus_side, sprites.truck_side)
@@ -74,7 +74,7 @@ def _tree(random: np.random.Generator, thing: Thing) -> Thing:
 
 def vary_buildings(random: np.random.Generator, buildings: Iterable[Building]
                    ) -> Iterator[Building]:
-    """Give buildings as `csa_ros.demo.houses` draws them: with roofs, shops and doors."""
+    """Give buildings as `csa_ros.demo.streets.houses` draws them: with roofs, shops and doors."""
     for building in buildings:
         house = random.random() < 0.45
         look = building.look | {

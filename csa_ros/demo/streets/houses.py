@@ -1,10 +1,10 @@
 """Buildings with roofs, shops, doors, window frames and balconies."""
 
 from csa_ros.demo.scenes import Building
-from csa_ros.demo.solids import SolidPen
 from csa_ros.demo.sprites import Color
 from csa_ros.demo.sprites import GLASS
 from csa_ros.demo.sprites import tinted
+from csa_ros.demo.streets.solids import SolidPen
 import numpy as np
 
 DEPTH = 12.0

@@ -21,7 +21,10 @@ from numpy.typing import ArrayLike
 
 HUB = (140, 142, 146)
 CHASSIS = (40, 40, 44)
-_ANGLES = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+# A circle of radius 1 in the plane of a side: x, y, z.
+_CIRCLE = np.array([(0, np.sin(a), np.cos(a)) for a in np.arange(0, 2 * np.pi, np.pi / 6)])
+# Details are drawn from so many pixels a metre on.
+_FINE = 14
 
 
 class SolidPen(Pen):
@@ -29,7 +32,8 @@ class SolidPen(Pen):
     Draws in three dimensions: points are (x right, y up, z away) metres from the near foot.
 
     `offset` is how far the foot lies to the right of the camera, and `eye` how high that is above
-    the ground, in metres: they tell which sides are seen.
+    the ground, in metres: they tell which sides are seen. `fine` tells whether its near end is
+    near enough for details.
     """
 
     def __init__(self, rgb: np.ndarray, instances: np.ndarray,
@@ -40,9 +44,17 @@ class SolidPen(Pen):
         super().__init__(rgb, instances, (0, 0), 1.0, instance, haze, light)
         self._project = project
         self.offset, self.eye = offset, eye
+        left, right = project(np.array([(0, 0, 0), (1, 0, 0)], np.float32))
+        self.fine = right[0] - left[0] > _FINE
 
     def _pixels(self, points: ArrayLike) -> np.ndarray:
         return fixed_point(self._project(np.asarray(points, np.float32)))
+
+    def shows(self, half: float, length: float) -> bool:
+        """Tell whether anything of a thing, `half` its width to each side, is in the picture."""
+        columns = self._project(np.array(
+            [(x, 0, z) for x in (-half, half) for z in (0, length)], np.float32))[:, 0]
+        return columns.max() >= 0 and columns.min() < self._rgb.shape[1]
 
     def side(self, half: float) -> int:
         """Return which side of a thing `half` as wide as it is far is seen: -1, 1 or 0 (none)."""
@@ -71,9 +83,10 @@ class SolidPen(Pen):
 
     def wheel(self, x: float, z: float, radius: float) -> None:
         """Draw a wheel in the plane of a side."""
-        for share, color in ((1, TYRE), (0.55, HUB)):
-            self.polygon([(x, radius + share * radius * np.sin(a), z + share * radius * np.cos(a))
-                          for a in _ANGLES], color)
+        center = np.array((x, radius, z))
+        self.polygon(_CIRCLE * radius + center, TYRE)
+        if self.fine:
+            self.polygon(_CIRCLE * 0.55 * radius + center, HUB)
 
     def darken(self, half: float, near: float, far: float, share: float) -> None:
         """Leave a share of the light on the ground under a thing; labels stay what they are."""
@@ -151,7 +164,8 @@ def car(pen: SolidPen, look: Look) -> None:
         profile = [(0, 0.24), (length, 0.24), (length, body.belt - 0.22), slope[0],
                    (0, body.belt)]
         pen.polygon([(x, y, along(z)) for z, y in profile], tinted(paint, 0.86))
-        pen.wall(x, 0, length, 0.24, 0.38, tinted(paint, 0.5))
+        if pen.fine:
+            pen.wall(x, 0, length, 0.24, 0.38, tinted(paint, 0.5))
         for z in (0.19 * length, 0.8 * length):
             pen.wheel(x * 1.01, along(z), 0.34)
     _cabin(pen, body, paint, along, side)
@@ -170,19 +184,21 @@ def _cabin(pen: SolidPen, body: Body, paint: Color, along: Callable[[float], flo
                 (side * high, body.height, top[1]), (side * high, body.height, top[0])]
         pen.polygon(quad, tinted(paint, 0.8))
         pen.polygon(_inset(quad, 0.82), tinted(GLASS, 0.75))
-        middle = (base[0] + base[1]) / 2
-        pillar = zip((low, low, high, high), (-0.06, 0.06, 0.06, -0.06),
-                     (body.belt, body.belt, body.height, body.height))
-        pen.polygon([(side * x, y, middle + z) for x, z, y in pillar], tinted(paint, 0.8))
+        if pen.fine:
+            middle = (base[0] + base[1]) / 2
+            pillar = zip((low, low, high, high), (-0.06, 0.06, 0.06, -0.06),
+                         (body.belt, body.belt, body.height, body.height))
+            pen.polygon([(side * x, y, middle + z) for x, z, y in pillar], tinted(paint, 0.8))
     near = int(np.argmin(base))
     screen = [(-low, body.belt, base[near]), (low, body.belt, base[near]),
               (high, body.height, top[near]), (-high, body.height, top[near])]
     pen.polygon(screen, tinted(paint, 0.9))
     glass = _inset(screen, 0.86)
     pen.polygon(glass, GLASS)
-    # What it reflects of the sky.
-    pen.polygon([(glass[2] + glass[1]) / 2, glass[2], glass[3], (glass[3] + glass[2]) / 2],
-                tinted(GLASS, 1.35))
+    if pen.fine:
+        # What it reflects of the sky.
+        pen.polygon([(glass[2] + glass[1]) / 2, glass[2], glass[3], (glass[3] + glass[2]) / 2],
+                    tinted(GLASS, 1.35))
 
 
 def _end(pen: SolidPen, body: Body, paint: Color, oncoming: bool, half: float) -> None:
@@ -190,8 +206,9 @@ def _end(pen: SolidPen, body: Body, paint: Color, oncoming: bool, half: float) -
     top = body.belt - (0.22 if oncoming else 0)
     pen.face(-half, 0.24, half, top, 0, paint)
     pen.face(-half, 0.24, half, 0.4, 0, tinted(paint, 0.5))
-    pen.face(-0.26, 0.42, 0.26, 0.54, 0, (222, 222, 205))
-    if oncoming:
+    if pen.fine:
+        pen.face(-0.26, 0.42, 0.26, 0.54, 0, (222, 222, 205))
+    if pen.fine and oncoming:
         pen.face(-half * 0.5, 0.55, half * 0.5, 0.68, 0, (30, 30, 34))
     lamp = LAMP_WHITE if oncoming else tinted(LAMP_RED, 0.8)
     for x in (-1, 1):

@@ -1,0 +1,1 @@
+"""What richer streets are made of, and what a camera does to them."""
