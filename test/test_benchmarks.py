@@ -210,6 +210,8 @@ def test_too_many_pictures_are_not_accepted_either(tmp_path):
 # What is missing
 
 def test_no_root(tmp_path):
+    assert problem('voc21', None) == (
+        'Pascal VOC 2012 is read from files: give the folder that holds the data sets')
     assert problem('voc21', tmp_path / 'data') == (
         f'{tmp_path / "data"} is no folder: give the one that holds the data sets')
 

@@ -3,10 +3,13 @@
 import argparse
 from collections import OrderedDict
 import os
+import pickle
+import zipfile
 
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.towers import architecture
+from csa_ros.model.weights import torchscript
 from csa_ros.model.weights.catalogue import Preset
 from csa_ros.model.weights.catalogue import PRESETS
 from csa_ros.model.weights.catalogue import TOWERS
@@ -238,6 +241,22 @@ def test_nothing_would_fit(tmp_path):
                        'be used would fit: the image tower in the file has width 96, 3 blocks, '
                        'patches of 8 and images of 32 pixels'):
         load(path)
+
+
+def test_patches_of_another_kind_are_no_size_to_tell():
+    """As the flat embedding of a tower that is no CLIP's, which has 3 columns by chance."""
+    weights = {'visual.conv1.weight': torch.zeros(64, 3),
+               'visual.positional_embedding': torch.zeros(5, 64)}
+    with pytest.raises(ModelError, match='No architecture of open_clip .* would fit$'):
+        load_weights(make_clip(config=CONFIG), weights, 'weights.pt')
+
+
+def test_archives_of_other_things(tmp_path):
+    with zipfile.ZipFile(tmp_path / 'archive.pt', 'w') as archive:
+        archive.writestr('archive/data.pkl', b'')
+    assert not torchscript.is_archive(tmp_path / 'archive.pt')
+    with pytest.raises(pickle.UnpicklingError, match='no archive of TorchScript'):
+        torchscript.read_weights(tmp_path / 'archive.pt')
 
 
 @pytest.mark.parametrize('weights', [
