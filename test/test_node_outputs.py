@@ -197,8 +197,8 @@ def test_depth_is_subscribed_to_only_for_points(graph, tmp_path):
     graph.start(tmp_path).flow()
     assert graph.client.count_subscribers('/depth') == 0
     subscription = graph.listen('points', [], PointCloud2)
-    graph.stream(lambda: graph.client.count_subscribers('/depth'))
-    assert graph.client.count_subscribers('/camera_info') == 1
+    graph.stream(lambda: [graph.client.count_subscribers(topic)
+                          for topic in ('/depth', '/camera_info')] == [1, 1])
     graph.client.destroy_subscription(subscription)
     graph.stream(lambda: not graph.client.count_subscribers('/depth'))
 

@@ -17,6 +17,9 @@ def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     `frame` is (H, W, 3) uint8; `size` is (h, w) in pixels. Returns (h, w, 3) uint8.
     """
     height, width = size
+    if frame.shape[:2] == (1, 1):
+        # OpenCV 4.5, which Humble has, takes no picture of one pixel.
+        return np.full((height, width, 3), frame)
     return cv2.resize(np.ascontiguousarray(frame), (width, height),
                       interpolation=cv2.INTER_LINEAR)
 
