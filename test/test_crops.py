@@ -64,7 +64,7 @@ def test_a_seed_gives_the_same_batches(views, tokenizer):
 
 
 def test_crops_show_what_is_said_of_them(tokenizer):
-    """In a picture of two colours each caption names the colour of its crop, and light varies."""
+    """In a picture of two colours captions name what their crops show, and light varies."""
     height, width = 240, 320
     labels = np.full((height, width), 1, np.uint8)
     labels[:, 150:] = 3
@@ -75,14 +75,15 @@ def test_crops_show_what_is_said_of_them(tokenizer):
                   ({'wet': False}, {}, {}), 1.0, (0, 0))
     batch = make([crops.view_of(frame, 0)], tokenizer).batch(200)
     red, green, blue = batch.images.mean(dim=(2, 3)).T / batch.images.sum(dim=1).mean(dim=(1, 2))
-    stated = {color: [any(word in text for word in words) for text in map(
-        lambda row: tokenizer.decode(row.tolist()), batch.tokens)]
-        for color, words in (('red', ('road', 'street', 'asphalt')), ('green', ('grass', 'lawn')))}
+    texts = [tokenizer.decode(row.tolist()) for row in batch.tokens]
+    red_said, green_said = (
+        torch.tensor([any(word in text for word in words) for text in texts])
+        for words in (('road', 'street', 'asphalt'), ('grass', 'lawn')))
     valid = ~batch.truth.diagonal().isnan()
     # What has no word is in no caption; a crop of nothing else has none.
     assert (blue[~valid] > 0.9).all()
-    for share, says in ((red, stated['red']), (green, stated['green'])):
-        assert (share[valid & torch.tensor(says)] > 0.03).all()
+    for share, said in ((red, red_said), (green, green_said)):
+        assert (share[valid & said] > 0.03).all()
     light = batch.images.amax(dim=(1, 2, 3))
     assert light.min() < 0.75 < 0.82 < light.max()
 
