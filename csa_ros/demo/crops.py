@@ -109,7 +109,7 @@ class Crops:
         images = self._cut(view, side, top, left, random[:, 9:11])
         return Batch(images, written.tokens, captions.truth(shares, written))
 
-    def _windows(self, random: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _windows(self, random: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Draw squares, more often around things than around the ground: (N,) int64 each."""
         height, width = self._instances.shape[1:]
         view = (random[0] * len(self._classes)).long()
