@@ -1,4 +1,4 @@
-"""Crops of rendered streets and their captions, in batches that do not depend on who makes them."""
+"""Crops of rendered streets and their captions, in batches that are alike whoever makes them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
