@@ -33,7 +33,7 @@ def reference():
     image = arrays['slide_image']
     encoder = DenseEncoder(backbone)
     features = torch.cat([encoder(image[:, :, rows, columns]) for rows, columns
-                          in plain._windows(*image.shape[-2:], settings)])
+                          in plain._windows(image.shape[-2:], settings)])
     logits = plain.merge(features, arrays['query_features'], tuple(image.shape[-2:]),
                          tuple(arrays['output_size'].tolist()), settings)
     return logits, arrays
