@@ -129,7 +129,7 @@ def render_all(scenes: int, workers: int) -> list[View]:
     return list(tqdm(loader, 'Rendering'))
 
 
-def as_it_is(view: View) -> View:
+def as_it_is(view: Any) -> Any:
     """Return what a loader would turn into tensors."""
     return view
 
@@ -148,7 +148,7 @@ class Clock:
 
     def __init__(self, steps: int, minutes: float | None) -> None:
         self._steps, self._minutes = steps, minutes
-        self._start = None
+        self._start: float | None = None
 
     def progress(self, step: int) -> float:
         """Return the share that is over before a step, counted from 0; 1 or more is the end."""
