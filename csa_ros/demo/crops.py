@@ -117,7 +117,7 @@ class Crops:
         side = (low + random[1] * (high - low)).exp().long()
         spot = self._spots[view, (random[2] * self._classes[view]).long(),
                            (random[3] * SPOTS).long()]
-        jitter = (torch.stack(random[4:6], dim=1) - 0.5) * side[:, None] * 2 / 3
+        jitter = (torch.stack([random[4], random[5]], dim=1) - 0.5) * side[:, None] * 2 / 3
         anywhere = torch.stack([random[6] * height, random[7] * width], dim=1)
         center = torch.where((random[8] < AROUND_THINGS)[:, None], spot + jitter, anywhere).long()
         top, left = ((center[:, axis] - side // 2).clamp(min=0).minimum(length - side)
