@@ -51,13 +51,13 @@ def test_the_parameter_and_its_error_name_every_ensemble():
 
 
 def test_short_ensembles_label_streets_as_the_eighty_do(demo):
+    """So does a single sentence, by a model that has learned from all of them."""
     vocabulary = Vocabulary.parse(CLASSES)
     ways = {key: lambda rgb, words=demo.encode(vocabulary, key): demo.segment(rgb, words).labels
             for key in TEMPLATES}
     found = compare(ways['imagenet80'], ways, range(40, 42), (160, 120))
     for name in SHORT:
-        assert found[name]['equal'] > 0.997
-        assert found[name]['equal'] > found['simple']['equal']
+        assert found[name]['equal'] > 0.999
 
 
 def test_robot8_is_closer_to_the_eighty_than_others_for_a_word_it_was_not_chosen_by(demo):
