@@ -53,7 +53,8 @@ def tokenize(tokenizer: Tokenizer, templates: Sequence[str], queries: Sequence[s
 
 def encode(tokenizer: Tokenizer, template: str, query: str) -> list[int]:
     """Return what `tokenizer.encode` makes of a query in a template, which holds `{}` once."""
-    around, within = _around(tokenizer, template), _within(tokenizer, query)
+    around = _around(tokenizer, template)
+    within = None if around is None else _within(tokenizer, query)
     if around is None or within is None:
         return tokenizer.encode(template.replace('{}', query))
     return [*around[0], *within, *around[1]]
