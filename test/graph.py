@@ -39,8 +39,14 @@ ACTIVATE = Transition.TRANSITION_ACTIVATE
 DEACTIVATE = Transition.TRANSITION_DEACTIVATE
 CLEANUP = Transition.TRANSITION_CLEANUP
 WORDS = ['sky', 'road']
-# Each graph has a domain of its own: what ended is not gone from the network at once.
-_DOMAINS = itertools.count(os.getpid())
+# Of the ROS domains; the next ten are those that single tests name.
+DOMAINS = 90
+# pytest-xdist's, which run at the same time.
+_WORKER = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
+_WORKERS = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1'))
+# Each graph has a domain of its own: what ended is not gone from the network at once. Another run
+# of the tests beside this one begins elsewhere.
+_NUMBERS = itertools.count(os.getpid())
 
 
 def wait_for(condition, what='what was waited for'):
@@ -112,7 +118,7 @@ class Graph:
     """The node in one context, and a client that knows it by topics and services alone."""
 
     def __init__(self):
-        self.domain = 1 + next(_DOMAINS) % 100
+        self.domain = 1 + (_WORKER + _WORKERS * next(_NUMBERS)) % (DOMAINS // _WORKERS * _WORKERS)
         self.node = None
         self.segmenter = None
         self.labels = []
