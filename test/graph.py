@@ -49,15 +49,15 @@ _WORKERS = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1'))
 _NUMBERS = itertools.count(os.getpid())
 
 
-def wait_for(condition, what='what was waited for'):
-    """Return the first true result of a function, or fail."""
-    deadline = time.monotonic() + TIMEOUT
+def wait_for(condition, what='what was waited for', timeout=TIMEOUT):
+    """Return the first true result of a function, or fail after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         result = condition()
         if result:
             return result
         time.sleep(0.005)
-    raise AssertionError(f'{what} did not happen within {TIMEOUT:.0f} s')
+    raise AssertionError(f'{what} did not happen within {timeout:.0f} s')
 
 
 class ProbeSegmenter(Segmenter):

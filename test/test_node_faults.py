@@ -1,6 +1,8 @@
 """What goes wrong around the node: it says so, leaves nothing half done, and recovers."""
 
+from contextlib import ExitStack
 import errno
+from functools import partial
 import os
 import resource
 import signal
@@ -243,39 +245,55 @@ def encoding(graph):
     graph.stream(lambda: True)
 
 
+def segmenting(graph):
+    active(graph)
+    graph.stream(lambda: graph.labels, make=partial(make_image, signals.ENDLESS_WIDTH))
+
+
 def finalized(graph):
     assert graph.change_state(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
     assert graph.state() == 'finalized'
 
 
+# Of these the process waits for its threads.
+BUSY = encoding, segmenting
+# Once the process has ended its node may be seen so long, in seconds: DDS forgets one that has
+# said nothing after 20.
+GOODBYE = 2.0
+
+
 @pytest.mark.parametrize('reach', [
-    unconfigured, loading, inactive, active, encoding, finalized],
+    unconfigured, loading, inactive, active, encoding, segmenting, finalized],
     ids=lambda reach: reach.__name__)
 def test_signals_end_the_process_in_every_state(tmp_path, reach):
     """Exit code 0, in less time than launch waits before it kills, and nothing is left behind."""
-    processes = {}
-    for number in signal.SIGINT, signal.SIGTERM:
-        with Graph() as graph:
+    started = {}
+    with ExitStack() as stack:
+        for number in signal.SIGINT, signal.SIGTERM:
+            graph = stack.enter_context(Graph())
             folder = tmp_path / number.name
             folder.mkdir()
             load = signals.load_slowly if reach is loading else signals.load_quickly
-            processes[number] = signals.start(
+            process = signals.start(
                 folder, graph.domain, folder / 'output', load,
                 '-p', f'autostart:={"true" if reach is loading else "false"}',
                 '-p', 'vocabulary:=[sky, road]', '-p', 'prompts:=simple')
+            started[number] = graph, process
             reach(graph)
-            os.kill(processes[number].pid, number)
-            if reach is encoding:
+            os.kill(process.pid, number)
+            if reach in BUSY:
                 # What launch does while the node waits for its threads.
                 for repeated in signal.SIGINT, signal.SIGTERM:
                     time.sleep(0.2)
-                    os.kill(processes[number].pid, repeated)
-    for number, process in processes.items():
-        process.join(15)
-        code = process.exitcode
-        process.kill()
-        output = (tmp_path / number.name / 'output').read_text()
-        assert code == 0, (number, output)
-        assert 'Traceback' not in output, (number, output)
-        left = [path for path in (tmp_path / number.name).rglob('*') if path.is_file()]
-        assert {path.suffix for path in left} <= {'', '.npy'}, left
+                    os.kill(process.pid, repeated)
+        for number, (graph, process) in started.items():
+            process.join(15)
+            code = process.exitcode
+            process.kill()
+            output = (tmp_path / number.name / 'output').read_text()
+            assert code == 0, (number, output)
+            assert 'Traceback' not in output, (number, output)
+            left = [path for path in (tmp_path / number.name).rglob('*') if path.is_file()]
+            assert {path.suffix for path in left} <= {'', '.npy'}, left
+            wait_for(lambda graph=graph: 'segment' not in graph.client.get_node_names(),
+                     f'a graph without the node that {number.name} ended', GOODBYE)

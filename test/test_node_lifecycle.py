@@ -13,6 +13,7 @@ import weakref
 
 from csa_ros.model.errors import ModelError
 from csa_ros.ros.node import main
+from csa_ros.ros.node import SegmentNode
 from graph import ACTIVATE
 from graph import CLEANUP
 from graph import CONFIGURE
@@ -28,6 +29,10 @@ ROOT = Path(__file__).parent.parent
 
 def worker_threads():
     return [thread for thread in threading.enumerate() if thread.name in ('segment', 'encode')]
+
+
+def nodes():
+    return sum(isinstance(item, SegmentNode) for item in gc.get_objects())
 
 
 def received(graph):
@@ -149,11 +154,14 @@ def test_transition_that_raises_starts_over(graph, tmp_path, monkeypatch):
     ('model:=ViT-B-16-quickgelu:/nowhere/weights.pt', '/nowhere/weights.pt'),
     ('vocabulary:=[road, no]', 'bad arguments'),
 ])
-def test_bad_start_ends_with_a_reason(capfd, parameter, reason):
+def test_bad_start_ends_with_a_reason_and_no_node(capfd, parameter, reason):
+    before = nodes()
     assert main(['segment', '--ros-args', '-p', parameter]) == 1
     output = capfd.readouterr().err
     assert reason in output
     assert 'Traceback' not in output
+    # What is not freed would stay on the graph for 20 s, since the process ends without it.
+    assert nodes() <= before
 
 
 def test_signal_while_the_executable_starts_leaves_no_traceback():

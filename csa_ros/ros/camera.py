@@ -142,9 +142,10 @@ class Camera:
             self._publish_points(match)
 
     def destroy(self) -> None:
-        """Take everything off the graph."""
+        """Take everything off the graph, and hold on to the node no longer."""
         self.stop_listening()
         self.outputs.destroy()
+        del self._node
 
     def _take_info(self, info: CameraInfo) -> None:
         self._info = info

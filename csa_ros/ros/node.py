@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import wraps
+import gc
 import signal
 import time
 import traceback
@@ -310,5 +311,9 @@ def main(args: list[str] | None = None) -> int:
         if node:
             node.destroy_node()
         rclpy.try_shutdown()
+        # The node and its state machine hold each other. Others would see them on the graph for
+        # another 20 s if the process ended before they are freed: that says goodbye.
+        node = executor = None
+        gc.collect()
         for number, handler in handlers:
             signal.signal(number, handler)

@@ -62,6 +62,7 @@ class _Outputs:
         for publisher in self._all:
             self._node.destroy_lifecycle_publisher(publisher)
         self._all = []
+        del self._node
 
 
 class FrameOutputs(_Outputs):

@@ -75,7 +75,9 @@ class Pipeline:
                  bookmark: Bookmark, statistics: Mapping[str, Statistics]) -> None:
         self.segmenter = segmenter
         self.fault = ''
-        self._node = node
+        # Not the node: what is still running after `close` would keep it on the graph.
+        self._context = node.context
+        self._clock = node.get_clock()
         self._log = node.get_logger()
         self._config = config
         self._newest = self._snapshot = Snapshot.of(
@@ -226,7 +228,7 @@ class Pipeline:
     def _age(self, image: Image | CompressedImage) -> float | None:
         """Return the seconds since the stamp, None if that was set by an unrelated clock."""
         stamp = image.header.stamp
-        age = self._node.get_clock().now().nanoseconds * 1e-9 - (stamp.sec + stamp.nanosec * 1e-9)
+        age = self._clock.now().nanoseconds * 1e-9 - (stamp.sec + stamp.nanosec * 1e-9)
         return age if 0 <= age <= MAX_AGE else None
 
     def _prepare(self, configs: list[Config]) -> None:
@@ -268,12 +270,12 @@ class Pipeline:
 
     def _report_worker_error(self, error: Exception) -> None:
         """Log what no frame is to blame for."""
-        if self._node.context.ok():
+        if self._context.ok():
             self._log.error(_describe(error), throttle_duration_sec=LOG_PERIOD,
                             throttle_time_source_type=_NEVER_JUMPS)
 
     def _report_frame_error(self, camera: Camera, error: Exception) -> None:
-        if not self._node.context.ok():
+        if not self._context.ok():
             return  # nothing can be published while the process shuts down
         if isinstance(error, ImageError):
             camera.statistics.bad(str(error))
@@ -283,7 +285,7 @@ class Pipeline:
             self._complain(camera, 'frame failed', _describe(error))
 
     def _report_depth_error(self, camera: Camera, error: Exception) -> None:
-        if self._node.context.ok():
+        if self._context.ok():
             camera.statistics.bad_depth(str(error))
             self._complain(camera, 'no points', str(error))
 
