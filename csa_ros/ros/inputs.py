@@ -95,12 +95,12 @@ class ImageInput:
 class DepthInput:
     """The subscriptions to a camera's registered depth images and to its calibration."""
 
-    def __init__(self, node: LifecycleNode, prefix: str, on_depth: Callable[[Image], None],
-                 on_info: Callable[[CameraInfo], None]) -> None:
+    def __init__(self, node: LifecycleNode, depth: str, camera_info: str,
+                 on_depth: Callable[[Image], None], on_info: Callable[[CameraInfo], None]) -> None:
         self._node = node
         # Every depth image may be the one that belongs to a frame: a burst must not lose any.
-        self._subscriptions = [_subscribe(node, Image, f'{prefix}depth', on_depth, depth=5),
-                               _subscribe(node, CameraInfo, f'{prefix}camera_info', on_info)]
+        self._subscriptions = [_subscribe(node, Image, depth, on_depth, depth=5),
+                               _subscribe(node, CameraInfo, camera_info, on_info)]
 
     def explain_silence(self) -> str:
         """Return which of the topics nobody publishes, if there is one."""
