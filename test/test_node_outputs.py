@@ -215,6 +215,28 @@ def test_points_need_depth_within_the_slop(graph, tmp_path):
     stream_to(graph, 'image', make, lambda: clouds)
 
 
+def test_cameras_are_read_from_the_topics_of_their_drivers(graph, tmp_path):
+    masks, clouds = [], []
+    graph.start(tmp_path, listen=False, remappings=['/rear/color/image_raw:=/usb_cam/image_raw'],
+                cameras=['front', 'rear'], image_topic='/{camera}/color/image_raw',
+                depth_topic='{camera}/aligned_depth_to_color/image_raw',
+                camera_info_topic='/{camera}/color/camera_info')
+    graph.listen('rear/labels', masks)
+    stream_to(graph, '/usb_cam/image_raw', lambda stamp: make_image(stamp=stamp), lambda: masks)
+    graph.listen('front/points', clouds, PointCloud2)
+
+    def make(stamp):
+        graph.send_to('/front/color/camera_info', make_info())
+        graph.send_to('/front/aligned_depth_to_color/image_raw', make_depth(stamp))
+        return make_image(stamp=stamp)
+
+    cloud = stream_to(graph, '/front/color/image_raw', make, lambda: clouds and clouds[-1])
+    assert (read_points(cloud)['z'] == 2).all()
+    refused, invalid = graph.set_each(image_topic='/{camera}/image', depth_topic='/{cam}/depth')
+    assert 'image_topic cannot change while the model is loaded' in refused
+    assert 'depth_topic' in invalid and 'cannot have {cam}, only {camera}' in invalid
+
+
 @pytest.mark.parametrize('make_message, reason', [
     (lambda graph: send_with_depth(graph, make_info((64, 64))), 'another view'),
     (lambda graph: send_with_depth(graph, CameraInfo(width=64, height=48)), 'calibrat'),
@@ -239,7 +261,8 @@ def test_missing_depth_is_warned_of(graph, tmp_path, capfd):
     graph.stream(lambda: graph.client.count_subscribers('/depth'))
 
     def warned():
-        return 'nobody publishes /depth and /camera_info' in capfd.readouterr().err
+        printed = capfd.readouterr().err
+        return all(f'nobody publishes {topic}' in printed for topic in ('/depth', '/camera_info'))
 
     graph.stream(warned)
 

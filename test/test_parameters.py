@@ -1,6 +1,7 @@
 """Parameter values to one checked configuration."""
 
 from csa_ros.model.text import TEMPLATES
+from csa_ros.parameters.cameras import CameraTopics
 from csa_ros.parameters.config import read_config
 from csa_ros.parameters.errors import ParameterError
 from csa_ros.parameters.table import LOADED
@@ -13,6 +14,7 @@ from csa_ros.vocabulary import Vocabulary
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
+from rclpy.expand_topic_name import expand_topic_name
 from rclpy.validate_full_topic_name import validate_full_topic_name
 
 DEFAULTS = {item.name: item.default for item in PARAMETERS}
@@ -114,13 +116,14 @@ def test_refusals_name_the_parameter(name, value):
 @pytest.mark.parametrize('value', ['', [], '  ', '[]'])
 def test_no_names_are_one_camera_without_a_name_and_no_mask(value):
     config = read_with(cameras=value, mask_classes=value)
-    assert (config.cameras, config.mask_classes) == (('',), ())
+    assert config.cameras == (CameraTopics('', 'image', 'depth', 'camera_info'),)
+    assert config.mask_classes == ()
 
 
 @pytest.mark.parametrize('value', [
     'front, rear/left', '[front, rear/left]', ['front', 'rear/left'], ' front,rear/left '])
 def test_forms_of_names(value):
-    assert read_with(cameras=value).cameras == ('front', 'rear/left')
+    assert [camera.name for camera in read_with(cameras=value).cameras] == ['front', 'rear/left']
 
 
 @given(st.text('aZ_09/~{}-é. ', max_size=8))
@@ -129,8 +132,84 @@ def test_names_of_cameras_are_names_of_topics(name):
         camera, = read_config({**DEFAULTS, 'cameras': [name]}).cameras
     except ParameterError:
         return
-    for topic in f'/{camera}/image', f'/segment/{camera}/labels':
+    for topic in f'/{camera.image}', f'/segment/{camera.name}/labels':
         validate_full_topic_name(topic)
+
+
+def topics_of(cameras, **topics):
+    return [(camera.image, camera.depth, camera.camera_info)
+            for camera in read_with(cameras=cameras, **topics).cameras]
+
+
+def test_topics_without_patterns_are_below_the_names():
+    assert topics_of('') == [('image', 'depth', 'camera_info')]
+    assert topics_of('front, rear/left') == [
+        ('front/image', 'front/depth', 'front/camera_info'),
+        ('rear/left/image', 'rear/left/depth', 'rear/left/camera_info')]
+
+
+@pytest.mark.parametrize('cameras, value, expected', [
+    ('', '/camera/color/image_raw', ['/camera/color/image_raw']),
+    ('', ['image_raw'], ['image_raw']),
+    ('', '~/image', ['~/image']),
+    ('front', '/robot/front/image_raw', ['/robot/front/image_raw']),
+    ('front, left', '{camera}/color/image_raw', ['front/color/image_raw', 'left/color/image_raw']),
+    ('front, left', '/{camera}/{camera}/image', ['/front/front/image', '/left/left/image']),
+    ('front, left', '/camera_{camera}/image', ['/camera_front/image', '/camera_left/image']),
+    ('front, left', '{camera}', ['front', 'left']),
+    ('front, rear/left', '/{camera}/image', ['/front/image', '/rear/left/image']),
+    ('front, left', '/a/image_raw, /b/image', ['/a/image_raw', '/b/image']),
+    ('front, left', ['/{camera}/image_raw', '/usb_cam/image_raw'],
+     ['/front/image_raw', '/usb_cam/image_raw']),
+    ('front, left', "['/{camera}/image_raw', /usb_cam/image_raw]",
+     ['/front/image_raw', '/usb_cam/image_raw']),
+    ('front, left', [], ['front/image', 'left/image']),
+])
+@pytest.mark.parametrize('kind', ['image', 'depth', 'camera_info'])
+def test_patterns_of_topics(kind, cameras, value, expected):
+    found = read_with(cameras=cameras, **{f'{kind}_topic': value}).cameras
+    defaults = [topic.replace('/image', f'/{kind}') for topic in expected]
+    assert [getattr(camera, kind) for camera in found] == (expected if value else defaults)
+
+
+@pytest.mark.parametrize('cameras, value, reason', [
+    ('front, left', '/camera/image', 'front and left the same topic, /camera/image.*put {camera}'),
+    ('front, left', ['/front/x', '/{camera}/x', '/x'], '3 topics, but cameras has 2 names'),
+    ('', '/front/image, /left/image', '2 topics, but cameras has no names'),
+    ('front, left', ['/front/image', '/{camera}/image', '/x'], 'one for each camera'),
+    ('front, left', ['/left/image', '/{camera}/image'], 'front and left the same topic'),
+    ('', '/{camera}/image', r'no name to put for {camera}: name them, as in cameras: \[front'),
+    ('front', '/{cam}/image', 'cannot have {cam}, only {camera}'),
+    ('front', '/{Camera}/image', 'cannot have {Camera}'),
+    ('front', '/{ camera }/image', 'cannot have { camera }'),
+    ('front', '/{}/image', 'cannot have {}'),
+    ('front', '/{camera/image', 'cannot have {camera/image'),
+    ('front', '/camera}/image', 'cannot have }'),
+    ('front', '/{ns}/{camera}', 'cannot have {ns}'),
+    ('', '{node}/image', 'cannot have {node}'),
+    ('', '/camera//image', "'/camera//image' is no name of a topic"),
+    ('', '/camera/', 'is no name of a topic'), ('', '/', 'is no name of a topic'),
+    ('', '/1camera/image', 'is no name of a topic'), ('', '~image', 'is no name of a topic'),
+    ('', 'my camera/image', 'is no name of a topic'), ('', 'bild/größe', 'is no name of a topic'),
+    ('front', '1{camera}/image', "'1front/image' is no name of a topic"),
+    ('', 'a' * 231, '231 characters, more than 230'),
+    ('', 5, 'must be a list of names'), ('', [True], 'must be a list of names'),
+    ('front, left', '/{camera}/image,', 'empty name'),
+    ('front, left', ['/a', '/a'], "'/a' 2 times"),
+])
+@pytest.mark.parametrize('kind', ['image', 'depth', 'camera_info'])
+def test_refusals_of_topics(kind, cameras, value, reason):
+    with pytest.raises(ParameterError, match=f'{kind}_topic.*{reason}'):
+        topics_of(cameras, **{f'{kind}_topic': value})
+
+
+@given(st.text('aZ_09/~{}-é. ', max_size=8), st.sampled_from(['', 'front', 'rear/_left2']))
+def test_topics_are_valid_in_ros(pattern, camera):
+    try:
+        (topic, *_), = topics_of(camera, image_topic=pattern)
+    except ParameterError:
+        return
+    validate_full_topic_name(expand_topic_name(topic, 'segment', '/robot'))
 
 
 def test_names_that_yaml_takes_for_booleans_arrive_as_text():

@@ -189,7 +189,8 @@ def test_no_parameter_names_a_file_to_write():
     """Whoever adds a parameter with a path in it must think of this, and of docs/parameters.md."""
     paths = {item.name for item in PARAMETERS
              if isinstance(item.default, str) and not item.choices}
-    assert paths == {'model', 'device', 'prompts', 'cameras', 'mask_classes'}
+    assert paths == {'model', 'device', 'prompts', 'cameras', 'image_topic', 'depth_topic',
+                     'camera_info_topic', 'mask_classes'}
 
 
 SHARED_WORDS = [f'word {number}' for number in range(8)]

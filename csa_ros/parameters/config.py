@@ -5,30 +5,27 @@ The same `read_config` serves the start and every later change: a change is judg
 configuration it would lead to, so that it does not matter in which order parameters are set.
 """
 
-from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import dataclass
 import difflib
 from pathlib import Path
-import re
 from typing import Any
 
 from csa_ros.model.text import PromptError
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.text import templates
+from csa_ros.parameters.cameras import CameraTopics
+from csa_ros.parameters.cameras import read_cameras
+from csa_ros.parameters.cameras import TOPICS
 from csa_ros.parameters.errors import ParameterError
 from csa_ros.parameters.file import read_file
-from csa_ros.parameters.table import MAX_CAMERAS
+from csa_ros.parameters.names import are_strings
+from csa_ros.parameters.names import read_names
 from csa_ros.parameters.table import PARAMETERS
 from csa_ros.settings import Settings
-from csa_ros.vocabulary import split_text
 from csa_ros.vocabulary import Vocabulary
 from csa_ros.vocabulary import VocabularyError
 
-# The name of the only camera, whose topics have no name of a camera before them.
-ONLY_CAMERA = ''
-# Relative topics without substitutions, and none that is hidden, as those with _ in front are.
-_CAMERA = re.compile(r'[A-Za-z]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 _OF_MODEL = ('model', 'device', 'precision', 'attention', 'residual', 'threads')
 
 
@@ -51,7 +48,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """All parameters, checked; the `cameras` are (ONLY_CAMERA,) where none are named."""
+    """All parameters, checked; there is a camera without a name where none is named."""
 
     model: ModelConfig
     vocabulary: Vocabulary
@@ -62,7 +59,7 @@ class Config:
     mask_classes: tuple[str, ...]
     points_layout: str
     depth_slop: float
-    cameras: tuple[str, ...]
+    cameras: tuple[CameraTopics, ...]
     transport: str
     max_rate: float
     lazy: bool
@@ -71,7 +68,10 @@ class Config:
     @property
     def loaded(self) -> dict[str, Any]:
         """Return by name what stays as it is from configuration to cleanup."""
-        return {**vars(self.model), 'cameras': self.cameras, 'transport': self.transport}
+        topics = {parameter: [getattr(camera, kind) for camera in self.cameras]
+                  for kind, parameter in TOPICS.items()}
+        return {**vars(self.model), 'cameras': [camera.name for camera in self.cameras],
+                **topics, 'transport': self.transport}
 
 
 def read_config(values: Mapping[str, Any]) -> Config:
@@ -90,7 +90,7 @@ def read_config(values: Mapping[str, Any]) -> Config:
             prompts=_read_prompts(checked['prompts']),
             settings=_read_settings(checked),
             mask_classes=_read_mask_classes(checked['mask_classes'], vocabulary),
-            cameras=_read_cameras(checked['cameras']),
+            cameras=read_cameras(checked),
             **{name: checked[name] for name in (
                 'overlay_alpha', 'overlay_legend', 'points_layout', 'depth_slop', 'transport',
                 'max_rate', 'lazy', 'autostart')})
@@ -120,7 +120,7 @@ def read_config_file(path: Path | None, name: str, overrides: Mapping[str, Any]
 
 
 def _read_prompts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, str) and not _are_strings(value):
+    if not isinstance(value, str) and not are_strings(value):
         shown = value if isinstance(value, (bool, int, float)) else list(value)
         raise PromptError(f'must be {", ".join(TEMPLATES)}, or a list of strings, not {shown}')
     if isinstance(value, str):
@@ -132,7 +132,7 @@ def _read_prompts(value: Any) -> tuple[str, ...]:
 
 
 def _read_mask_classes(value: Any, vocabulary: Vocabulary) -> tuple[str, ...]:
-    names = _read_names('mask_classes', value)
+    names = read_names('mask_classes', value)
     for name in names:
         if name not in vocabulary.names:
             close = difflib.get_close_matches(name, vocabulary.names, 1)
@@ -142,45 +142,6 @@ def _read_mask_classes(value: Any, vocabulary: Vocabulary) -> tuple[str, ...]:
                 "without it would be wrong unnoticed. Set mask_classes to '' or to other names "
                 f'first; the vocabulary has {", ".join(vocabulary.names)}')
     return names
-
-
-def _read_cameras(value: Any) -> tuple[str, ...]:
-    names = _read_names('cameras', value)
-    if len(names) > MAX_CAMERAS:
-        raise ParameterError(f'cameras has {len(names)} names, more than {MAX_CAMERAS}: start '
-                             'another node for the rest')
-    for name in names:
-        if not _CAMERA.fullmatch(name):
-            raise ParameterError(f'cameras: {name!r} is no name for topics: use letters, digits '
-                                 'and _, with / between names, and begin with a letter, as it is '
-                                 "put before 'image' and after '~/'")
-    return names or (ONLY_CAMERA,)
-
-
-def _read_names(parameter: str, value: Any) -> tuple[str, ...]:
-    """Return the names in a list, or in one string with commas between them."""
-    try:
-        # A list in which YAML takes some names for booleans arrives as its own source text.
-        names = split_text(value) if isinstance(value, str) else value
-    except VocabularyError as error:
-        raise ParameterError(f'{parameter}: {error}') from error
-    # An empty list arrives as one of booleans or bytes.
-    if not _are_strings(names):
-        shown = value if isinstance(value, (bool, int, float)) else list(value)
-        raise ParameterError(f'{parameter} is {shown!r}: it must be a list of names, or one '
-                             'string with commas between them; quote what YAML takes for numbers')
-    names = tuple(name.strip() for name in names)
-    for name in names:
-        if not name:
-            raise ParameterError(f'{parameter} has an empty name; drop the extra comma')
-        if names.count(name) > 1:
-            raise ParameterError(f'{parameter} has {name!r} {names.count(name)} times; drop the '
-                                 'others')
-    return names
-
-
-def _are_strings(value: Any) -> bool:
-    return isinstance(value, Iterable) and all(isinstance(item, str) for item in value)
 
 
 def _read_settings(checked: Mapping[str, Any]) -> Settings:

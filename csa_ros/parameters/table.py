@@ -10,6 +10,7 @@ from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.backbone import PRECISIONS
 from csa_ros.model.bf16 import LEAST_SPEEDUP
 from csa_ros.model.text import TEMPLATES
+from csa_ros.parameters.cameras import MAX_CAMERAS
 from csa_ros.parameters.errors import ParameterError
 from csa_ros.segmenter import LONG_SIDE
 from csa_ros.settings import INFERENCE
@@ -21,10 +22,10 @@ MAX_PIXELS = LONG_SIDE
 MAX_RATE = 1000.0
 MAX_THREADS = 256
 MAX_REUSE_FRAMES = 1000
-MAX_CAMERAS = 16
 MAX_SLOP = 10.0
 TRANSPORTS = ('raw', 'compressed')
 POINTS_LAYOUTS = ('dense', 'organized')
+_TOPICS = '{camera} for the name in cameras; absolute, or relative to the namespace of the node'
 _KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text'}
 
 
@@ -200,14 +201,35 @@ PARAMETERS = (
         bounds=(0.0, MAX_SLOP)),
     Parameter(
         'cameras', '',
-        'Names of the cameras, whose topics are below them: a list, or one string with commas '
-        'between them; empty for one camera without a name.',
+        'Names of the cameras, for their topics: a list, or one string with commas between them; '
+        'empty for one camera without a name.',
         words=True,
         loaded=True,
         constraints=f'up to {MAX_CAMERAS} names that are valid in topics'),
     Parameter(
+        'image_topic', '',
+        'Topic of the images, with {camera} where the name of the camera stands, or a list with '
+        'one topic for each of several cameras; empty for image, with the name before it.',
+        words=True,
+        loaded=True,
+        constraints=_TOPICS),
+    Parameter(
+        'depth_topic', '',
+        'Topic of the depth images for ~/points, which are registered to the camera, in the same '
+        'way; empty for depth, with the name before it.',
+        words=True,
+        loaded=True,
+        constraints=_TOPICS),
+    Parameter(
+        'camera_info_topic', '',
+        "Topic of the cameras' calibration for ~/points, in the same way; empty for camera_info, "
+        'with the name before it.',
+        words=True,
+        loaded=True,
+        constraints=_TOPICS),
+    Parameter(
         'transport', TRANSPORTS[0],
-        'Subscribe to image (raw) or to image/compressed (compressed).',
+        'Subscribe to the topic of the images (raw), or to /compressed below it (compressed).',
         choices=TRANSPORTS,
         loaded=True),
     Parameter(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import threading
 
 from csa_ros.model.reuse import WindowMemory
+from csa_ros.parameters.cameras import CameraTopics
 from csa_ros.parameters.config import Config
 from csa_ros.ros import compressed
 from csa_ros.ros import depth
@@ -37,7 +38,7 @@ class _Labelled:
 
 class Camera:
     """
-    A camera named `name`; its topics are below the name, or bare if that is empty.
+    One of the cameras in `config`; what it publishes is below its name, if it has one.
 
     `listen`, `stop_listening`, `follow_points`, `explain_missing_points` and `destroy` are for the
     executor's thread; all that has to do with frames (`to_rgb`, `publish`, `change`, `forget`,
@@ -45,18 +46,18 @@ class Camera:
     told in that thread why there are no points.
     """
 
-    def __init__(self, node: LifecycleNode, name: str, config: Config, statistics: Statistics,
-                 call: Callable[[Callable[[], None]], None],
+    def __init__(self, node: LifecycleNode, topics: CameraTopics, config: Config,
+                 statistics: Statistics, call: Callable[[Callable[[], None]], None],
                  on_depth_error: Callable[['Camera', Exception], None]) -> None:
-        self.name = name
+        self.name = topics.name
         self.statistics = statistics
         self.memory = WindowMemory()
         self._node = node
-        self._prefix = f'{name}/' if name else ''
+        self._topics = topics
         self._transport = config.transport
         self._call = call
         self._on_depth_error = on_depth_error
-        self.outputs = FrameOutputs(node, f'~/{self._prefix}')
+        self.outputs = FrameOutputs(node, f'~/{self.name}/' if self.name else '~/')
         self._image_input: ImageInput | None = None
         self._depth_input: DepthInput | None = None
         self._info: CameraInfo | None = None
@@ -79,7 +80,7 @@ class Camera:
     def listen(self, on_image: Callable[[Image | CompressedImage], None]) -> None:
         """Subscribe to the images."""
         self._image_input = ImageInput(
-            self._node, f'{self._prefix}image', self._transport, on_image)
+            self._node, self._topics.image, self._transport, on_image)
 
     def stop_listening(self) -> None:
         """Subscribe to nothing any more."""
@@ -93,7 +94,8 @@ class Camera:
         wanted = self.outputs.points_wanted()
         if wanted and not self._depth_input:
             self._depth_input = DepthInput(
-                self._node, self._prefix, self._take_depth, self._take_info)
+                self._node, self._topics.depth, self._topics.camera_info, self._take_depth,
+                self._take_info)
         elif not wanted and self._depth_input:
             self._depth_input.destroy()
             self._depth_input = None
@@ -106,7 +108,8 @@ class Camera:
         with self._matching:
             reason = self._matcher.explain()
         if not reason and self._info is None:
-            reason = 'no CameraInfo has arrived; see `ros2 topic hz` of camera_info'
+            topic = self._node.resolve_topic_name(self._topics.camera_info)
+            reason = f'no CameraInfo has arrived; see `ros2 topic hz {topic}`'
         return self._depth_input.explain_silence() or reason
 
     def change(self, config: Config) -> None:

@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from csa_ros.ros.silence import CAMERA_INFO
+from csa_ros.ros.silence import explain_images
+from csa_ros.ros.silence import explain_topic
+from csa_ros.ros.silence import IMAGE
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import HistoryPolicy
 from rclpy.qos import qos_check_compatible
@@ -14,11 +18,8 @@ from sensor_msgs.msg import CameraInfo
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
 
-# By transport: type, its name, and what image_transport puts behind the name of the topic.
-_TRANSPORTS = {
-    'raw': (Image, 'sensor_msgs/msg/Image', ''),
-    'compressed': (CompressedImage, 'sensor_msgs/msg/CompressedImage', '/compressed'),
-}
+# By transport: type, and what image_transport puts behind the name of the topic.
+_TRANSPORTS = {'raw': (Image, ''), 'compressed': (CompressedImage, '/compressed')}
 
 
 def _subscribe(node: LifecycleNode, message_type: type, topic: str,
@@ -44,10 +45,10 @@ class ImageInput:
                  on_image: Callable[[Image | CompressedImage], None]) -> None:
         self._node = node
         self._asked = topic
-        self._base = node.resolve_topic_name(topic)
         self._transport = transport
-        message_type, self._type_name, suffix = _TRANSPORTS[transport]
-        self._subscription = _subscribe(node, message_type, self._base + suffix, on_image)
+        message_type, suffix = _TRANSPORTS[transport]
+        self._subscription = _subscribe(
+            node, message_type, node.resolve_topic_name(topic) + suffix, on_image)
 
     @property
     def topic(self) -> str:
@@ -62,12 +63,10 @@ class ImageInput:
 
     def explain_silence(self) -> str:
         """Return the likeliest reason that no image arrives, and what to do."""
+        reason = explain_images(self._node, self._asked, self._transport)
+        if reason:
+            return reason
         publishers = self._node.get_publishers_info_by_topic(self.topic)
-        if not publishers:
-            return self._explain_absence()
-        types = sorted({publisher.topic_type for publisher in publishers})
-        if self._type_name not in types:
-            return f'it carries {", ".join(types)}, not {self._type_name}: remap to another topic'
         if not any(self._fits(publisher.qos_profile) for publisher in publishers):
             return ('the QoS of its publishers does not fit that of this subscription: see '
                     f'`ros2 topic info -v {self.topic}` and the qos_overrides parameters')
@@ -78,15 +77,6 @@ class ImageInput:
         """Take the subscription off the graph."""
         self._node.destroy_subscription(self._subscription)
 
-    def _explain_absence(self) -> str:
-        for transport, (_, type_name, suffix) in _TRANSPORTS.items():
-            found = self._node.get_publishers_info_by_topic(self._base + suffix)
-            if transport != self._transport and type_name in {item.topic_type for item in found}:
-                return (f'nobody publishes it, but there is {self._base + suffix}: set '
-                        f'`transport: {transport}`')
-        return (f'nobody publishes it. Find the camera with `ros2 topic list -t` and remap: '
-                f'--ros-args -r {self._asked}:=/the/topic')
-
     def _fits(self, offered: QoSProfile) -> bool:
         compatibility, _ = qos_check_compatible(offered, self._subscription.qos_profile)
         return compatibility != QoSCompatibility.ERROR
@@ -95,20 +85,20 @@ class ImageInput:
 class DepthInput:
     """The subscriptions to a camera's registered depth images and to its calibration."""
 
-    def __init__(self, node: LifecycleNode, prefix: str, on_depth: Callable[[Image], None],
-                 on_info: Callable[[CameraInfo], None]) -> None:
+    def __init__(self, node: LifecycleNode, depth: str, camera_info: str,
+                 on_depth: Callable[[Image], None], on_info: Callable[[CameraInfo], None]) -> None:
         self._node = node
+        self._asked = ((depth, IMAGE, 'depth_topic'),
+                       (camera_info, CAMERA_INFO, 'camera_info_topic'))
         # Every depth image may be the one that belongs to a frame: a burst must not lose any.
-        self._subscriptions = [_subscribe(node, Image, f'{prefix}depth', on_depth, depth=5),
-                               _subscribe(node, CameraInfo, f'{prefix}camera_info', on_info)]
+        self._subscriptions = [_subscribe(node, Image, depth, on_depth, depth=5),
+                               _subscribe(node, CameraInfo, camera_info, on_info)]
 
     def explain_silence(self) -> str:
-        """Return which of the topics nobody publishes, if there is one."""
-        missing = [subscription.topic_name for subscription in self._subscriptions
-                   if not self._node.get_publishers_info_by_topic(subscription.topic_name)]
-        if missing:
-            return f'nobody publishes {" and ".join(missing)}: remap to the topics there are'
-        return ''
+        """Return what is wrong with the topics, if anything, and what to do."""
+        return '; '.join(filter(None, [
+            explain_topic(self._node, topic, type_name, parameter)
+            for topic, type_name, parameter in self._asked]))
 
     def destroy(self) -> None:
         """Take the subscriptions off the graph."""

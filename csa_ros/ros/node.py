@@ -172,7 +172,7 @@ class SegmentNode(LifecycleNode):
     def _read_parameters(self) -> Config:
         """Take over all parameters, which the cameras are among, and count from zero."""
         self._config = read_config(self._values())
-        self._statistics = {camera: Statistics() for camera in self._config.cameras}
+        self._statistics = {camera.name: Statistics() for camera in self._config.cameras}
         return self._config
 
     def _values(self) -> dict:

@@ -88,8 +88,8 @@ class Pipeline:
         self._log_times: dict[tuple[str, str], float] = {}
         self._frames = LatestWorker('segment', self._process, self._report_worker_error)
         self.cameras = [
-            Camera(node, name, config, statistics[name], self._frames.call,
-                   self._report_depth_error) for name in config.cameras]
+            Camera(node, camera, config, statistics[camera.name], self._frames.call,
+                   self._report_depth_error) for camera in config.cameras]
         self._vocabularies = LatestWorker(
             'encode', self._prepare, self._report_change_error, background=True)
         self._frames.set_min_period(_period(config))
