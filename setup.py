@@ -34,7 +34,7 @@ setup(
         'tqdm',
     ],
     extras_require={
-        'bag': ['rosbags>=0.11.9'],
+        'bag': ['av', 'rosbags>=0.11.9'],
         'bench': ['matplotlib', 'psutil'],
         'clipa': ['tokenizers'],
         'docs': ['furo', 'myst-parser', 'sphinx'],

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 import json
 
 import cv2
+import mcap.writer
 import numpy as np
 from rosbags.interfaces import Qos
 from rosbags.interfaces import QosDurability
@@ -70,10 +71,15 @@ def raw(index, picture=None, encoding='rgb8', **changes):
     return IMAGE, TYPES.types[IMAGE](**fields)
 
 
+def compressed(index, declared, data):
+    """Return a compressed image message of a format and bytes."""
+    return COMPRESSED_IMAGE, TYPES.types[COMPRESSED_IMAGE](
+        header=header(index), format=declared, data=np.frombuffer(data, np.uint8))
+
+
 def jpeg(index):
     _, data = cv2.imencode('.jpg', cv2.cvtColor(frame(index), cv2.COLOR_RGB2BGR))
-    return COMPRESSED_IMAGE, TYPES.types[COMPRESSED_IMAGE](
-        header=header(index), format='rgb8; jpeg compressed bgr8', data=data.reshape(-1))
+    return compressed(index, 'rgb8; jpeg compressed bgr8', data.tobytes())
 
 
 def text(index):
@@ -89,12 +95,18 @@ def camera(count, make=raw):
     return [make(index) for index in range(count)]
 
 
-def record(path, storage='mcap', compression=CompressionMode.NONE, **topics):
+def kind_of(name, messages):
+    """Return the type of a topic; of one without messages, by its name."""
+    return messages[0][0] if messages else STRING if name.endswith('legend') else IMAGE
+
+
+def record(path, storage='mcap', compression=CompressionMode.NONE, clock=None, **topics):
     """
     Write a bag with the messages of each topic, one every PERIOD, and return its path.
 
-    A keyword is a topic's name, with `__` for a slash. Messages are a type with a message, or with
-    the bytes that are stored for it.
+    `clock` gives the time of recording of each index, if that is another. A keyword is a topic's
+    name, with `__` for a slash. Messages are a type with a message, or with the bytes that are
+    stored for it.
     """
     plugin = {'mcap': StoragePlugin.MCAP, 'sqlite3': StoragePlugin.SQLITE3}[storage]
     writer = Writer(path, version=9, storage_plugin=plugin)
@@ -103,13 +115,33 @@ def record(path, storage='mcap', compression=CompressionMode.NONE, **topics):
         rows = []
         for name, messages in topics.items():
             connection = writer.add_connection(
-                '/' + name.replace('__', '/'), messages[0][0], typestore=TYPES,
+                '/' + name.replace('__', '/'), kind_of(name, messages), typestore=TYPES,
                 offered_qos_profiles=[BEST_EFFORT])
-            rows += [(time_of(index), connection, kind, message)
+            rows += [((clock or time_of)(index), connection, kind, message)
                      for index, (kind, message) in enumerate(messages)]
         for time, connection, kind, message in sorted(rows, key=lambda row: row[0]):
             data = message if isinstance(message, bytes) else TYPES.serialize_cdr(message, kind)
             writer.write(connection, time, data)
+    return path
+
+
+def rewrite(bag, path, types=str, profile='ros2', coding='cdr', **options):
+    """
+    Write the messages of a bag to an MCAP with the library of MCAP, and return its path.
+
+    `types` gives the name of a type there, and `options` are those of `mcap.writer.Writer`.
+    """
+    with open(path, 'wb') as file:
+        writer = mcap.writer.Writer(file, **options)
+        writer.start(profile)
+        channels = {}
+        for item in contents(bag):
+            if item.topic not in channels:
+                schema = writer.register_schema(types(item.kind), 'ros2msg', TYPES.generate_msgdef(
+                    item.kind, ros_version=2)[0].encode())
+                channels[item.topic] = writer.register_channel(item.topic, coding, schema)
+            writer.add_message(channels[item.topic], item.time, item.data, item.time)
+        writer.finish()
     return path
 
 

@@ -160,7 +160,6 @@ def test_16_bit_is_rounded():
     ('mono8; png compressed ', '.png', GREY[..., 0], GREY),
     ('mono16; png compressed ', '.png', wide(GREY[..., 0]), GREY),
     ('mono16; jpeg compressed mono8', '.jpg', GREY[..., 0], GREY),
-    ('16UC1; png compressed ', '.png', wide(GREY[..., 0]), GREY),
     ('bayer_rggb8; jpeg compressed mono8', '.jpg', GREY[..., 0], GREY),
     ('bayer_rggb8; jpeg compressed bgr8', '.jpg', BGR, RGB),
 ])
@@ -241,6 +240,8 @@ def test_absurd_sizes_are_refused_undecoded(no_decoding, data, said):
     (RGB.tobytes(), 'rgb8', ['neither', "'rgb8'"]),
     (b'\0' * 12 + PNG, '16UC1; compressedDepth png', ['depth', 'compressedDepth', 'subscribe']),
     (PNG, '32FC1; compressedDepth', ['depth', 'subscribe']),
+    (PNG, '16UC1; png compressed ', ['depth', '16UC1', 'subscribe']),
+    (b'\0\0\0\1' + RGB.tobytes(), 'h264', ['h264', 'video stream', 'jpeg or png']),
     (file(PICTURE.convert('CMYK'), 'JPEG'), 'jpeg', ['64 x 48', 'CMYK', 'RGB or grey']),
     (jpeg_claiming(8192, 8192), 'jpeg', ['8192 x 8192', f'{len(JPEG)} bytes cannot hold']),
     (png_claiming(8192, 8192), 'png', ['8192 x 8192', 'bytes cannot hold']),
@@ -255,7 +256,8 @@ def test_absurd_sizes_are_refused_undecoded(no_decoding, data, said):
     (PNG[:4] + bytes(100), 'x' * 1000, ['x' * 60]),
 ], ids=[
     'empty', 'a byte', 'gif', 'tiff', 'bmp', 'webp', 'raw', 'compressedDepth png',
-    'compressedDepth', 'cmyk', 'jpeg too large', 'png too large', 'jpeg of no size',
+    'compressedDepth', 'depth as png', 'video', 'cmyk', 'jpeg too large', 'png too large',
+    'jpeg of no size',
     'png of no size', 'png of 8 bytes', 'png chunk too large', 'cut png', 'cut jpeg',
     'cut jpeg with a thumbnail', 'long format', 'long format, other data'])
 def test_bad_files_are_refused_undecoded_with_reasons(no_decoding, data, declared, said):

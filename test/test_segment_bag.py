@@ -14,18 +14,22 @@ import time
 from csa_ros import draw
 from csa_ros.bags import pictures
 from csa_ros.bags import progress
+from csa_ros.bags import video
 from csa_ros.bags.labelling import Labeller
+from csa_ros.bags.reading import Recording
 from csa_ros.ros.images import to_rgb
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
 from csa_ros.tools import segment_bag
 from csa_ros.vocabulary import Vocabulary
 import cv2
+from mcap.writer import IndexType
 import numpy as np
 import pytest
 from rclpy.serialization import deserialize_message
 from recordings import BEST_EFFORT
 from recordings import camera
+from recordings import compressed
 from recordings import contents
 from recordings import frame
 from recordings import jpeg
@@ -34,6 +38,7 @@ from recordings import of
 from recordings import pixels
 from recordings import raw
 from recordings import record
+from recordings import rewrite
 from recordings import STAMP
 from recordings import text
 from recordings import time_of
@@ -211,7 +216,30 @@ def test_several_cameras_raw_and_compressed(segmenter, capsys):
     assert (pixels(mask) == expected(segmenter, picture[..., ::-1].copy()).labels).all()
     said = capsys.readouterr().err
     assert '/front/image_raw/compressed is left out: /front/image_raw is the same camera' in said
-    assert '/left/depth is left out: it holds depth (16UC1)' in said
+    assert "/left/depth is left out: encoding '16UC1' holds measurements of depth" in said
+
+
+def test_depth_and_video_beside_a_camera_change_nothing(capsys):
+    others = {'depth': [compressed(i, '16UC1; png compressed ', b'\x89PNG\r\n\x1a\n')
+                        for i in range(2)],
+              'video': [compressed(i, 'h264', b'\0\0\0\1' + bytes(99)) for i in range(2)],
+              'ids': [raw(i, np.zeros((4, 4), np.int32), '32SC1') for i in range(2)]}
+    assert run(record(Path('in'), image=camera(2), **others), 'out') == 0
+    after = contents(Path('out'))
+    assert len(of(after, '/segment/labels')) == 2
+    said = capsys.readouterr().err
+    for topic, reason in [('depth', 'measurements of depth'), ('video', 'is a video stream'),
+                          ('ids', 'holds measurements')]:
+        assert f'in: /{topic} is left out: ' in said and reason in said
+
+
+def test_types_without_their_msg_are_spelled_out_in_the_result():
+    bag = rewrite(record(Path('in'), image=camera(2), imu=[text(0)]), Path('short.mcap'),
+                  lambda kind: kind.replace('/msg/', '/'))
+    assert run(bag, 'out') == 0
+    after = contents(Path('out'))
+    assert len(of(after, '/segment/labels')) == 2
+    assert [item for item in after if '/segment' not in item.topic] == contents(Path('in'))
 
 
 def test_named_topics_alone():
@@ -289,10 +317,51 @@ def test_video():
     assert sorted(path.name for path in Path('out').iterdir()) == [
         'front', 'left', 'legend.json', 'segment_bag.json']
     for name, count in [('front', 5), ('left', 3)]:
-        video = cv2.VideoCapture(f'out/{name}/overlay.mp4')
-        assert video.get(cv2.CAP_PROP_FRAME_COUNT) == count
-        assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
-        assert video.read()[1].shape == (90, 120, 3)
+        made = cv2.VideoCapture(f'out/{name}/overlay.mp4')
+        assert made.get(cv2.CAP_PROP_FRAME_COUNT) == count
+        assert made.get(cv2.CAP_PROP_FPS) == pytest.approx(10)
+        assert made.read()[1].shape == (90, 120, 3)
+
+
+@pytest.fixture(params=[True, False], ids=['H.264', 'MPEG-4'])
+def h264(request, monkeypatch):
+    """Run a test with PyAV, where it is installed, and without."""
+    if request.param and not video.HAS_H264:
+        pytest.skip('PyAV is not installed')
+    monkeypatch.setattr(video, 'HAS_H264', request.param)
+    return request.param
+
+
+def test_videos_play_in_browsers_or_it_is_said_that_they_do_not(h264, capsys):
+    assert run(record(Path('in'), image=camera(3)), 'out', '--format', 'mp4') == 0
+    said = capsys.readouterr().err
+    assert ('browsers do not; after `pip install av` they are H.264' in said) is not h264
+    # The boxes that hold the codec's parameters.
+    data = Path('out/overlay.mp4').read_bytes()
+    assert (b'avc1' in data and b'avcC' in data) is h264
+    assert (b'mp4v' in data) is not h264
+    # With what is needed to play it before the pictures.
+    assert not h264 or data.index(b'moov') < data.index(b'mdat')
+
+
+@pytest.mark.parametrize('size', [(1, 1), (7, 1), (1, 7), (2, 2), (121, 90), (120, 91), (33, 17)])
+def test_videos_of_any_size(h264, size):
+    shape = size[::-1]
+    pictures = [np.full((*shape, 3), 80 * index, np.uint8) for index in range(3)]
+    path = Path('video.mp4')
+    video.encode(path, iter(pictures), 12.5)
+    found = cv2.VideoCapture(str(path))
+    assert found.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert found.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
+    for picture in pictures:
+        read = found.read()[1]
+        assert read.shape[:2] == tuple(side + side % 2 for side in shape)
+        assert np.abs(read.astype(int) - picture[0, 0]).max() <= 8
+
+
+def test_a_video_that_cannot_be_written_says_of_what_size(h264):
+    with pytest.raises(OSError, match=r'nowhere.mp4 of 8 x 6 pixels|No such file'):
+        video.encode(Path('no/nowhere.mp4'), iter([np.zeros((6, 8, 3), np.uint8)]), 10.0)
 
 
 def test_a_picture_that_is_damaged_before_it_is_in_the_video(monkeypatch, capsys):
@@ -343,7 +412,7 @@ def test_each_shard_does_its_share(labelled):
 def test_one_bag_of_several_files_and_none():
     """What comes out can go in again, under another name."""
     run(record(Path('in'), image=camera(4)), 'out')
-    assert run('out', 'again', '--name', 'other', '--topics', '/image') == 0
+    assert run('out', 'again', '--name', 'other') == 0
     after = contents(Path('again'))
     assert [pixels(item).tobytes() for item in of(after, '/other/labels')] == [
         pixels(item).tobytes() for item in of(after, '/segment/labels')]
@@ -405,6 +474,93 @@ def test_types_that_nobody_knows_are_copied():
                          for reader in (before, after)]
         assert after.msgdef == before.msgdef
         assert after.digest == TYPES.hash_rihs01('odd_msgs/msg/Odd')
+
+
+# What a recording says of itself
+
+
+def test_messages_that_no_index_lists_have_masks_too():
+    bag = rewrite(record(Path('in'), image=camera(3)), Path('in.mcap'),
+                  index_types=IndexType.ALL & ~IndexType.MESSAGE)
+    assert run(bag, 'out') == 0
+    after = contents(Path('out'))
+    assert of(after, '/image') == contents(Path('in'))
+    assert len(of(after, '/segment/labels')) == 3
+    assert run(bag, 'pictures', '--format', 'png') == 0
+    assert len([*Path('pictures/labels').iterdir()]) == 3
+
+
+@pytest.mark.parametrize('topic', ['/image', '/imu'])
+def test_a_bag_that_gives_less_than_it_lists_is_never_complete(monkeypatch, capsys, topic):
+    messages = Recording.messages
+
+    def lose(self, *args, **kwargs):
+        """Leave the last message of a topic out, as an index may that lies elsewhere."""
+        rows = [*messages(self, *args, **kwargs)]
+        last = max((index for index, row in enumerate(rows) if row[0].topic == topic), default=-1)
+        return (row for index, row in enumerate(rows) if index != last or len(rows) < 2)
+
+    bag = record(Path('in'), image=camera(3), imu=[text(0), text(1)])
+    monkeypatch.setattr(Recording, 'messages', lose)
+    for form in ('bag', 'png'):
+        assert run(bag, form, '--format', form, '--part-images', '9') == 1
+        said = capsys.readouterr().err
+        assert 'could be read' in said and '`mcap recover`' in said
+        assert 'complete' not in said
+        assert not Path(form, 'segment_bag.json').exists()
+
+
+def test_one_bag_that_cannot_be_used_does_not_stop_the_others(capsys):
+    """Of no messages, of no images, none, and one that turns out to be damaged on the way."""
+    record(Path('empty'), image=[])
+    record(Path('texts'), imu=[text(0)])
+    good = [record(Path(name), image=camera(2)) for name in ('one', 'two')]
+    damaged = record(Path('damaged'), 'sqlite3', image=camera(20))
+    data = bytearray(Path('damaged/damaged.db3').read_bytes())
+    data[-300_000:-290_000] = bytes(10_000)
+    Path('damaged/damaged.db3').write_bytes(data)
+    bags = [good[0], Path('empty'), Path('texts'), Path('nowhere'), damaged, good[1]]
+    for topics in ([], ['--topics', '/image']):
+        out = f'out{len(topics)}'
+        assert run(*bags, out, *topics) == 1
+        said = capsys.readouterr().err
+        assert 'empty has no' in said and 'texts has no' in said and 'no bag nowhere' in said
+        for bag in good:
+            assert len(of(contents(Path(out, bag.name)), '/segment/labels')) == 2
+        assert not Path(out, 'empty').exists()
+
+
+def test_a_bag_of_no_messages(capsys):
+    bag = record(Path('in'), image=[])
+    assert run(bag, 'out') == 1
+    assert '/image is left out: it has no messages' in capsys.readouterr().err
+    assert run(bag, 'out', '--topics', '/image') == 1
+    assert 'segment_bag: in has no messages: ' in capsys.readouterr().err
+    assert not Path('out').exists()
+
+
+@pytest.mark.parametrize('clock', [
+    lambda index: 0, lambda index: 0 if index == 0 else time_of(index)],
+    ids=['stands', 'starts late'])
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_shards_have_equally_many_images_whatever_the_clock(labelled, storage, clock):
+    bag = record(Path('in'), storage, clock=clock, image=camera(9),
+                 imu=[text(index) for index in range(9)])
+    for shard in ('0/3', '1/3', '2/3'):
+        labelled.clear()
+        assert run(bag, 'out', '--part-images', '3', '--shard', shard) == 0
+        assert len(labelled) == 3
+    after = contents(Path('out'))
+    for topic in ('/image', '/imu'):
+        assert of(after, topic) == of(contents(bag), topic)
+    assert len(of(after, '/segment/labels')) == 9
+
+
+def test_an_image_that_cannot_be_read_does_not_use_up_its_second():
+    images = [raw(0, step=7), raw(1), *[raw(index) for index in range(2, 12)]]
+    assert run(record(Path('in'), image=images), 'out', '--rate', '1') == 3
+    assert [item.time for item in of(contents(Path('out')), '/segment/labels')] == [
+        time_of(1), time_of(10)]
 
 
 # Interruptions
@@ -563,9 +719,7 @@ def spoil(path, keep):
 def make_bad(name):
     """Make a bag that cannot be segmented, and return its path."""
     path = Path(name)
-    if name == 'text.mcap':
-        path.write_text('no bag')
-    elif name == 'notes.txt':
+    if name == 'notes.txt':
         path.write_text('no bag')
     elif name == 'empty':
         path.mkdir()
@@ -588,14 +742,13 @@ def make_bad(name):
 
 @pytest.mark.parametrize('name, reason', [
     ('missing', 'there is no bag missing'),
-    ('notes.txt', "notes.txt cannot be read as a bag: Unrecognized storage format '.txt'"),
-    ('text.mcap', 'text.mcap cannot be read as a bag: File magic is invalid'),
+    ('notes.txt', "notes.txt is no recording: it begins with b'no bag'; name the folder"),
     ('empty', 'empty is no bag: it has no metadata.yaml; name the folder'),
     ('reindex', 'the recorder was cut off, run `ros2 bag reindex reindex`'),
     ('cut', 'mcap recover'),
     ('ros1.bag', 'rosbags-convert --src ros1.bag'),
     ('nothing', 'nothing has no image topic. Its topics: /imu (std_msgs/msg/String)'),
-    ('depth', '/depth is left out: it holds depth (32FC1)'),
+    ('depth', "/depth is left out: encoding '32FC1' holds measurements of depth"),
     ('ran', 'has a topic /segment/labels already'),
 ])
 def test_bags_that_cannot_be_used(capsys, name, reason):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from csa_ros.bags import parts
+from csa_ros.bags.errors import BagError
 from csa_ros.bags.parts import Part
-from csa_ros.bags.reading import BagError
 from csa_ros.bags.reading import Recording
 from csa_ros.bags.topics import cameras
 from csa_ros.bags.topics import choose
@@ -41,9 +41,10 @@ class Job:
     What becomes of one bag.
 
     `cameras` gives, for each image topic, what stands before `labels` in the topics of its masks.
-    `start` and `end` are the recording's, in nanoseconds. At most one image is labelled of each
-    `period`, which are counted from `start`; 0: all. `identity`, of what JSON can hold, is all
-    that the result depends on.
+    `start` and `end` are the recording's, in nanoseconds, and `messages` all that it holds. At
+    most one image is labelled of each `period`, which are counted from `start`; 0: all.
+    `left_out` says why image topics are none of the cameras, and `remarks` what is wrong with the
+    recording. `identity`, of what JSON can hold, is all that the result depends on.
     """
 
     bag: Path
@@ -55,27 +56,34 @@ class Job:
     end: int
     period: int
     parts: list[Part]
+    messages: int
     left_out: dict[str, str]
+    remarks: list[str]
     identity: dict[str, Any]
 
 
-def plan(bags: Sequence[Path], out: Path, request: Request) -> list[Job]:
+def plan(bags: Sequence[Path], out: Path, request: Request) -> tuple[list[Job], list[BagError]]:
     """
     Return a job for each bag: one is written to `out`, several to folders in it with their names.
 
-    Raises BagError for the first bag that cannot be segmented as asked.
+    What is wrong with bags that cannot be segmented as asked is returned beside the jobs of the
+    others. Raises BagError if two would be written to the same folder.
     """
-    jobs = []
+    jobs, errors = [], []
     for bag in bags:
-        with Recording(bag) as recording:
-            jobs.append(_job(recording, out / recording.name if len(bags) > 1 else out, request))
+        try:
+            with Recording(bag) as recording:
+                jobs.append(_job(
+                    recording, out / recording.name if len(bags) > 1 else out, request))
+        except BagError as error:
+            errors.append(error)
     owners: dict[Path, Path] = {}
     for job in jobs:
         if job.out in owners:
             raise BagError(f'{owners[job.out]} and {job.bag} would both be written to {job.out}; '
                            'rename one, or segment them one by one')
         owners[job.out] = job.bag
-    return jobs
+    return jobs, errors
 
 
 def _job(recording: Recording, out: Path, request: Request) -> Job:
@@ -85,8 +93,6 @@ def _job(recording: Recording, out: Path, request: Request) -> Job:
         _check_names(recording, [f'/{request.name}/{topic}' for topic in (
             'legend', 'label_info', *(f'{camera}{output}' for camera in names.values()
                                       for output in request.outputs))])
-    images = sum(connection.msgcount for connection in recording.connections
-                 if connection.topic in names)
     period = parts.period_of(request.config.max_rate)
     return Job(
         bag=recording.path,
@@ -98,8 +104,10 @@ def _job(recording: Recording, out: Path, request: Request) -> Job:
         end=recording.end,
         period=period,
         parts=parts.cut(
-            recording.start, recording.end, images, request.part_images, period),
+            recording.times(names), request.part_images, period, recording.start),
+        messages=recording.count,
         left_out=left_out,
+        remarks=recording.remarks,
         identity=_identity(recording, chosen, request))
 
 
@@ -129,6 +137,8 @@ def _identity(recording: Recording, chosen: Sequence[str], request: Request) -> 
         'storage': request.storage,
         'name': request.name,
         'part_images': request.part_images,
+        # By images; there were parts of equal time before, which do not go with these.
+        'cut': 'images',
         'vocabulary': config.vocabulary.spec,
         'model': config.model.model,
         'precision': config.model.precision,

@@ -8,6 +8,7 @@ from typing import Any
 
 from csa_ros.bags.jobs import Job
 from csa_ros.bags.labelling import Labeller
+from csa_ros.bags.video import encode
 from csa_ros.segmenter import Result
 import cv2
 import numpy as np
@@ -83,7 +84,7 @@ def assemble_mp4(parts: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
     Encode the pictures of all parts as `OUT/CAMERA/OUTPUT.mp4`.
 
     A video has one rate, which is the median of the recording's, and one size, that of the first
-    picture. Raises OSError if this OpenCV cannot write it.
+    picture. Raises OSError if it cannot be written.
     """
     for topic, camera in job.cameras.items():
         frames = list(_frames(parts, topic))
@@ -92,7 +93,7 @@ def assemble_mp4(parts: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
                 pictures = (_read(folder, Path(camera, output, f'{number}.png'))
                             for folder, number, _ in frames)
                 draft = parts[0][0] / 'video.mp4'
-                _encode(draft, pictures, _rate([time for _, _, time in frames]))
+                encode(draft, pictures, _rate([time for _, _, time in frames]))
                 (job.out / camera).mkdir(parents=True, exist_ok=True)
                 os.replace(draft, job.out / camera / f'{output}.mp4')
     _move_legend(parts, job)
@@ -135,18 +136,3 @@ def _read(part: Path, name: Path) -> np.ndarray:
         raise OSError(f'{part / name} has been damaged: delete {part} and run the same command '
                       'again')
     return picture
-
-
-def _encode(path: Path, pictures: Iterator[np.ndarray], rate: float) -> None:
-    first = next(pictures)
-    height, width = first.shape[:2]
-    writer = cv2.VideoWriter(
-        str(path), cv2.VideoWriter.fourcc(*'mp4v'), rate, (width, height))
-    if not writer.isOpened():
-        raise OSError(f'OpenCV cannot write {path.name}: install opencv-python-headless from '
-                      'PyPI, which has the codecs, or ask for --format png')
-    writer.write(first)
-    for picture in pictures:
-        # Pictures of another size would be left out without a word.
-        writer.write(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
-    writer.release()

@@ -1,9 +1,13 @@
 """A recorded bag: what it holds, its messages as they are, and pictures out of them."""
 
+from collections.abc import Collection
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from csa_ros.bags import index
+from csa_ros.bags import storage
+from csa_ros.bags.errors import BagError
 from csa_ros.ros import compressed
 from csa_ros.ros import images
 from csa_ros.ros.images import ImageError
@@ -20,11 +24,6 @@ COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 # the others, the bytes are copied.
 TYPES = get_typestore(Stores.ROS2_HUMBLE)
 _TO_RGB = {IMAGE: images.to_rgb, COMPRESSED_IMAGE: compressed.to_rgb}
-_STORAGES = {'mcap': 'mcap', 'db3': 'sqlite3'}
-
-
-class BagError(ValueError):
-    """A bag, or what is asked of it, cannot be used; the text names it and the next step."""
 
 
 class Recording:
@@ -33,20 +32,27 @@ class Recording:
 
     `path` is a bag's folder, or one file of storage, which is opened; leaving it as a context
     manager closes it. Raises BagError if it is no bag. `start` and `end` are in nanoseconds of
-    recording time, `end` after the last message.
+    recording time, `end` after the last message; both are 0 if there is none.
+
+    What it says of its messages is what its files hold. `remarks` are sentences on what its
+    metadata say otherwise.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._check()
+        self.remarks: list[str] = []
+        storage.check(path)
+        self._reader = Reader(path)
         try:
-            self._reader = Reader(path)
             self._reader.open()
         except Exception as error:  # damaged files make the library raise whatever comes
-            raise BagError(
-                f'{self.path} cannot be read as a bag: {str(error).rstrip(".")}. If the recorder '
-                f'was cut off, repair it with `ros2 bag reindex {self.path}` or `mcap recover`'
-            ) from error
+            raise BagError(f'{path} cannot be read as a bag: {_reason(error)}. '
+                           f'{storage.remedy(path)}') from error
+        try:
+            self._survey()
+        except Exception as error:
+            self._reader.close()
+            raise self._damaged(error) from error
 
     def __enter__(self) -> 'Recording':
         return self
@@ -60,62 +66,132 @@ class Recording:
         return self.path.resolve().name.removesuffix('.db3').removesuffix('.mcap')
 
     @property
-    def start(self) -> int:
-        """Time of the first message."""
-        return self._reader.start_time
-
-    @property
-    def end(self) -> int:
-        """Time after the last message."""
-        return self._reader.end_time
-
-    @property
     def count(self) -> int:
         """Return the number of messages."""
-        return self._reader.message_count
-
-    @property
-    def connections(self) -> list[Connection]:
-        """Who published what; a topic may have several."""
-        return self._reader.connections
+        return sum(connection.msgcount for connection in self.connections)
 
     @property
     def storage(self) -> str:
         """Return `mcap` or `sqlite3`, the kind of its files."""
         files = self.path.iterdir() if self.path.is_dir() else [self.path]
         # A compressed file ends in `.mcap.zstd`.
-        return next((_STORAGES[suffix] for file in files for suffix in file.name.split('.')[1:]
-                     if suffix in _STORAGES), 'mcap')
+        return next((storage.STORAGES[suffix] for file in files
+                     for suffix in file.name.split('.')[1:] if suffix in storage.STORAGES), 'mcap')
+
+    def times(self, topics: Collection[str]) -> np.ndarray:
+        """Return when the messages of these topics were recorded: (N,) int64, ascending."""
+        chosen = [self._times[connection.id] for connection in self.connections
+                  if connection.topic in topics]
+        return np.sort(np.concatenate([np.empty(0, np.int64), *chosen]))
 
     def messages(self, start: int | None = None, stop: int | None = None,
-                 connections: tuple[Connection, ...] = ()
+                 connections: Collection[Connection] = ()
                  ) -> Iterator[tuple[Connection, int, bytes]]:
         """
         Yield the messages of `start` <= time < `stop` in order: who, when, and the bytes.
 
-        Raises BagError where the storage is damaged.
+        Of one time the order is always the same. Raises BagError where the storage is damaged.
         """
+        wanted = {connection.id for connection in connections or self.connections}
+        stored = [item for item in self._stored if self._owners[_key(item)].id in wanted]
+        if not stored:
+            return
         try:
-            yield from self._reader.messages(connections, start, stop)
+            # With both limits, whatever they are, as databases may order by the question.
+            for item, time, data in self._reader.messages(
+                    stored, self.start if start is None else start,
+                    self.end if stop is None else stop):
+                if data[:4] == storage.ZSTD:
+                    raise BagError(storage.explain_compressed(self.path))
+                yield self._owners[_key(item)], time, data
+        except BagError:
+            raise
         except Exception as error:
-            raise BagError(
-                f'{self.path} is damaged and cannot be read to its end: '
-                f'{str(error).rstrip(".")}. Repair it with `ros2 bag reindex {self.path}` or '
-                '`mcap recover`') from error
+            raise self._damaged(error) from error
 
-    def _check(self) -> None:
-        """Find the usual mistakes, which the library has no words for."""
-        if not self.path.exists():
-            raise BagError(f'there is no bag {self.path}; check the path')
-        if self.path.suffix == '.bag':
-            raise BagError(f'{self.path} is a bag of ROS 1: convert it first, with '
-                           f'`rosbags-convert --src {self.path} --dst FOLDER`')
-        if self.path.is_dir() and not (self.path / 'metadata.yaml').exists():
-            stored = any(file.suffix[1:] in _STORAGES for file in self.path.iterdir())
-            raise BagError(
-                f'{self.path} is no bag: it has no metadata.yaml; ' + (
-                    f'the recorder was cut off, run `ros2 bag reindex {self.path}`' if stored
-                    else 'name the folder that `ros2 bag record` made, or a .mcap or .db3 file'))
+    def _survey(self) -> None:
+        """Find what there is, in the files themselves."""
+        reader = self._reader.storage
+        files = getattr(reader, 'storages', [reader])
+        claimed = {item.topic: 0 for item in reader.connections}
+        for item in reader.connections:
+            claimed[item.topic] += item.msgcount
+        times = [index.times(file) for file in files]
+        self._stored = [item for file in files for item in file.connections]
+        merged = _merge(reader.connections, self._stored)
+        stamps: dict[int, list[np.ndarray]] = {item.id: [] for item in merged}
+        for file, of_file in zip(files, times):
+            for item in file.connections:
+                if item.id in of_file:
+                    stamps[_like(item, merged).id].append(of_file.pop(item.id))
+        self._times = {number: np.concatenate([np.empty(0, np.int64), *parts])
+                       for number, parts in stamps.items()}
+        self.connections = [item._replace(msgcount=len(self._times[item.id])) for item in merged]
+        self._owners = {_key(item): _like(item, self.connections) for item in self._stored}
+        every = self.times(claimed.keys() | {item.topic for item in self.connections})
+        self.start, self.end = (int(every[0]), int(every[-1]) + 1) if every.size else (0, 0)
+        self._compare(claimed, sum(len(rest) for of_file in times for rest in of_file.values()))
+
+    def _compare(self, claimed: dict[str, int], nameless: int) -> None:
+        """Remark on what is said to be there and is not."""
+        self.remarks += storage.strangers(self.path)
+        if nameless:
+            self.remarks.append(f'{nameless} messages belong to no topic that it names, and are '
+                                'left out')
+        held = dict.fromkeys(claimed, 0)
+        for item in self.connections:
+            held[item.topic] = held.get(item.topic, 0) + item.msgcount
+        lost = [topic for topic in sorted(claimed) if claimed[topic] > held[topic]]
+        if lost:
+            topic = lost[0]
+            self.remarks.append(
+                f'it counts {claimed[topic]} messages of {topic}, and holds {held[topic]}; '
+                'what is there is used')
+
+    def _damaged(self, error: Exception) -> BagError:
+        return BagError(f'{self.path} is damaged and cannot be read to its end: '
+                        f'{_reason(error)}. {storage.remedy(self.path)}')
+
+
+def _full(kind: str) -> str:
+    """Return the name of a type with its `msg`, which rosbag2 takes to be there."""
+    package, _, name = kind.partition('/')
+    return kind if '/' in name or not name else f'{package}/msg/{name}'
+
+
+def _merge(claimed: Collection[Connection], stored: Collection[Connection]) -> list[Connection]:
+    """
+    Return what the metadata claim and, beyond that, what the files hold, numbered from 1.
+
+    Types are spelled out.
+    """
+    merged: list[Connection] = []
+    for item in [*claimed, *stored]:
+        full = item._replace(id=len(merged) + 1, msgtype=_full(item.msgtype))
+        if len(merged) < len(claimed):
+            definitions = [other.msgdef for other in stored if other.msgdef.data
+                           and _full(other.msgtype) == full.msgtype]
+            merged.append(full if full.msgdef.data or not definitions
+                          else full._replace(msgdef=definitions[0]))
+        elif _like(item, merged) is None:
+            merged.append(full)
+    return merged
+
+
+def _like(item: Connection, among: Collection[Connection]) -> Any:
+    """Return the connection of the same topic and type, and of the same QoS if one is, or None."""
+    alike = [other for other in among
+             if (other.topic, other.msgtype) == (item.topic, _full(item.msgtype))]
+    return next((other for other in alike if other.ext == item.ext), alike[0] if alike else None)
+
+
+def _key(connection: Connection) -> tuple[int, int]:
+    """Return what tells a connection of a file from those of all files."""
+    return id(connection.owner), connection.id
+
+
+def _reason(error: Exception) -> str:
+    return ' '.join(str(error).split()).rstrip('.')
 
 
 def message_of(msgtype: str, data: bytes) -> Any:

@@ -11,9 +11,11 @@ from typing import Any
 
 from csa_ros.bags import pictures
 from csa_ros.bags import writing
+from csa_ros.bags.errors import BagError
 from csa_ros.bags.jobs import Job
 from csa_ros.bags.labelling import Labeller
 from csa_ros.bags.parts import Part
+from csa_ros.bags.parts import select
 from csa_ros.bags.pictures import PicturePart
 from csa_ros.bags.progress import Progress
 from csa_ros.bags.reading import picture_of
@@ -94,10 +96,15 @@ def make(task: Task, labeller: Labeller, progress: Progress) -> None:
 
 
 def finish(task: Task) -> bool:
-    """Put the result together if all parts are there; return whether it is complete."""
+    """
+    Put the result together if all parts are there; return whether it is complete.
+
+    Raises BagError if they hold less than the recording.
+    """
     if task.workspace.missing:
         return False
     if not task.workspace.complete:
+        _check_count(task)
         with task.workspace.finishing() as made:
             if made is not None:
                 _assemble(made, task.job)
@@ -108,8 +115,18 @@ def finish(task: Task) -> bool:
 def span(job: Job, index: int) -> tuple[int, int]:
     """Return the start and end of a part in nanoseconds of recording time."""
     part = job.parts[index]
-    return (job.start if part.start is None else part.start,
-            job.end if part.stop is None else part.stop)
+    return (job.start if part.start is None else part.start.time,
+            job.end if part.stop is None else part.stop.time)
+
+
+def _check_count(task: Task) -> None:
+    read = sum(record['messages'] for record in task.workspace.records())
+    # None is missing of a result that another process has finished in the meantime.
+    if read < task.job.messages and not task.workspace.complete:
+        raise BagError(
+            f'{task.job.bag} holds {task.job.messages} messages by its indexes, of which {read} '
+            f'could be read: write it anew (`mcap recover`, `ros2 bag convert`), remove '
+            f'{task.job.out}, and run the same command again')
 
 
 def _assemble(made: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
@@ -123,8 +140,9 @@ def _assemble(made: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
 
 def _make_part(recording: Recording, job: Job, part: Part, labeller: Labeller, folder: Path,
                record: dict[str, Any], progress: Progress) -> None:
-    record.update(labelled=dict.fromkeys(job.cameras, 0), bad=dict.fromkeys(job.cameras, 0),
-                  reasons=[])
+    record.update(messages=0, labelled=dict.fromkeys(job.cameras, 0),
+                  bad=dict.fromkeys(job.cameras, 0), reasons=[])
+    images = 0
     writer: BagPart | PicturePart
     if job.request.form == 'bag':
         writer = BagPart(folder, part.index, recording, job, labeller)
@@ -135,6 +153,8 @@ def _make_part(recording: Recording, job: Job, part: Part, labeller: Labeller, f
         for message in _overlapping(_submitted(recording, job, part, labeller, record)):
             topic = message.connection.topic
             writer.copy(message.connection, message.time, message.data)
+            record['messages'] += 1
+            images += topic in job.cameras
             if message.pending:
                 result, = message.pending.result()
                 writer.add(topic, message.time, message.header, result)
@@ -143,6 +163,11 @@ def _make_part(recording: Recording, job: Job, part: Part, labeller: Labeller, f
             if message.time > last:
                 progress.advance((message.time - last) * 1e-9)
                 last = message.time
+        if images != part.images:
+            raise BagError(
+                f'{job.bag} lists {part.images} images from {span(job, part.index)[0]} ns on, of '
+                f'which {images} could be read: write it anew (`mcap recover`, `ros2 bag '
+                'convert`)')
     progress.advance((end - last) * 1e-9)
 
 
@@ -152,16 +177,19 @@ def _submitted(recording: Recording, job: Job, part: Part, labeller: Labeller,
     # A part does not depend on those before it, which other processes may make.
     memories = {topic: WindowMemory() for topic in job.cameras}
     last_period: dict[str, int | None] = {}
-    for connection, time, data in recording.messages(part.start, part.stop):
+    start, end = span(job, part.index)
+    messages = recording.messages(start, end + 1)
+    for connection, time, data in select(messages, part, job.cameras):
         message = _Message(connection, time, data)
         topic = connection.topic
         period = (time - job.start) // job.period if job.period else None
         if topic in job.cameras and (period is None or period != last_period.get(topic)):
-            last_period[topic] = period
             try:
                 header, rgb = picture_of(connection.msgtype, data)
                 message = replace(
                     message, header=header, pending=labeller.submit(rgb, memories[topic]))
+                # Not that of an image that cannot be read: the next one takes its place.
+                last_period[topic] = period
             except ImageError as error:
                 record['bad'][topic] += 1
                 if len(record['reasons']) < _MOST_REASONS:

@@ -140,7 +140,7 @@ def assemble(folders: Sequence[Path], out: Path) -> None:
     It is no bag, for want of metadata.yaml, before all is there. After an interruption it may be
     called again.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for folder in folders:
         bag = next(path for path in folder.iterdir() if path.is_dir())
         metadata = yaml.safe_load((bag / 'metadata.yaml').read_text())[_INFORMATION]

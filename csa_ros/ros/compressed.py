@@ -13,6 +13,10 @@ allocated the picture, so that Pillow reads the header first, which decodes noth
 import io
 import struct
 
+from csa_ros.ros.content import Content
+from csa_ros.ros.content import JPEG
+from csa_ros.ros.content import judge_compressed
+from csa_ros.ros.content import PNG
 from csa_ros.ros.images import BAYER_CODES
 from csa_ros.ros.images import ImageError
 import cv2
@@ -31,8 +35,8 @@ MAX_PIXELS = 2**26
 # each block of 8 x 8 even if it is progressive, and 1032 bytes with 8 pixels each are what DEFLATE
 # packs into one.
 _FILES = (
-    (b'\xff\xd8', JpegImageFile, 8 * 64),
-    (b'\x89PNG\r\n\x1a\n', PngImageFile, 8 * 1032),
+    (JPEG, JpegImageFile, 8 * 64),
+    (PNG, PngImageFile, 8 * 1032),
 )
 
 # Encodings whose red and blue image_transport puts back by what `format` says.
@@ -61,11 +65,10 @@ def to_rgb(msg: CompressedImage) -> np.ndarray:
     if not data:
         raise ImageError(
             'compressed image without data; check the encoder of the camera that publishes it')
-    if 'compressedDepth' in msg.format:
-        raise ImageError(
-            f'format {msg.format[:60]!r} is a depth image, not a colour or grey picture; '
-            'subscribe to the compressed topic of a colour or mono camera')
-    size = _check_header(data, msg.format)
+    verdict = judge_compressed(msg.format, data)
+    if verdict.content is not Content.PICTURE:
+        raise ImageError(f'{verdict.reason}; {verdict.remedy}')
+    size = _check_header(data)
     return np.ascontiguousarray(_to_8_bit(_arrange(_decode(data, size), msg.format)))
 
 
@@ -94,15 +97,10 @@ def to_message(rgb: np.ndarray, header: Header, quality: int) -> CompressedImage
     return message
 
 
-def _check_header(data: bytes, declared: str) -> tuple[int, int]:
-    """Return (height, width) of a complete file that may be decoded."""
-    for magic, file_type, pixels_per_byte in _FILES:
-        if data.startswith(magic):
-            break
-    else:
-        raise ImageError(
-            f'data that begin with {data[:12]!r} are neither JPEG nor PNG (format says '
-            f'{declared[:60]!r}); let the camera publish jpeg or png')
+def _check_header(data: bytes) -> tuple[int, int]:
+    """Return (height, width) of a complete JPEG or PNG that may be decoded."""
+    file_type, pixels_per_byte = next(
+        (file_type, density) for magic, file_type, density in _FILES if data.startswith(magic))
     name = file_type.format
     try:
         file = file_type(io.BytesIO(data))
@@ -139,7 +137,7 @@ def _is_complete(data: bytes) -> bool:
     Cameras pad their buffers behind it. A PNG ends with the chunk IEND; that a chunk claims more
     than there is, is told on the way there, before OpenCV gives it the memory.
     """
-    if data.startswith(b'\xff\xd8'):
+    if data.startswith(JPEG):
         return data.rfind(b'\xff\xd9') > data.rfind(b'\xff\xda')
     at = 8
     while at + 12 <= len(data):
@@ -168,7 +166,8 @@ def _decode(data: bytes, size: tuple[int, int]) -> np.ndarray:
 
 def _arrange(picture: np.ndarray, declared: str) -> np.ndarray:
     """Bring what OpenCV took for grey, BGR or BGRA into the order of RGB."""
-    encoding, described, codec = declared.partition(';')
+    encoding, described, codec = declared.lower().partition(';')
+    encoding = encoding.strip()
     if picture.ndim == 2 and encoding.startswith('bayer_') and 'compressed mono' not in codec:
         # PNG keeps the mosaic. For JPEG image_transport turns it into grey, `compressed mono8`.
         pattern = encoding.removeprefix('bayer_').rstrip('0123456789')

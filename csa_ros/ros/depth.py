@@ -4,6 +4,7 @@ from collections import deque
 from typing import Any
 
 from builtin_interfaces.msg import Time
+from csa_ros.ros.content import spelled
 from csa_ros.ros.images import ImageError
 from csa_ros.ros.images import read_samples
 import numpy as np
@@ -23,12 +24,13 @@ def to_metres(msg: Image) -> np.ndarray:
     Returns (H, W) float32, NaN where nothing was measured. Raises ImageError for another
     encoding, or if size, `step` and data contradict each other.
     """
-    if msg.encoding in ('16UC1', 'mono16'):
+    encoding = spelled(msg.encoding)
+    if encoding in ('16UC1', 'mono16'):
         millimetres = read_samples(msg, 2)
         metres = np.divide(millimetres, 1000, dtype=np.float32)
         metres[millimetres == 0] = np.nan
         return metres
-    if msg.encoding == '32FC1':
+    if encoding == '32FC1':
         metres = read_samples(msg, 4)
         return np.where((metres > 0) & (metres < np.inf), metres, np.float32(np.nan))
     raise ImageError(

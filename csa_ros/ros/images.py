@@ -9,18 +9,20 @@ BT.601 in the limited range (Y 16..235), the convention of cv_bridge, OpenCV and
 `8UC1`, `8UC3`, `8UC4` and their 16-bit siblings name a memory layout, not colours. They are
 read as grey, BGR and BGRA, the order in which OpenCV keeps pictures: nodes publish them by handing
 an OpenCV matrix to cv_bridge without an encoding, and cv_bridge's own display conversion guesses
-the same.
+the same. `16UC1` is depth by REP 118 and for bags, but also what thermal cameras publish: whoever
+subscribes to such a topic gets it as grey.
 """
 
 import functools
 import importlib.util
-import re
 import subprocess
 import sys
 from typing import Any
 from typing import Callable
 from typing import NamedTuple
 
+from csa_ros.ros.content import judge_encoding
+from csa_ros.ros.content import spelled
 import cv2
 import numpy as np
 from sensor_msgs.msg import Image
@@ -197,23 +199,17 @@ _FORMATS = {
 
 _OUTPUT_CHANNELS = {'mono8': (), 'rgb8': (3,)}
 
-_LAYOUT_ENCODING = re.compile(r'(8|16|32|64)[USF]C?\d*')
-
 
 def _format_of(encoding: str) -> _Format:
-    if encoding in _FORMATS:
-        return _FORMATS[encoding]
-    if _LAYOUT_ENCODING.fullmatch(encoding):
-        raise ImageError(
-            f'encoding {encoding!r} holds measurements such as depth, not a colour or grey '
-            'picture; subscribe to the topic of a colour or mono camera')
-    raise ImageError(
-        f'encoding {encoding[:40]!r} is unknown; let the camera publish one of '
-        f'{", ".join(_FORMATS)}')
+    form = _FORMATS.get(encoding) or _FORMATS.get(spelled(encoding))
+    if form is None:
+        verdict = judge_encoding(encoding)
+        raise ImageError(f'{verdict.reason}; {verdict.remedy}')
+    return form
 
 
 def _check_layout(msg: Image, form: _Format) -> None:
-    size = f'{msg.encoding} image of {msg.width} x {msg.height} pixels'
+    size = f'{spelled(msg.encoding)} image of {msg.width} x {msg.height} pixels'
     if min(msg.width, msg.height) < form.min_side:
         raise ImageError(
             f'{size} is too small, at least {form.min_side} x {form.min_side} are needed; '
@@ -242,6 +238,7 @@ def _suits_cv_bridge(msg: Image, form: _Format) -> bool:
     """
     return (
         form.bridged
+        and msg.encoding in _FORMATS
         and msg.step == form.row_bytes(msg)
         and bool(msg.is_bigendian) == (sys.byteorder == 'big'))
 

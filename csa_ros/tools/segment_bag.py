@@ -22,6 +22,7 @@ from csa_ros.threads import set_threads
 try:
     from csa_ros.bags import jobs
     from csa_ros.bags import run
+    from csa_ros.bags import video
     HAS_ROSBAGS = True
 except ModuleNotFoundError as error:
     if (error.name or '').partition('.')[0] != 'rosbags':
@@ -83,7 +84,8 @@ def make_parser() -> argparse.ArgumentParser:
                         'the parameter max_rate')
     parser.add_argument('--format', choices=_FORMATS, default=_FORMATS[0],
                         help='bag: with all that was recorded (default); png: one file for each '
-                        'mask; mp4: a video for each topic')
+                        'mask; mp4: a video for each topic, H.264 if '
+                        'PyAV is installed')
     parser.add_argument('--outputs', type=_list, metavar='O,O',
                         help='of labels, overlay and confidence (default: labels,overlay; of mp4 '
                         'overlay, and nothing else)')
@@ -95,7 +97,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--shard', default='0/1', metavar='I/N',
                         help='do the share of process I of N, counted from 0')
     parser.add_argument('--part-images', type=int, default=_PART_IMAGES, metavar='N',
-                        help='about how many images an interruption can cost, and shards are '
+                        help='how many images an interruption can cost, and shards are '
                         'dealt at once; bags are split into files of so many (default: '
                         '%(default)s)')
     return parser
@@ -136,30 +138,52 @@ def _run(options: argparse.Namespace, outputs: tuple[str, ...], shard: Shard) ->
         _say(f'{options.params_file}: not known, and ignored: {", ".join(ignored)}')
     request = jobs.Request(config, options.topics, outputs, options.format, options.storage,
                            options.name, options.part_images)
-    planned = jobs.plan(options.bags, options.out, request)
+    planned, errors = jobs.plan(options.bags, options.out, request)
+    for error in errors:
+        _fail(str(error))
     for job in planned:
+        for remark in job.remarks:
+            _say(f'{job.bag}: {remark}')
         for topic, reason in job.left_out.items():
             _say(f'{job.bag}: {topic} is left out: {reason}')
     tasks = run.tasks(planned, shard)
     if any(task.parts for task in tasks):
-        _make(tasks, request)
-    return max(_report(task) for task in tasks)
+        tasks, more = _make(tasks, request)
+        errors += more
+    statuses = []
+    for task in tasks:
+        try:
+            statuses.append(_report(task))
+        except jobs.BagError as error:
+            _fail(str(error))
+            errors.append(error)
+    # One that failed is told by the status although others are done.
+    return FAILED if errors else max(statuses)
 
 
-def _make(tasks: Sequence['run.Task'], request: 'jobs.Request') -> None:
+def _make(tasks: Sequence['run.Task'], request: 'jobs.Request'
+          ) -> tuple[list['run.Task'], list['jobs.BagError']]:
+    """Do the work; return the tasks that are done, and what was wrong with the other bags."""
     config = request.config
     set_threads(config.model.threads)
     _say(f'loading {config.model.model} ...')
     segmenter = Segmenter.load(**config.model.to_load, settings=config.settings)
     labeller = Labeller(segmenter, config, request.outputs)
     spans = [run.span(task.job, index) for task in tasks for index in task.parts]
+    done, errors = [], []
     with Progress(sum(end - start for start, end in spans) * 1e-9) as progress:
         for task in tasks:
-            run.make(task, labeller, progress)
-            # Here already: many bags take long.
-            run.finish(task)
+            try:
+                run.make(task, labeller, progress)
+                # Here already: many bags take long.
+                run.finish(task)
+                done.append(task)
+            except jobs.BagError as error:
+                _fail(str(error))
+                errors.append(error)
     _say(f'{progress.images} images labelled, {progress.rate:.1f} a second, on '
          f'{segmenter.device}')
+    return done, errors
 
 
 def _report(task: 'run.Task') -> int:
@@ -171,6 +195,9 @@ def _report(task: 'run.Task') -> int:
     bad = sum(sum(record['bad'].values()) for record in records)
     if complete:
         _say(f'{out}: complete, {labelled} images have masks')
+        if task.job.request.form == 'mp4' and labelled and not video.HAS_H264:
+            _say(f'{out}: its videos are MPEG-4 Part 2, which mpv and VLC play and browsers do '
+                 'not; after `pip install av` they are H.264')
     else:
         _say(f'{out}: {len(task.workspace.missing)} of {len(task.job.parts)} parts are those of '
              'other shards and not there yet; the shard that ends last puts all together')
