@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 import math
 from pathlib import Path
+from typing import TypeAlias
 
 from csa_ros import draw
 from csa_ros.gpu import GraphRunner
@@ -83,6 +85,10 @@ class Result:
     overlay: np.ndarray | None = None
 
 
+# What words are given as: ready for use, parsed, or as `Vocabulary.parse` takes them.
+WordsLike: TypeAlias = Words | Vocabulary | str | Sequence[str]
+
+
 class Pending:
     """Frames that have been submitted; a GPU may still be at work on them."""
 
@@ -110,6 +116,9 @@ class Segmenter:
         self.encoder = (Int8Encoder(backbone, attention, cache_dir, residual)
                         if backbone.quantized else DenseEncoder(backbone, attention, residual))
         self._text = TextEncoder(backbone, cache_dir)
+        # Whoever gives the same words with every frame has them encoded once.
+        self._encoded = lru_cache(maxsize=8)(lambda vocabulary: self.encode(vocabulary))
+        self._parsed = lru_cache(maxsize=8)(Vocabulary.parse)
         self._normalize = Normalization(backbone.mean, backbone.std, backbone.device)
         self._graphs: GraphRunner | None = None
         if backbone.device.type == 'cuda' and capture:
@@ -178,18 +187,21 @@ class Segmenter:
         self.encoder.check(plan.crop_height, plan.crop_width)
         return resolved
 
-    def check(self, vocabulary: Vocabulary, prompts: str | tuple[str, ...] = 'imagenet80') -> None:
-        """Raise `csa_ros.model.text.PromptError` if `encode` would."""
-        self._text.check(vocabulary.queries, prompts)
+    def check(self, vocabulary: Vocabulary | str | Sequence[str],
+              prompts: str | tuple[str, ...] = 'imagenet80') -> None:
+        """Raise what `encode` would."""
+        self._text.check(self._vocabulary(vocabulary).queries, prompts)
 
-    def encode(self, vocabulary: Vocabulary, prompts: str | tuple[str, ...] = 'imagenet80'
-               ) -> Words:
+    def encode(self, vocabulary: Vocabulary | str | Sequence[str],
+               prompts: str | tuple[str, ...] = 'imagenet80') -> Words:
         """
         Return a vocabulary with its text features; what was encoded before is not encoded again.
 
-        `prompts` as for `csa_ros.model.text.templates`. Raises
-        `csa_ros.model.text.PromptError`.
+        `vocabulary` may be what `Vocabulary.parse` takes, `prompts` is as for
+        `csa_ros.model.text.templates`. Raises `csa_ros.model.text.PromptError`,
+        `csa_ros.vocabulary.VocabularyError`, and ValueError for what is no vocabulary.
         """
+        vocabulary = self._vocabulary(vocabulary)
         features = self._text.encode(vocabulary.queries, prompts)
         query_class = torch.tensor(vocabulary.query_class, device=self.device)
         if self.device.type == 'cuda':
@@ -197,17 +209,17 @@ class Segmenter:
             torch.cuda.current_stream(self.device).synchronize()
         return Words(vocabulary, features, query_class, templates(prompts))
 
-    def segment(self, rgb: np.ndarray, words: Words | Vocabulary,
+    def segment(self, rgb: np.ndarray, words: WordsLike,
                 settings: Settings | None = None, overlay_alpha: float | None = None,
                 memory: WindowMemory | None = None) -> Result:
         """
         Label every pixel of an image.
 
-        `rgb` is (H, W, 3) uint8 of any size; `words` come from `encode`, or are a vocabulary,
-        which is then encoded with the default prompts. `overlay_alpha`, 0 to 1, asks for the
-        overlay, with class colours of that opacity. `memory` is that of the camera, for settings
-        with a `reuse_threshold`. Raises ValueError for another kind of array, or settings that do
-        not fit the model.
+        `rgb` is (H, W, 3) uint8 of any size; `words` come from `encode`, or are a vocabulary or
+        what `Vocabulary.parse` takes, which is then encoded with the default prompts, once.
+        `overlay_alpha`, 0 to 1, asks for the overlay, with class colours of that opacity. `memory`
+        is that of the camera, for settings with a `reuse_threshold`. Raises ValueError for another
+        kind of array or of words, or settings that do not fit the model.
         """
         _check_image(rgb)
         settings = self.settings if settings is None else self.resolve(settings)
@@ -220,7 +232,7 @@ class Segmenter:
             memory.clear()
         return self.submit([rgb], words, settings, overlay_alpha).result()[0]
 
-    def submit(self, images: Sequence[np.ndarray], words: Words | Vocabulary,
+    def submit(self, images: Sequence[np.ndarray], words: WordsLike,
                settings: Settings | None = None, overlay_alpha: float | None = None) -> Pending:
         """
         Begin to label images of one size, of several cameras for instance, as one batch.
@@ -283,7 +295,7 @@ class Segmenter:
         return merge(features @ text.T)
 
     @torch.inference_mode()
-    def decide(self, features: Tensor, words: Words, output_size: Sequence[int],
+    def decide(self, features: Tensor, words: WordsLike, output_size: Sequence[int],
                settings: ResolvedSettings, pixels: Tensor | None = None) -> Decision:
         """
         Label frames by the features of their windows.
@@ -294,6 +306,7 @@ class Segmenter:
         """
         # The host of a GPU need not wait for it here, but for how many planes would do.
         tolerance = _REFINE_TOLERANCE / settings.logit_scale if self.device.type == 'cpu' else 0.0
+        words = self._ready(words)
         return self._decide(features @ words.features.T, words.query_class, output_size, settings,
                             pixels, tolerance)
 
@@ -312,8 +325,19 @@ class Segmenter:
         window_logits = (features @ text.T).masked_fill(query_class == UNKNOWN, _NEVER)
         return self._decide(window_logits, query_class, frames.shape[1:3], settings, pixels)
 
-    def _ready(self, words: Words | Vocabulary) -> Words:
-        return self.encode(words) if isinstance(words, Vocabulary) else words
+    def _ready(self, words: WordsLike) -> Words:
+        return words if isinstance(words, Words) else self._encoded(self._vocabulary(words))
+
+    def _vocabulary(self, words: Vocabulary | str | Sequence[str]) -> Vocabulary:
+        if isinstance(words, Vocabulary):
+            return words
+        if isinstance(words, str):
+            return self._parsed(words)
+        if isinstance(words, (list, tuple)) and all(isinstance(word, str) for word in words):
+            return self._parsed(tuple(words))
+        raise ValueError(f'words are {words!r:.60}, of type {type(words).__name__}: give a list '
+                         "of strings such as ['sky', 'road'], one string with commas between the "
+                         'words, a Vocabulary, or what Segmenter.encode returns')
 
     def _remembered(self, rgb: np.ndarray, settings: ResolvedSettings, memory: WindowMemory
                     ) -> tuple[Tensor | None, Tensor]:

@@ -2,8 +2,11 @@
 
 import argparse
 from collections import OrderedDict
+import gzip
+import lzma
 import os
 import pickle
+import re
 import zipfile
 
 from csa_ros.model.backbone import load_backbone
@@ -14,9 +17,8 @@ from csa_ros.model.weights.catalogue import Preset
 from csa_ros.model.weights.catalogue import PRESETS
 from csa_ros.model.weights.catalogue import TOWERS
 from csa_ros.model.weights.checkpoint import load_weights
-from csa_ros.model.weights.checkpoint import PREFIXES
 from csa_ros.model.weights.checkpoint import read_weights
-from csa_ros.model.weights.checkpoint import WRAPPERS
+from csa_ros.model.weights.checkpoint import USUAL_PLACES
 from csa_ros.model.weights.source import find_weights
 from csa_ros.model.weights.source import parse_model
 import open_clip
@@ -59,7 +61,7 @@ def save(path, document, **options):
 def load(path, config=CONFIG):
     """Return a model with the weights of a file."""
     clip = architecture.build(config).eval()
-    load_weights(clip, read_weights(path, quick_gelu=False), f'{path} does not fit')
+    load_weights(clip, read_weights(path, config).by_name, f'{path} does not fit')
     return clip
 
 
@@ -98,6 +100,36 @@ def diva_training():
             'visual_proj.weight': EXTRA, 'scheduler.betas': EXTRA}
 
 
+def fully_sharded(weights=WEIGHTS):
+    """Return names as torch's wrappers of single blocks leave them."""
+    names = {name: re.sub(r'resblocks\.1\.|^visual\.', r'\g<0>_fsdp_wrapped_module._orig_mod.',
+                          name) for name in weights}
+    return {names[name]: value for name, value in weights.items()}
+
+
+def in_parts():
+    """Return the towers in dictionaries of their own, beside an optimiser's."""
+    image = {name.removeprefix('visual.'): value for name, value in WEIGHTS.items()
+             if name.startswith('visual.')}
+    text = {name: value for name, value in WEIGHTS.items() if not name.startswith('visual.')}
+    return {'visual': image, 'text': text, 'optimizer': {'state': {'exp_avg': EXTRA}}}
+
+
+def named_towers():
+    """Return weights in which the towers have prefixes of their own."""
+    return {('image_encoder.' if name.startswith('visual.') else 'text_encoder.') + name: value
+            for name, value in WEIGHTS.items()}
+
+
+def twice():
+    """Return the same model under two names, as scripts do for those who look for either."""
+    return {'net': WEIGHTS, 'weights': dict(WEIGHTS)}
+
+
+def averaged(name, usual='model'):
+    return lambda: {name: {key: value + 1 for key, value in WEIGHTS.items()}, usual: WEIGHTS}
+
+
 def published_sizes():
     """Return weights as OpenAI's archives hold them, converted to a flat file."""
     return {**WEIGHTS, 'input_resolution': torch.tensor(32), 'context_length': torch.tensor(24),
@@ -107,9 +139,24 @@ def published_sizes():
 WRAPPINGS = {
     'flat': lambda: WEIGHTS,
     'ordered': lambda: OrderedDict(WEIGHTS),
-    **{wrapper: lambda wrapper=wrapper: {wrapper: WEIGHTS, 'epoch': 3} for wrapper in WRAPPERS},
+    **{place: lambda place=place: {place: WEIGHTS, 'epoch': 3} for place in USUAL_PLACES},
     'nested': lambda: {'model': {'state_dict': WEIGHTS}, 'iteration': 7},
-    **{prefix: lambda prefix=prefix: prefixed(prefix) for prefix in PREFIXES},
+    **{prefix: lambda prefix=prefix: prefixed(prefix)
+       for prefix in ('module.', 'class_model.model.')},
+    **{place: lambda place=place: {'epoch': 3, place: WEIGHTS, 'extra': {'weight': EXTRA}}
+       for place in ('model_state_dict', 'net', 'weights', 'ema', 'my-own.name', 'state dict')},
+    **{prefix: lambda prefix=prefix: {**prefixed(prefix), 'head.weight': EXTRA}
+       for prefix in ('clipmodel.', 'model.', 'clip.model.', '_orig_mod.', 'module._orig_mod.',
+                      'model.module.clip_model.', 'a.b.c.d.e.')},
+    'deep': lambda: {'a': {'b': [1, ({'c': {'d': prefixed('clip.')}}, 2)]}},
+    'a list': lambda: [WEIGHTS, optimizer_state()],
+    'parts': in_parts,
+    'towers under names of their own': named_towers,
+    'blocks wrapped': lambda: {'model': fully_sharded()},
+    'text as a part': lambda: {
+        f'text.{name}' if name.startswith(architecture.TEXT_PARTS) else name: value
+        for name, value in WEIGHTS.items()},
+    'twice': twice,
     'both prefixes': lambda: {'model_state': prefixed('module.class_model.model.')},
     'open_clip training': openclip_training,
     'DIVA training': diva_training,
@@ -129,6 +176,92 @@ WRAPPINGS = {
 def test_every_wrapping_gives_the_same_model(tmp_path, wrap):
     path = save(tmp_path / 'weights.pt', wrap())
     assert torch.equal(outputs(load(path)), EXPECTED)
+
+
+# What is taken of two CLIPs of one shape, and what comes first by their order in the file.
+SEVERAL = {
+    **{name: averaged(name) for name in ('ema', 'model_ema', 'ema_model', 'shadow', 'teacher')},
+    'state_dict_ema': averaged('state_dict_ema', 'state_dict'),
+    'a usual place': averaged('other', 'model'),
+    'more usual': averaged('model', 'state_dict'),
+    'at the top': lambda: {**prefixed('teacher.', averaged('a')()['a']), **WEIGHTS},
+    'student': averaged('teacher', 'student'),
+    'prefixes': lambda: {**prefixed('ema_model.', averaged('a')()['a']), **prefixed('model.')},
+}
+
+
+@pytest.mark.parametrize('wrap', SEVERAL.values(), ids=SEVERAL)
+def test_of_several_models_the_one_that_is_meant_is_taken_and_named(tmp_path, wrap):
+    path = save(tmp_path / 'weights.pt', wrap())
+    with pytest.warns(UserWarning, match=f'{path} holds 2 CLIPs, at .*: that at .* is taken'):
+        assert torch.equal(outputs(load(path)), EXPECTED)
+
+
+def test_of_several_models_one_that_fits_is_taken(tmp_path):
+    wide = make_config(vocab_size=600)
+    wide['vision_cfg']['width'] = 96
+    path = save(tmp_path / 'weights.pt',
+                {'model': architecture.build(wide).state_dict(), 'distilled': WEIGHTS})
+    assert torch.equal(outputs(load(path)), EXPECTED)
+
+
+def test_several_models_of_which_none_is_meant(tmp_path):
+    path = save(tmp_path / 'weights.pt', averaged('left', 'right')())
+    with pytest.raises(ModelError, match='2 CLIPs, at left, right, and nothing says which .*save'):
+        load(path)
+
+
+@pytest.mark.parametrize('document, reason', [
+    ({'state_dict': {'layer1.0.conv1.weight': EXTRA}}, r'no CLIP but 1 tensors of another kind '
+     r'\(state_dict.layer1.0.conv1.weight\): visual.conv1.weight and its likes are missing'),
+    ({'model': {name: value for name, value in WEIGHTS.items() if name.startswith('visual.')}},
+     'the image tower of a CLIP and no text tower'),
+    ({name: value for name, value in WEIGHTS.items() if not name.startswith('visual.')},
+     'the text tower of a CLIP and no image tower'),
+    ({'net': {name: value for name, value in WEIGHTS.items() if name != 'visual.conv1.weight'}},
+     r'1 missing \(visual.conv1.weight\)'),
+    ({'net': prefixed('clip.', {name: value for name, value in WEIGHTS.items()
+                                if name != 'token_embedding.weight'})},
+     r'1 missing \(token_embedding.weight\)'),
+])
+def test_what_is_missing_of_a_clip_is_said(tmp_path, document, reason):
+    with pytest.raises(ModelError, match=reason):
+        load(save(tmp_path / 'weights.pt', document))
+
+
+@pytest.mark.parametrize('name', ['weights.bin', 'weights.ckpt', 'weights.SAFETENSORS', 'weights',
+                                  'weights.pt', 'weights.safetensors.part', 'weights.json'])
+@pytest.mark.parametrize('write', [
+    save_file, torch.save,
+    lambda weights, path: torch.save(weights, path, _use_new_zipfile_serialization=False)],
+    ids=['safetensors', 'zip', 'pickle'])
+def test_files_are_known_by_their_bytes(tmp_path, write, name):
+    path = tmp_path / name
+    write(prefixed('module.'), path)
+    assert torch.equal(outputs(load(path)), EXPECTED)
+
+
+@pytest.mark.parametrize('content, remedy', [
+    (b'version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 605247071\n',
+     'git lfs pull'),
+    (b'<!DOCTYPE html><html>Sign in', 'a web page'),
+    (b'\n<html>', 'a web page'),
+    (b'\x89HDF\r\n\x1a\n', 'HDF5.*take model.safetensors'),
+    (b'GGUF\x03\0\0\0', 'GGUF'),
+    (gzip.compress(b'weights'), 'gzip: unpack it'),
+    (lzma.compress(b'weights'), 'xz: unpack it'),
+    (b'\x28\xb5\x2f\xfd weights', 'zstd: unpack it'),
+    (b'{"model_type": "clip"}', 'name the folder'),
+    (b'[1, 2]', 'damaged, or of another kind'),
+    (b'\x20\0\0\0\0\0\0\0{"a": 1}', 'damaged, or of another kind'),
+])
+@pytest.mark.parametrize('name', ['weights.safetensors', 'weights.bin'])
+def test_files_of_other_kinds_say_what_to_do(tmp_path, name, content, remedy):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=f'{path}: .*{remedy}') as refusal:
+        load(path)
+    assert '\n' not in str(refusal.value)
 
 
 def test_files_of_old_pytorch(tmp_path):
@@ -158,7 +291,7 @@ def test_text_towers_at_the_top_move_into_models_that_have_them_as_a_part(tmp_pa
 
 def test_names_that_are_no_text_are_left_out(tmp_path):
     path = save(tmp_path / 'weights.pt', {**WEIGHTS, 7: EXTRA})
-    assert 7 not in read_weights(path, quick_gelu=False)
+    assert 7 not in read_weights(path, CONFIG).by_name
 
 
 class Trap:
@@ -203,7 +336,7 @@ def test_the_traps_work_where_they_are_let(tmp_path):
 
 def test_nothing_is_allowed_after_loading(tmp_path):
     path = save(tmp_path / 'weights.pt', openclip_training())
-    read_weights(path, quick_gelu=False)
+    read_weights(path, CONFIG)
     assert argparse.Namespace not in torch.serialization.get_safe_globals()
     with pytest.raises(Exception, match='argparse.Namespace'):
         torch.load(path, weights_only=True)

@@ -14,6 +14,7 @@ from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN
 from csa_ros.vocabulary import Vocabulary
+from csa_ros.vocabulary import VocabularyError
 import cv2
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -132,6 +133,47 @@ def test_a_vocabulary_is_encoded_with_the_default_prompts(segmenter):
     encoded = segmenter.encode(VOCABULARY)
     assert len(encoded.prompts) == 80
     assert np.array_equal(direct.labels, segmenter.segment(rgb, encoded).labels)
+
+
+@pytest.mark.parametrize('words', [
+    'road, car|truck, sky', ['road', 'car|truck', 'sky'], ('road', 'car | truck', 'sky'),
+    "[road, 'car|truck', sky]", VOCABULARY])
+def test_words_in_every_form_are_encoded_once(segmenter, monkeypatch, words):
+    rgb = picture(60, 80)
+    expected = segmenter.segment(rgb, segmenter.encode(VOCABULARY)).labels
+    encoded = []
+    encode = segmenter._text.encode
+    monkeypatch.setattr(segmenter._text, 'encode',
+                        lambda *given: encoded.append(given) or encode(*given))
+    fresh = Segmenter(segmenter.backbone)
+    fresh._text = segmenter._text
+    for _ in range(2):
+        assert np.array_equal(fresh.segment(rgb, words).labels, expected)
+    assert np.array_equal(fresh.submit([rgb], words).result()[0].labels, expected)
+    settings = fresh.resolve(Settings())
+    features = fresh.features(fresh.pixels([rgb], settings), settings)
+    assert np.array_equal(fresh.decide(features, words, rgb.shape[:2], settings).labels[0],
+                          expected)
+    assert len(encoded) == 1
+    assert fresh.encode(words).vocabulary == VOCABULARY
+    fresh.check(words)
+
+
+@pytest.mark.parametrize('words', [
+    None, 5, {'sky', 'road'}, {'sky': 0}, b'sky', ['sky', 1], [['sky']], np.array(['sky']),
+    (word for word in ['sky'])])
+def test_what_is_no_words_says_what_to_give(segmenter, words):
+    for use in segmenter.encode, segmenter.check, lambda given: segmenter.segment(
+            picture(60, 80), given):
+        with pytest.raises(ValueError, match=f'of type {type(words).__name__}: give a list of '
+                           r"strings such as \['sky', 'road'\], one string .*Segmenter.encode"):
+            use(words)
+
+
+def test_words_that_are_no_vocabulary_say_why(segmenter):
+    for words in ['road', 'road'], 'road,,sky', [], '':
+        with pytest.raises(VocabularyError):
+            segmenter.segment(picture(60, 80), words)
 
 
 def test_threshold_makes_pixels_unknown(segmenter, words):

@@ -22,11 +22,13 @@ from csa_ros.model.towers.architecture import halve_layer_norms
 from csa_ros.model.towers.architecture import needs_word_pieces
 from csa_ros.model.towers.tower import Tower
 from csa_ros.model.towers.trunk import parts_of
+from csa_ros.model.weights import files
 from csa_ros.model.weights.checkpoint import load_weights
 from csa_ros.model.weights.checkpoint import read_weights
 from csa_ros.model.weights.source import find_weights
 from csa_ros.model.weights.source import find_word_pieces
 from csa_ros.model.weights.source import parse_model
+from csa_ros.model.weights.source import settle
 from csa_ros.model.weights.source import Source
 from csa_ros.model.wordpiece import WordPieceTokenizer
 import open_clip
@@ -119,10 +121,12 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto',
     Load a model from this machine; the network is never used.
 
     `model` is `demo` (bundled), `ARCH/TAG` (any pair of `open_clip.list_pretrained()` whose image
-    tower is a vision transformer with CLIP's attention), `ARCH:/path` (a safetensors or torch file
-    with exactly the weights of that open_clip architecture; ARCH also says which activation they
-    were trained with, as in `ViT-B-16-quickgelu`, because the file cannot), `PRESET` (a name in
-    `csa_ros.model.weights.catalogue.PRESETS`) or `PRESET:/path` (a file with such weights).
+    tower is a vision transformer with CLIP's attention), `ARCH:/path` (a file or folder with
+    exactly the weights of that open_clip architecture, by open_clip's names or transformers';
+    ARCH also says which activation they were trained with, as in `ViT-B-16-quickgelu`, where
+    nothing beside them does), `PRESET` (a name in `csa_ros.model.weights.catalogue.PRESETS`),
+    `PRESET:/path` (a file or folder with such weights) or `/path` (of which a config.json or
+    open_clip_config.json says the architecture).
 
     `device` is `auto` (a GPU if there is one), `cuda`, `cuda:N` or `cpu`. `precision` is `fp32`,
     `fp16` (GPU only), `bf16` (on CPUs with AVX512-BF16 twice as fast as `fp32`, on those without
@@ -137,13 +141,14 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto',
     source = parse_model(model)
     path = find_weights(source)
     tokenizer = _make_tokenizer(source)
-    weights = read_weights(path, quick_gelu=bool(source.config.get('quick_gelu')))
+    weights = read_weights(path, source.config)
+    source = settle(source, path, weights)
     open_choice = measure and precision == 'auto' and torch_device.type == 'cpu'
     speedup = bf16.speedup(source.config) if open_choice else None
     if speedup is not None and speedup >= bf16.LEAST_SPEEDUP:
         dtype = torch.bfloat16
     clip = build(source.config, dtype)
-    load_weights(clip, weights, f'{path} does not fit {source.name!r}')
+    load_weights(clip, weights.by_name, f'{path} does not fit {source.name!r}')
     clip = clip.to(torch_device).eval().requires_grad_(False)
     if torch_device.type == 'cuda' and dtype != torch.float32:
         halve_layer_norms(clip.visual, dtype)
@@ -224,7 +229,8 @@ def _make_tokenizer(source: Source) -> Tokenizer:
 
 
 def _identity(path: Path, config: dict, dtype: torch.dtype) -> str:
-    recipe = json.dumps([_sha256(path), config, str(dtype)], sort_keys=True)
+    content = '+'.join(map(_sha256, files.parts(path)))
+    recipe = json.dumps([content, config, str(dtype)], sort_keys=True)
     return hashlib.sha256(recipe.encode()).hexdigest()
 
 

@@ -8,6 +8,7 @@ weights.
 from collections.abc import Iterable
 from collections.abc import Mapping
 import difflib
+from typing import Any
 
 import open_clip
 from open_clip.model import CustomTextCLIP
@@ -29,6 +30,9 @@ _OTHER_TRUNKS = (
 )
 # The tokenizer of CLIPA: see `csa_ros.model.wordpiece`.
 WORDPIECE = 'bert-base-uncased'
+# What models with CLIP's own text tower have at their top, and others as the part `text`.
+TEXT_PARTS = ('text_projection', 'positional_embedding', 'token_embedding.', 'transformer.',
+              'ln_final.')
 # Parameters of a training loss, sizes that OpenAI's archives carry as tensors, and masks that are
 # rebuilt: none of them changes a feature.
 UNUSED_WEIGHTS = frozenset({'logit_scale', 'logit_scale_local', 'logit_bias', 'input_resolution',
@@ -102,10 +106,24 @@ def fitting(weights: Mapping[str, object]) -> list[str]:
 
     Activations leave no trace in weights: most often two architectures fit.
     """
-    found = {name: shape(value) for name, value in weights.items() if isinstance(value, Tensor)}
-    words = found.get('token_embedding.weight', found.get('text.token_embedding.weight'))
-    return [name for name in open_clip.list_models()
-            if _words(name) == words and _shapes(name) == found]
+    found = shape(text_at_top(weights).get('token_embedding.weight'))
+    configs = {name: open_clip.get_model_config(name) for name in open_clip.list_models()}
+    return [name for name, config in configs.items()
+            if _words(config) == found and not why_unusable(config) and fits(weights, config)]
+
+
+def fits(weights: Mapping[str, object], config: Mapping) -> bool:
+    """Tell whether weights are exactly those of a model config, by their names and shapes."""
+    with torch.device('meta'):
+        expected = expected_weights(build(dict(config)))
+    return _shapes(expected) == _shapes(weights)
+
+
+def text_at_top(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Return weights with the text tower at the top, if it is a part of its own."""
+    moved = {name: name.removeprefix('text.') for name in weights
+             if name.removeprefix('text.').startswith(TEXT_PARTS)}
+    return {moved.get(name, name): value for name, value in weights.items()}
 
 
 def shape(value: object) -> tuple[int, ...] | str:
@@ -120,17 +138,12 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f' (did you mean {" or ".join(lowered[match] for match in close)}?)' if close else ''
 
 
-def _words(architecture: str) -> tuple[int, int]:
-    """Return the shape of the table of an architecture's tokens, without building anything."""
-    text = open_clip.get_model_config(architecture)['text_cfg']
-    defaults = open_clip.CLIPTextCfg()
+def _words(config: Mapping) -> tuple[int, int]:
+    """Return the shape of the table of a config's tokens, without building anything."""
+    text, defaults = config['text_cfg'], open_clip.CLIPTextCfg()
     return text.get('vocab_size', defaults.vocab_size), text.get('width', defaults.width)
 
 
-def _shapes(architecture: str) -> dict[str, tuple[int, ...] | str] | None:
-    config = open_clip.get_model_config(architecture)
-    if why_unusable(config):
-        return None
-    with torch.device('meta'):
-        clip = build(config)
-    return {name: shape(value) for name, value in expected_weights(clip).items()}
+def _shapes(weights: Mapping[str, object]) -> dict[str, tuple[int, ...] | str]:
+    return {name: shape(value) for name, value in text_at_top(weights).items()
+            if isinstance(value, Tensor)}

@@ -1,7 +1,7 @@
 """
 What a model string names, and where on this machine its weights are.
 
-Nothing here uses the network, or reads a weight.
+Nothing here uses the network. Weights are read only where nothing else tells their architecture.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,19 @@ import json
 import os
 from pathlib import Path
 import re
+import warnings
 
 from csa_ros.model import wordpiece
 from csa_ros.model.errors import ModelError
 from csa_ros.model.towers.architecture import did_you_mean
+from csa_ros.model.towers.architecture import fitting
 from csa_ros.model.towers.architecture import why_unusable
+from csa_ros.model.weights import files
 from csa_ros.model.weights.catalogue import PRESETS
+from csa_ros.model.weights.checkpoint import advice
+from csa_ros.model.weights.checkpoint import read_weights
+from csa_ros.model.weights.checkpoint import Weights
+from csa_ros.model.weights.description import describe
 from huggingface_hub import try_to_load_from_cache
 import open_clip
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME
@@ -28,9 +35,10 @@ DEMO_WEIGHTS = Path(__file__).parents[2] / 'demo' / 'weights'
 # Where open_clip keeps weights that it fetches from a plain URL.
 URL_CACHE = '~/.cache/clip'
 GRAMMAR = ("'demo', 'ARCH/TAG' (such as 'ViT-B-16-quickgelu/openai'), 'ARCH:/path/to/weights', "
-           "'PRESET' or 'PRESET:/path/to/weights' ('ros2 run csa_ros fetch_model --list' lists "
-           'the presets)')
-
+           "'PRESET', 'PRESET:/path/to/weights' or '/path/to/folder' ('ros2 run csa_ros "
+           "fetch_model --list' lists the presets)")
+# What a path begins with that stands alone: `ViT-B-16/openai` is none.
+_PATH = ('/', './', '../', '~')
 
 # A value for each of red, green and blue.
 Channels = tuple[float, float, float]
@@ -42,9 +50,9 @@ class Source:
     What a model string names, before any weights are read.
 
     `config` is open_clip's model config with the right activation. At most one of these is set:
-    `path` (a local file), `pretrained` (open_clip's entry for a tag, with `hf_hub` and `url`) and
-    `file` (repository and path of a file of the Hugging Face hub); if none is, people fetch the
-    weights by hand, from `page`. `short_side` and `stride` are None for SCLIP's choice.
+    `path` (a local file or folder), `pretrained` (open_clip's entry for a tag, with `hf_hub` and
+    `url`) and `file` (repository and path of a file of the Hugging Face hub); if none is, people
+    fetch the weights by hand, from `page`. `short_side` and `stride` are None for SCLIP's choice.
     """
 
     name: str
@@ -61,13 +69,16 @@ class Source:
 
 def parse_model(model: str) -> Source:
     """
-    Return what a model string names, without reading or looking for weights.
+    Return what a model string names, without looking for weights.
 
     Raises ModelError for a malformed string, an unknown preset, architecture or tag (with the
-    closest names) and an architecture that cannot be used (with the reason).
+    closest names), an architecture that cannot be used (with the reason), and a path alone that
+    says nothing about the architecture.
     """
     if model == DEMO:
         return _parse_demo()
+    if model.startswith(_PATH):
+        return _checked(model, _parse_path(model))
     match = re.fullmatch(r'([^:/]+)(?:([:/])(.+))?', model)
     name, separator, rest = match.groups(default='') if match else ('', '', '')
     if name in PRESETS and separator != '/':
@@ -86,19 +97,17 @@ def parse_model(model: str) -> Source:
         config['quick_gelu'] = bool(pretrained.get('quick_gelu'))
         source = Source(model, config, pretrained['mean'], pretrained['std'],
                         pretrained=pretrained)
-    reason = why_unusable(config)
-    if reason:
-        raise ModelError(f'{name} cannot be used: {reason}. Use a plain vision '
-                         "transformer, such as 'ViT-B-16-quickgelu/openai'")
-    return source
+    return _checked(name, source)
 
 
 def find_weights(source: Source) -> Path:
-    """Return the file with the weights of a source; ModelError if it is not on this machine."""
+    """
+    Return the file with the weights of a source, or the index of several.
+
+    Raises ModelError if it is not on this machine.
+    """
     if source.path is not None:
-        if not source.path.is_file():
-            raise ModelError(f'model {source.name!r}: there is no file {source.path}')
-        return source.path
+        return _find_file(source.name, source.path)
     path = _find_in_cache(source)
     if path is not None:
         return path
@@ -116,6 +125,74 @@ def find_word_pieces(source: Source) -> Path:
         raise ModelError(f'the tokenizer of {source.name!r} is not on this machine, and loading '
                          f'never uses the network. {_how_to_fetch(source)}')
     return path
+
+
+def settle(source: Source, path: Path, weights: Weights) -> Source:
+    """
+    Return a source as its weights were trained, which lie at `path`.
+
+    What transformers saves, and every folder, says beside the weights which activation and
+    preprocessing belong to them; that holds, whatever the name of the architecture. Where nothing
+    is beside them, a warning says what is assumed.
+    """
+    if source.path is None or not (weights.from_transformers or source.path.is_dir()):
+        return source
+    description = describe(path.parent)
+    if description is None:
+        if source.name.partition(':')[0] not in PRESETS:
+            _say_what_is_assumed(path, bool(source.config.get('quick_gelu')))
+        return source
+    config = {**source.config, 'quick_gelu': bool(description.config.get('quick_gelu'))}
+    for tower in ('vision_cfg', 'text_cfg'):
+        arguments = description.config[tower].get('act_kwargs')
+        if arguments:
+            config[tower] = {**config[tower], 'act_kwargs': arguments}
+    return replace(source, config=config, mean=description.mean or source.mean,
+                   std=description.std or source.std)
+
+
+def _find_file(name: str, path: Path) -> Path:
+    if path.is_dir():
+        return files.find_file(path)
+    if not path.is_file():
+        raise ModelError(f'model {name!r}: there is no file {path}')
+    return path
+
+
+def _parse_path(model: str) -> Source:
+    """Return the source of a path alone."""
+    path = Path(os.path.expanduser(model))
+    file = _find_file(model, path)
+    description = describe(file.parent)
+    if description is not None:
+        return Source(model, description.config, description.mean or OPENAI_DATASET_MEAN,
+                      description.std or OPENAI_DATASET_STD, path=path)
+    weights = read_weights(file)
+    names = fitting(weights.by_name)
+    quick = [name for name in names if name.endswith('-quickgelu')]
+    if weights.from_transformers and quick:
+        # As transformers assumes, and OpenAI's models on the hub have it.
+        names = quick
+    if len(names) != 1:
+        raise ModelError(f'model {model!r}: nothing beside the file says how its weights were '
+                         f'trained. {advice(weights.by_name)}')
+    return Source(model, _known_config(names[0]), *_usual_preprocessing(names[0]), path=path)
+
+
+def _say_what_is_assumed(path: Path, quick_gelu: bool) -> None:
+    activation, other, name = (('QuickGELU', 'GELU', 'ARCH') if quick_gelu
+                               else ('GELU', 'QuickGELU', 'ARCH-quickgelu'))
+    warnings.warn(f'{path} does not tell its activation, and no config.json is beside it: '
+                  f'{activation} is assumed. If it was trained with {other}, write '
+                  f'{name}:{path}, or put its config.json beside it', stacklevel=3)
+
+
+def _checked(name: str, source: Source) -> Source:
+    reason = why_unusable(source.config)
+    if reason:
+        raise ModelError(f'{name} cannot be used: {reason}. Use a plain vision '
+                         "transformer, such as 'ViT-B-16-quickgelu/openai'")
+    return source
 
 
 def _parse_demo() -> Source:
