@@ -22,6 +22,7 @@ from csa_ros.parameters.table import MAX_CAMERAS
 from csa_ros.parameters.table import PARAMETERS
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import split_text
+from csa_ros.vocabulary import unquote
 from csa_ros.vocabulary import Vocabulary
 from csa_ros.vocabulary import VocabularyError
 
@@ -127,7 +128,7 @@ def _read_prompts(value: Any) -> tuple[str, ...]:
         if value.lstrip().startswith('['):
             # A list with a number or a boolean in it arrives as its own source text.
             raise PromptError(f'{value!r} holds something that is no text; quote every template')
-        return templates(value)
+        return templates(unquote(value))
     return templates(value[0] if len(value) == 1 else tuple(value))
 
 
@@ -169,7 +170,7 @@ def _read_names(parameter: str, value: Any) -> tuple[str, ...]:
         shown = value if isinstance(value, (bool, int, float)) else list(value)
         raise ParameterError(f'{parameter} is {shown!r}: it must be a list of names, or one '
                              'string with commas between them; quote what YAML takes for numbers')
-    names = tuple(name.strip() for name in names)
+    names = tuple(unquote(name).strip() for name in names)
     for name in names:
         if not name:
             raise ParameterError(f'{parameter} has an empty name; drop the extra comma')

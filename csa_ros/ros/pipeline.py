@@ -25,6 +25,7 @@ from csa_ros.ros.worker import LatestWorker
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
+from csa_ros.vocabulary import Vocabulary
 import numpy as np
 from rclpy.clock import Clock
 from rclpy.clock import ClockType
@@ -80,6 +81,7 @@ class Pipeline:
         self._config = config
         self._newest = self._snapshot = Snapshot.of(
             config, bookmark.version + 1, segmenter.encode(config.vocabulary, config.prompts))
+        self._doubt(config.vocabulary)
         self._timeline: Timeline[Snapshot] = Timeline(bookmark.after_last_mask)
         self._warm_up()
         self._legend = LegendOutput(node)
@@ -261,6 +263,12 @@ class Pipeline:
         if snapshot.version != old.version:
             self._log.info(f'vocabulary version {snapshot.version}: '
                            f'{", ".join(snapshot.words.vocabulary.names)}')
+            self._doubt(snapshot.words.vocabulary)
+
+    def _doubt(self, vocabulary: Vocabulary) -> None:
+        """Say of new words what their user may not have meant."""
+        if vocabulary.doubt:
+            self._log.warning(vocabulary.doubt)
 
     def _announce(self) -> None:
         self._legend.publish(
