@@ -1,70 +1,19 @@
-"""Class colours, the coloured overlay, and the colour key drawn on it."""
+"""The coloured overlay, and the colour key drawn on it."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
-import colorsys
 from functools import lru_cache
-import hashlib
-import unicodedata
 
+from csa_ros.colors import color_of
+from csa_ros.colors import palette
+from csa_ros.lettering import pitch
+from csa_ros.lettering import spell
+from csa_ros.lettering import text_mask
 import cv2
 import numpy as np
 
-# Colours of the Cityscapes labels (https://www.cityscapes-dataset.com), save that its bus and
-# truck, near-black blues beside its car, are set apart, and that words it lumps together
-# (tree, grass, house, ...) have colours of their own.
-_KNOWN = {
-    'road': (128, 64, 128),
-    'sidewalk': (244, 35, 232),
-    'parking': (250, 170, 160),
-    'building': (70, 70, 70),
-    'wall': (102, 102, 156),
-    'fence': (190, 153, 153),
-    'guard rail': (180, 165, 180),
-    'bridge': (150, 100, 100),
-    'pole': (153, 153, 153),
-    'traffic light': (250, 170, 30),
-    'traffic sign': (220, 220, 0),
-    'vegetation': (107, 142, 35),
-    'terrain': (152, 251, 152),
-    'sky': (70, 130, 180),
-    'person': (220, 20, 60),
-    'rider': (255, 0, 0),
-    'car': (0, 0, 142),
-    'truck': (150, 90, 40),
-    'bus': (0, 175, 175),
-    'train': (0, 80, 100),
-    'motorcycle': (0, 0, 230),
-    'bicycle': (119, 11, 32),
-    'house': (150, 75, 75),
-    'tree': (20, 105, 35),
-    'grass': (120, 215, 70),
-    'traffic cone': (255, 95, 0),
-    'lane marking': (255, 255, 255),
-    'crosswalk': (200, 128, 128),
-    'water': (40, 190, 255),
-    'background': (40, 40, 40),
-}
-_SYNONYMS = {
-    'street': 'road',
-    'pavement': 'sidewalk',
-    'plant': 'vegetation',
-    'automobile': 'car',
-    'lorry': 'truck',
-    'pedestrian': 'person',
-    'human': 'person',
-    'bike': 'bicycle',
-    'motorbike': 'motorcycle',
-    'trafficlight': 'traffic light',
-    'trafficsign': 'traffic sign',
-    'cone': 'traffic cone',
-}
+__all__ = ['color_of', 'draw_key', 'overlay', 'palette']
 
-# Of the first 400, a number whose colours tell the shipped vocabularies' classes apart well.
-_SALT = 51
-
-_SUPERSAMPLING = 4
-_CAP_HEIGHT_OF_FONT = 22
 _MIN_CAP_HEIGHT = 7
 _MIN_KEY_WIDTH = 12
 _MAX_KEY_WIDTH = 0.5
@@ -72,26 +21,9 @@ _TEXT_COLOR = 240
 _BORDER_COLOR = (110, 110, 110)
 _PANEL_COLOR = 18
 _PANEL_OPACITY = 0.7
-_LATIN = str.maketrans({
-    'ß': 'ss', 'æ': 'ae', 'Æ': 'AE', 'œ': 'oe', 'Œ': 'OE', 'ø': 'o', 'Ø': 'O', 'ł': 'l', 'Ł': 'L',
-    'đ': 'd', 'Đ': 'D', 'ð': 'd', 'þ': 'th', 'ı': 'i', '’': "'", '–': '-'})
-
-
-def color_of(name: str) -> tuple[int, int, int]:
-    """
-    Return the (red, green, blue) of a class name, each 0..255.
-
-    A pure function of the name, whatever its case: the same in every vocabulary, process and
-    machine. Street words have the Cityscapes colours, all others one drawn from a hash.
-    """
-    key = ' '.join(name.casefold().replace('_', ' ').replace('-', ' ').split())
-    key = _SYNONYMS.get(key, key)
-    return _KNOWN.get(key) or _hashed_color(key)
-
-
-def palette(names: Sequence[str]) -> np.ndarray:
-    """Return the colours of the names: (C, 3) uint8 RGB."""
-    return np.array([color_of(name) for name in names], np.uint8).reshape(-1, 3)
+_UNKNOWN = 255
+# The swatch of what has no colour.
+_UNFILLED = (-1, -1, -1)
 
 
 def overlay(rgb: np.ndarray, labels: np.ndarray, colors: np.ndarray, alpha: float) -> np.ndarray:
@@ -116,7 +48,7 @@ def overlay(rgb: np.ndarray, labels: np.ndarray, colors: np.ndarray, alpha: floa
 
 
 def draw_key(rgb: np.ndarray, names: Sequence[str], colors: np.ndarray,
-             labels: np.ndarray | None = None) -> None:
+             labels: np.ndarray | None = None, unknown: bool = False) -> None:
     """
     Draw a colour key in the upper left corner of a picture.
 
@@ -124,11 +56,13 @@ def draw_key(rgb: np.ndarray, names: Sequence[str], colors: np.ndarray,
     With labels, (H, W) uint8, only the classes in it are listed, largest area first, in steps of a
     factor of two so that a video's key holds still. The text is sized by the picture and shrinks
     and wraps into columns before '+N more' stands for the rest; a picture too small for one row
-    stays as it is. OpenCV draws ASCII alone: accents are dropped, and a name in another script is
-    shown as #id.
+    stays as it is. With `unknown`, 255 is listed like a class, with an empty swatch, as such
+    pixels have no colour. Names are drawn as `csa_ros.lettering.spell` has them.
     """
-    ids = range(len(names)) if labels is None else _ids_by_area(labels, len(names))
-    rows = tuple((_ascii(names[i], i), tuple(int(value) for value in colors[i])) for i in ids)
+    ids = [*range(len(names)), *([_UNKNOWN] if unknown else [])]
+    if labels is not None:
+        ids = _by_area(ids, labels)
+    rows = tuple(_row(i, names, colors) for i in ids)
     panel = _panel(rows, *rgb.shape[:2]) if rows else None
     if panel is not None:
         margin, image, opacity = panel
@@ -137,25 +71,18 @@ def draw_key(rgb: np.ndarray, names: Sequence[str], colors: np.ndarray,
         area[:] = cv2.blendLinear(np.ascontiguousarray(area), image, 1 - opacity, opacity)
 
 
-def _hashed_color(key: str) -> tuple[int, int, int]:
-    """Return a colour that is neither dark nor pale; colorsys is exact on every machine."""
-    digest = hashlib.sha256(f'{_SALT}:{key}'.encode('utf-8', 'surrogatepass')).digest()
-    hue, saturation, value = (int.from_bytes(digest[i:i + 4], 'big') / 2**32 for i in (0, 4, 8))
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.45 + 0.55 * saturation, 0.5 + 0.5 * value)
-    return round(255 * red), round(255 * green), round(255 * blue)
+def _by_area(ids: Sequence[int], labels: np.ndarray) -> list[int]:
+    """Return those of the ids that are in labels, the largest first."""
+    counts = np.bincount(labels.ravel(), minlength=256).tolist()
+    return sorted((i for i in ids if counts[i]), key=lambda i: -counts[i].bit_length())
 
 
-def _ids_by_area(labels: np.ndarray, num_classes: int) -> list[int]:
-    counts = np.bincount(labels.ravel(), minlength=256)[:num_classes]
-    return sorted(np.flatnonzero(counts).tolist(), key=lambda i: -int(counts[i]).bit_length())
-
-
-def _ascii(name: str, class_id: int) -> str:
-    """Return the name in the characters that OpenCV's fonts have."""
-    letters = unicodedata.normalize('NFKD', name.translate(_LATIN))
-    text = ''.join(letter for letter in letters if not unicodedata.combining(letter))
-    drawable = text.isascii() and text.isprintable() and text.strip()
-    return text if drawable else f'#{class_id}'
+def _row(class_id: int, names: Sequence[str], colors: np.ndarray
+         ) -> tuple[str, tuple[int, ...]]:
+    """Return the text and the colour of a class in the key."""
+    if class_id == _UNKNOWN:
+        return 'unknown', _UNFILLED
+    return spell(names[class_id], class_id), tuple(int(value) for value in colors[class_id])
 
 
 @lru_cache(maxsize=16)
@@ -167,13 +94,13 @@ def _panel(rows: tuple, height: int, width: int) -> tuple | None:
         return None
     cap, columns = layout
     left = pad = cap
-    size = (2 * (pad // 2) + _pitch(cap) * len(columns[0]),
+    size = (2 * (pad // 2) + pitch(cap) * len(columns[0]),
             pad + sum(_column_width(column, cap) + pad for column in columns))
     image = np.full((*size, 3), _PANEL_COLOR, np.uint8)
     opacity = np.full(size, _PANEL_OPACITY, np.float32)
     for column in columns:
         for i, (text, color) in enumerate(column):
-            _draw_row(image, opacity, left, pad // 2 + i * _pitch(cap), cap, text, color)
+            _draw_row(image, opacity, left, pad // 2 + i * pitch(cap), cap, text, color)
         left += _column_width(column, cap) + pad
     return margin, image, opacity
 
@@ -199,7 +126,7 @@ def _wrap(rows: tuple, cap: int, height: int, width: int) -> list[tuple] | None:
     """Split rows into columns of about equal length, or return None where they do not fit."""
     available = max(round(_MAX_KEY_WIDTH * width), min(width, _MIN_KEY_WIDTH * cap))
     rows = tuple((_shorten(text, cap, available - 2 * cap), color) for text, color in rows)
-    capacity = (height - 2 * (cap // 2)) // _pitch(cap)
+    capacity = (height - 2 * (cap // 2)) // pitch(cap)
     if capacity < 1 or not all(text for text, _ in rows):
         return None
     length = -(-len(rows) // -(-len(rows) // capacity))
@@ -208,18 +135,13 @@ def _wrap(rows: tuple, cap: int, height: int, width: int) -> list[tuple] | None:
     return columns if used <= available else None
 
 
-def _pitch(cap: int) -> int:
-    """Return the distance between two rows for a cap height, both in pixels."""
-    return round(1.75 * cap)
-
-
 def _swatch(cap: int) -> tuple[int, int]:
     """Return the width of a swatch and its distance from the text."""
     return round(1.5 * cap), round(0.7 * cap)
 
 
 def _row_width(text: str, cap: int) -> int:
-    return sum(_swatch(cap)) + _text_mask(text, cap).shape[1]
+    return sum(_swatch(cap)) + text_mask(text, cap).shape[1]
 
 
 def _column_width(column: tuple, cap: int) -> int:
@@ -246,27 +168,17 @@ def _draw_row(image: np.ndarray, opacity: np.ndarray, left: int, top: int, cap: 
     """Draw one swatch, if there is a colour, and its text into a panel."""
     swatch, gap = _swatch(cap)
     if color is not None:
-        middle = top + (_pitch(cap) - cap) // 2
+        middle = top + (pitch(cap) - cap) // 2
         box = (slice(middle - 1, middle + cap + 1), slice(left, left + swatch))
-        image[box] = color
-        cv2.rectangle(image, (left, middle - 1), (left + swatch - 1, middle + cap), _BORDER_COLOR)
-        opacity[box] = 1
-    mask = _text_mask(text, cap)
+        filled = color != _UNFILLED
+        if filled:
+            image[box] = color
+        opacity[box] = filled
+        corners = (left, middle - 1), (left + swatch - 1, middle + cap)
+        cv2.rectangle(image, *corners, _BORDER_COLOR)
+        cv2.rectangle(opacity, *corners, 1)
+    mask = text_mask(text, cap)
     box = (slice(top, top + mask.shape[0]),
            slice(left + swatch + gap, left + swatch + gap + mask.shape[1]))
     image[box] = np.maximum(image[box], _TEXT_COLOR * mask[..., None])
     opacity[box] = np.maximum(opacity[box], mask)
-
-
-@lru_cache(maxsize=2048)
-def _text_mask(text: str, cap: int) -> np.ndarray:
-    """Return the coverage, (pitch, w) float32 of 0..1, of a text whose capitals are `cap` high."""
-    large = _SUPERSAMPLING * cap
-    baseline = _SUPERSAMPLING * ((_pitch(cap) - cap) // 2 + cap)
-    canvas = np.zeros((_SUPERSAMPLING * _pitch(cap), (len(text) + 2) * 2 * large), np.uint8)
-    cv2.putText(canvas, text, (large // 2, baseline), cv2.FONT_HERSHEY_SIMPLEX,
-                large / _CAP_HEIGHT_OF_FONT, 255, max(1, large // 10), cv2.LINE_AA)
-    inked = np.flatnonzero(canvas.any(axis=0))
-    width = -(-(inked[-1] + 1 - inked[0]) // _SUPERSAMPLING)
-    canvas = canvas[:, inked[0]:inked[0] + width * _SUPERSAMPLING]
-    return cv2.resize(canvas, (width, _pitch(cap)), interpolation=cv2.INTER_AREA) / np.float32(255)

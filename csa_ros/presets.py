@@ -1,17 +1,41 @@
-"""The vocabularies that come with the package, by name: `@indoor` is that of indoor.yaml."""
+"""
+The vocabularies that come with the package, by name.
+
+`@indoor` is that of indoor.yaml, and so is `preset:indoor`, which YAML reads without quotes.
+"""
 
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 
+from csa_ros.files import visible_files
 import yaml
 
 SIGN = '@'
+PREFIX = 'preset:'
 _HERE = Path(__file__).resolve()
 
 
 class PresetError(ValueError):
     """A preset cannot be read; the message says which there are, or what to mend."""
+
+
+def called_preset(text: str) -> str | None:
+    """Return the name of the preset that an entry calls for, None if it is an entry of words."""
+    text = text.strip()
+    for sign in (SIGN, PREFIX):
+        if text.startswith(sign):
+            return text[len(sign):] if sign == SIGN else text[len(sign):].strip()
+    return None
+
+
+def preset_meant(word: str) -> str:
+    """Return the preset whose name a word may be, whatever its spelling; empty if none."""
+    key = word.casefold().removesuffix('.yaml').replace('-', '_').replace(' ', '_')
+    try:
+        return key if key in _files() else ''
+    except PresetError:
+        return ''
 
 
 @lru_cache(maxsize=None)
@@ -45,7 +69,7 @@ def preset_names() -> list[str]:
 
 
 def _files() -> dict[str, Path]:
-    return {path.stem: path for path in _folder().glob('*.yaml')}
+    return {path.stem: path for path in visible_files(_folder(), ('.yaml',))}
 
 
 def _folder() -> Path:

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 import unicodedata
 
 from csa_ros import draw
+from csa_ros.presets import called_preset
+from csa_ros.presets import PREFIX
+from csa_ros.presets import preset_meant
 from csa_ros.presets import PresetError
 from csa_ros.presets import read_preset
 from csa_ros.presets import SIGN
@@ -34,6 +38,7 @@ DEFAULT_VOCABULARY = (
 )
 
 _RESERVED = ',|=[]{}'
+_QUOTE_MARKS = '\'"'
 _QUOTE = ('YAML reads bare numbers and yes, no, on, off, true and false as other types: quote '
           'such words, as in "[road, \'no\', \'1\']"')
 
@@ -64,11 +69,12 @@ class Entry:
         """
         Read `name`, `name|synonym|synonym` or `name=query|query`.
 
-        Spaces around words are dropped, and those inside collapse to one. Raises VocabularyError.
+        Spaces and quotes around words are dropped, and spaces inside collapse to one. Raises
+        VocabularyError.
         """
-        name, equals, queries = text.partition('=')
-        words = tuple((queries if equals else text).split('|'))
-        return cls(name if equals else words[0], words)
+        name, equals, queries = unquote(text).partition('=')
+        words = tuple(map(unquote, unquote(queries if equals else name).split('|')))
+        return cls(unquote(name) if equals else words[0], words)
 
     @property
     def spec(self) -> str:
@@ -106,9 +112,10 @@ class Vocabulary:
         Read a list of entries, or one string of entries with commas between them.
 
         Each entry is `name`, `name|synonym|synonym`, or `name=query|query` when the name itself
-        is no query. `@indoor` stands for the entries of that preset (see `csa_ros.presets`). A
-        string in brackets is read as a YAML list of strings: `ros2 param set` sends a list as one
-        string when YAML takes some members for numbers or booleans.
+        is no query. `@indoor`, or `preset:indoor`, stands for the entries of that preset (see
+        `csa_ros.presets`); words that it shares with other entries make one class, as `_merge`
+        says. A string in brackets is read as a YAML list of strings: `ros2 param set` sends a list
+        as one string when YAML takes some members for numbers or booleans.
         Raises VocabularyError with the entry, the limit and the next step.
         """
         texts = _split(spec)
@@ -117,7 +124,7 @@ class Vocabulary:
                 raise VocabularyError(
                     f'entry {position} of {len(texts)} is empty; drop the extra comma or fill in '
                     'the word')
-        return cls(tuple(Entry.parse(text) for text in _expand(texts)))
+        return cls(tuple(_merge(_expand(texts))))
 
     def __len__(self) -> int:
         """Return the number of classes."""
@@ -148,6 +155,14 @@ class Vocabulary:
     def spec(self) -> list[str]:
         """Return the entries in canonical form; `Vocabulary.parse` reads them back."""
         return [entry.spec for entry in self.entries]
+
+    @property
+    def doubt(self) -> str:
+        """Return what may be meant otherwise, as a sentence for the log; else an empty string."""
+        preset = preset_meant(self.names[0]) if len(self.queries) == 1 else ''
+        return preset and (
+            f'the vocabulary is the one word {self.names[0]!r}, so that every pixel is of that '
+            f'class; for the words of the preset of that name set it to {PREFIX}{preset}')
 
     def legend(self, version: int, model: str) -> dict:
         """Return what a consumer of label images needs to know, ready for `json.dumps`."""
@@ -192,41 +207,107 @@ def _split(spec: object) -> list[str]:
     for item in spec:
         if not isinstance(item, str):
             raise VocabularyError(f'entry {item!r} is no text; {_QUOTE}')
-    return list(spec)
+    return [unquote(item) for item in spec]
 
 
 def split_text(text: str) -> list[str]:
     """
     Return the entries of a string with commas between them, or of a YAML list of strings.
 
-    They are as they stand, with spaces around them. Raises VocabularyError for a list that cannot
-    be read or is not flat.
+    They are without the quotes around them, but with the spaces. Raises VocabularyError for a list
+    that cannot be read or is not flat.
     """
-    text = text.strip()
-    if not text.startswith('['):
-        return text.split(',') if text else []
+    text = unquote(text).strip()
+    if text.startswith('['):
+        return _read_list(text)
+    if any(part.strip().startswith(tuple(_QUOTE_MARKS)) for part in text.split(',')):
+        try:
+            # A comma in quotes is none between entries.
+            return _read_list(f'[{text}]')
+        except VocabularyError:
+            pass
+    return [unquote(part) for part in text.split(',')] if text else []
+
+
+def unquote(text: str) -> str:
+    """Return what YAML reads of a text in single or double quotes; any other text as it is."""
+    quoted = text.strip()
+    if len(quoted) < 2 or quoted[0] not in _QUOTE_MARKS or quoted[-1] != quoted[0]:
+        return text
     try:
-        entries = yaml.load(text, yaml.BaseLoader)
-    except (yaml.YAMLError, RecursionError) as error:
+        value = _load(quoted)
+    except yaml.YAMLError:
+        return text  # such as 'road' and 'sky'
+    return unquote(value) if isinstance(value, str) else text
+
+
+def _read_list(text: str) -> list[str]:
+    try:
+        entries = _load(text)
+    except yaml.YAMLError as error:
         raise VocabularyError(
             f'{_shorten(text)!r} starts a list that YAML cannot read; close the bracket and every '
-            f'quote, quote what begins with {SIGN}, or leave the brackets out') from error
+            f'quote, write {PREFIX}indoor for {SIGN}indoor, or leave the brackets out'
+        ) from error
     if all(isinstance(entry, str) for entry in entries):
-        return entries
+        return [unquote(entry) for entry in entries]
     raise VocabularyError(
         f'{_shorten(text)!r} holds lists or mappings; give one flat list of words')
 
 
-def _expand(texts: Sequence[str]) -> list[str]:
-    """Put the entries of presets in their place."""
-    entries: list[str] = []
+def _load(text: str) -> object:
+    """Return what YAML reads, with every scalar as text; raise YAMLError."""
+    try:
+        return yaml.load(text, yaml.BaseLoader)
+    except (OverflowError, RecursionError, ValueError) as error:
+        # Of too many brackets, or of the code of a character that there is not.
+        raise yaml.YAMLError(str(error)) from error
+
+
+def _expand(texts: Sequence[str]) -> list[tuple[Entry, bool]]:
+    """Return the entries, presets in their place, each with whether it is one of a preset."""
+    entries: list[tuple[Entry, bool]] = []
     for text in texts:
-        preset = text.strip()
+        preset = called_preset(text)
         try:
-            entries += read_preset(preset[1:]) if preset.startswith(SIGN) else [text]
+            entries += ([(Entry.parse(text), False)] if preset is None else
+                        [(Entry.parse(entry), True) for entry in read_preset(preset)])
         except PresetError as error:
             raise VocabularyError(str(error)) from error
     return entries
+
+
+def _merge(entries: Sequence[tuple[Entry, bool]]) -> list[Entry]:
+    """
+    Make one class of what presets share with other entries.
+
+    Of a word that a preset has and an entry before it, too, one class is meant: that entry gets
+    the queries that it lacks. If they are of several entries, what they lack is a class of its
+    own. Of two entries that were both written out nothing is known: they stay, to be refused.
+    """
+    merged: list[tuple[Entry, bool]] = []
+    owners: dict[str, int] = {}
+    for entry, of_preset in entries:
+        words = {word.casefold() for word in (entry.name, *entry.queries)}
+        shared = {owners[word] for word in words & owners.keys()}
+        fresh = tuple(query for query in entry.queries if query.casefold() not in owners)
+        at = min(shared, default=len(merged))
+        same = len(shared) == 1 and entry.name.casefold() == merged[at][0].name.casefold()
+        if len(shared) == 1 and (of_preset or (merged[at][1] and same)):
+            first, origin = merged[at]
+            merged[at] = replace(first, queries=(*first.queries, *fresh)), origin
+        elif of_preset and shared:
+            if not fresh:
+                continue
+            at = len(merged)
+            name = fresh[0] if entry.name.casefold() in owners else entry.name
+            merged.append((Entry(name, fresh), of_preset))
+        else:
+            at = len(merged)
+            merged.append((entry, of_preset))
+        for word in words:
+            owners.setdefault(word, at)
+    return [entry for entry, _ in merged]
 
 
 def _check_word(word: str, entry: str) -> None:
@@ -239,10 +320,11 @@ def _check_word(word: str, entry: str) -> None:
         raise VocabularyError(
             f'{_shorten(word)!r} {where} has {len(word)} characters, more than '
             f'{MAX_WORD_LENGTH}; shorten it')
-    if word.startswith(SIGN):
+    if called_preset(word) is not None:
+        sign = SIGN if word.startswith(SIGN) else PREFIX
         raise VocabularyError(
-            f'{word!r} {where} begins with {SIGN}, as the names of presets do; make a preset an '
-            f'entry of its own, or write the word without the {SIGN}')
+            f'{word!r} {where} begins with {sign}, as the names of presets do; make a preset an '
+            f'entry of its own, or write the word without the {sign}')
     if not word.isprintable():
         raise VocabularyError(
             f'{word!r} {where} holds a control or invisible character; type the word again')

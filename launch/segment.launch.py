@@ -159,7 +159,8 @@ def parameters(context, in_demo):
 
 def read_vocabulary(value):
     """Return the words in a vocabulary file given as a path or as a name in the package."""
-    shipped = {path.stem: path for path in (CONFIG / 'vocabularies').glob('*.yaml')}
+    # Not what macOS puts beside files: `._indoor.yaml`.
+    shipped = {path.stem: path for path in (CONFIG / 'vocabularies').glob('[!.]*.yaml')}
     path = shipped.get(value) or existing(
         'vocabulary_file', value, f'; the package has {", ".join(sorted(shipped))}')
     try:

@@ -1,6 +1,7 @@
 """Words change while the node runs: atomically, checked, and never against the legend."""
 
 from csa_ros.settings import Settings
+from csa_ros.vocabulary import Vocabulary
 from graph import make_image
 from graph import stamp_of
 from graph import wait_for
@@ -170,20 +171,33 @@ def test_parameters_set_together_come_into_force_together(graph, tmp_path):
         crop=24, stride=16, logit_scale=50.0)
 
 
+STREET = Vocabulary.parse('@street').names
 STRING = ParameterType.PARAMETER_STRING
 STRINGS = ParameterType.PARAMETER_STRING_ARRAY
 
 
-@pytest.mark.parametrize('value, expected', [
+FORMS = [
     ({'type': STRINGS, 'string_array_value': ['road', 'car|truck']}, ['road', 'car']),
-    ({'type': STRING, 'string_value': 'road, car'}, ['road', 'car']),
+    ({'type': STRING, 'string_value': 'road, sky'}, ['road', 'sky']),
     ({'type': STRING, 'string_value': '[road, no, on]'}, ['road', 'no', 'on']),
     ({'type': STRING, 'string_value': 'background=sky|wall'}, ['background']),
-])
-def test_forms_of_a_vocabulary_that_are_accepted(graph, tmp_path, value, expected):
+    ({'type': STRING, 'string_value': "'road', 'sky'"}, ['road', 'sky']),
+    ({'type': STRING, 'string_value': 'preset:street'}, list(STREET)),
+    ({'type': STRING, 'string_value': 'indoor'}, ['indoor']),
+    ({'type': STRING, 'string_value': '@street, lava'}, [*STREET, 'lava']),
+]
+
+
+def test_forms_of_a_vocabulary_that_are_accepted(graph, tmp_path, capfd):
     graph.start(tmp_path)
-    assert graph.set_value('vocabulary', **value) == (True, '')
-    wait_for(lambda: graph.legends and names(graph.legends[-1]) == expected)
+    for value, expected in FORMS:
+        assert graph.set_value('vocabulary', **value) == (True, '')
+        wait_for(lambda: graph.legends and names(graph.legends[-1]) == expected)
+    # What no command of ros2 param could load again is held as a list that means the same.
+    wait_for(lambda: graph.get('vocabulary') == ['@street', 'lava'])
+    warned = capfd.readouterr().err
+    assert warned.count("the vocabulary is the one word 'indoor'") == 1
+    assert 'set it to preset:indoor' in warned
 
 
 REFUSALS = [

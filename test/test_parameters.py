@@ -4,6 +4,7 @@ from csa_ros.model.text import TEMPLATES
 from csa_ros.parameters.cameras import CameraTopics
 from csa_ros.parameters.config import read_config
 from csa_ros.parameters.errors import ParameterError
+from csa_ros.parameters.loadable import loadable
 from csa_ros.parameters.table import LOADED
 from csa_ros.parameters.table import NAMES
 from csa_ros.parameters.table import PARAMETERS
@@ -15,7 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 from rclpy.expand_topic_name import expand_topic_name
+from rclpy.parameter import get_parameter_value
+from rclpy.parameter import parameter_value_to_python
 from rclpy.validate_full_topic_name import validate_full_topic_name
+import yaml
 
 DEFAULTS = {item.name: item.default for item in PARAMETERS}
 
@@ -121,7 +125,8 @@ def test_no_names_are_one_camera_without_a_name_and_no_mask(value):
 
 
 @pytest.mark.parametrize('value', [
-    'front, rear/left', '[front, rear/left]', ['front', 'rear/left'], ' front,rear/left '])
+    'front, rear/left', '[front, rear/left]', ['front', 'rear/left'], ' front,rear/left ',
+    "'front', 'rear/left'", '"front, rear/left"', ["'front'", 'rear/left']])
 def test_forms_of_names(value):
     assert [camera.name for camera in read_with(cameras=value).cameras] == ['front', 'rear/left']
 
@@ -214,6 +219,32 @@ def test_topics_are_valid_in_ros(pattern, camera):
 
 def test_names_that_yaml_takes_for_booleans_arrive_as_text():
     assert read_with(vocabulary='on, off', mask_classes='[on, off]').mask_classes == ('on', 'off')
+
+
+@pytest.mark.parametrize('value', ["'road', 'sky'", '"road", sky', ["'road'", "'sky'"]])
+def test_mask_classes_may_stand_in_quotes(value):
+    assert read_with(mask_classes=value).mask_classes == ('road', 'sky')
+
+
+@pytest.mark.parametrize('name, value', [
+    *(('vocabulary', value) for value in (
+        '@indoor', 'preset:indoor', '@indoor, suitcase', "'road', 'sky'", '"road", sky', 'no', '1',
+        'road, car|truck', 'a: b', '2026-11-26', 'rock, %', '`tick`', 'stuff=sky|wall', '*, car',
+        '[road, no]', '5" pipe', "driver's seat", ['@indoor', 'no', '1'], ['road'])),
+    ('mask_classes', ''), ('mask_classes', 'on'), ('mask_classes', "'on', road"),
+    ('cameras', 'off'), ('cameras', "'front', 'on'"), ('cameras', ['on', 'off']),
+    ('prompts', 'simple'), ('prompts', '{} in the street.'), ('prompts', ['a {}: close by']),
+])
+def test_words_mean_the_same_after_dump_and_load(name, value):
+    def meaning(given):
+        return read_with(**{'vocabulary': ['road', 'on', 'sky'], name: given})
+
+    held = loadable(value)
+    assert loadable(held) == held
+    # As ros2 param does it: the value becomes YAML, which is read, and its text is read again.
+    read = yaml.safe_load(yaml.dump({'ros__parameters': {name: held}}))['ros__parameters'][name]
+    loaded = parameter_value_to_python(get_parameter_value(str(read)))
+    assert meaning(loaded) == meaning(held) == meaning(value)
 
 
 def test_mask_class_that_is_not_there_is_refused_with_the_nearest():

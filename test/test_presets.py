@@ -1,6 +1,7 @@
 """Vocabularies by name: what `@indoor` stands for, where it is found, and what is refused."""
 
 import importlib.util
+from itertools import permutations
 from pathlib import Path
 import shutil
 
@@ -8,6 +9,7 @@ from csa_ros import presets
 from csa_ros.presets import preset_names
 from csa_ros.presets import PresetError
 from csa_ros.presets import read_preset
+from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
 from csa_ros.vocabulary import VocabularyError
 import pytest
@@ -60,6 +62,11 @@ def test_preset_is_the_vocabulary_of_its_file(path):
     (['@indoor', 'car'], (*INDOOR, 'car')),
     ('car, @indoor, bicycle|bike', ('car', *INDOOR, 'bicycle|bike')),
     ("['@indoor', 7]", (*INDOOR, '7')),
+    # What YAML takes without quotes, as `ros2 param set` and `ros2 param load` read it.
+    ('preset:indoor', INDOOR),
+    (['car', 'preset:indoor'], ('car', *INDOOR)),
+    ('[preset:indoor, 7]', (*INDOOR, '7')),
+    ('preset: indoor , car', (*INDOOR, 'car')),
 ])
 def test_presets_are_expanded_in_place(spec, entries):
     assert Vocabulary.parse(spec).spec == list(entries)
@@ -88,15 +95,80 @@ def test_what_was_expanded_is_written_back_without_presets():
     ('@indoor|room', r"there is no vocabulary '@indoor\|room'; use @"),
     ('car|@indoor', "'@indoor' in entry .* an entry of its own"),
     ('room=@indoor', "'@indoor' in entry .* an entry of its own"),
-    ('@indoor, wall', "'wall' and 'wall' are both named 'wall'"),
-    ('@indoor, @indoor', 'are both named'),
+    ('wall, wall, @indoor', "'wall' and 'wall' are both named 'wall'"),
+    ('@indoor, furniture=table|chair', "'table' of entry .* is already in"),
+    ('@indoor, furniture=table', "'table' of entry .* is already in"),
+    ('preset:indor', "there is no vocabulary '@indor'; use @indoor, "),
+    ('preset:', "there is no vocabulary '@'; use @"),
+    ('car|preset:indoor', "'preset:indoor' in entry .* begins with preset:, .* of its own"),
     ('@indoor,', 'entry 2 of 2 is empty'),
-    ('[@indoor, car]', 'quote what begins with @, or leave the brackets out'),
+    ('[@indoor, car]', 'write preset:indoor for @indoor, or leave the brackets out'),
 ])
 def test_refusals_name_what_there_is(spec, reason):
     with pytest.raises(VocabularyError, match=reason) as refusal:
         Vocabulary.parse(spec)
     assert len(str(refusal.value)) < 500
+
+
+@pytest.mark.parametrize('spec, entries', [
+    ('@indoor, wall', INDOOR),
+    ('@indoor, @indoor', INDOOR),
+    ('@indoor, wall|tapestry', tuple(
+        'wall|tapestry' if entry == 'wall' else entry for entry in INDOOR)),
+    ('person|driver, @street', ('person|driver|pedestrian', *(
+        entry for entry in DEFAULT_VOCABULARY if not entry.startswith('person')))),
+])
+def test_a_word_that_a_preset_shares_makes_one_class(spec, entries):
+    parsed = Vocabulary.parse(spec)
+    assert parsed.spec == list(entries)
+    assert Vocabulary.parse(parsed.spec) == parsed
+
+
+def test_classes_of_two_presets_keep_their_order_and_all_words():
+    parsed = Vocabulary.parse('@street, @indoor')
+    assert parsed.names[:len(DEFAULT_VOCABULARY)] == Vocabulary.parse('@street').names
+    assert 'person|pedestrian|people' in parsed.spec
+    assert len(parsed) == len(DEFAULT_VOCABULARY) + len(INDOOR) - 1
+    # Of words that belong to several classes, what is left is a class of its own.
+    parsed = Vocabulary.parse('@street, @autoware')
+    assert 'VEHICLE=van' in parsed.spec
+    assert 'bicycle|bike|motorcycle' in parsed.spec
+
+
+@pytest.mark.parametrize('first, second', permutations(
+    [path.stem for path in FILES if path.stem not in ('ade20k', 'coco_stuff')], 2))
+def test_any_two_presets_go_together(first, second):
+    parsed = Vocabulary.parse(f'@{first}, @{second}')
+    queries = {query.casefold() for query in parsed.queries}
+    for name in (first, second):
+        alone = Vocabulary.parse(f'@{name}')
+        taken = {entry.name.casefold() for entry in parsed.entries}
+        assert {query.casefold() for query in alone.queries} <= queries | taken
+    assert Vocabulary.parse(parsed.spec) == parsed
+
+
+@pytest.mark.parametrize('spec, preset', [
+    ('indoor', 'indoor'), (['indoor'], 'indoor'), ('Off-Road', 'off_road'),
+    ('off road', 'off_road'), ('ADE20K', 'ade20k'), ('indoor.yaml', 'indoor'),
+    ('"street"', 'street'),
+])
+def test_a_lone_word_that_is_the_name_of_a_preset_is_doubted(spec, preset):
+    assert Vocabulary.parse(spec).doubt.endswith(f'set it to preset:{preset}')
+
+
+@pytest.mark.parametrize('spec', ['@indoor', 'indoors', 'street, road', 'street|road', 'room'])
+def test_other_vocabularies_are_not_doubted(spec):
+    assert not Vocabulary.parse(spec).doubt
+
+
+def test_hidden_files_and_folders_are_no_presets(monkeypatch, tmp_path):
+    write(tmp_path, 'mine', listing('car'))
+    for name in ('._mine', '.mine', '.hidden'):
+        (tmp_path / f'{name}.yaml').write_bytes(b'\0\5\x16\7')
+    (tmp_path / 'folder.yaml').mkdir()
+    (tmp_path / 'Thumbs.db').write_bytes(b'')
+    monkeypatch.setattr(presets, '_folder', lambda: tmp_path)
+    assert preset_names() == ['mine']
 
 
 def test_an_at_sign_within_a_word_is_text():

@@ -41,7 +41,8 @@ class Labeller:
         """Return the arrays of OUTPUTS that were asked for, the key drawn on the overlay."""
         if result.overlay is not None and self._config.overlay_legend:
             vocabulary = self._config.vocabulary
-            draw.draw_key(result.overlay, vocabulary.names, vocabulary.colors, result.labels)
+            draw.draw_key(result.overlay, vocabulary.names, vocabulary.colors, result.labels,
+                          unknown=self.threshold > 0)
         return {name: getattr(result, name) for name in self.outputs}
 
     @property

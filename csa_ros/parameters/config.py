@@ -23,6 +23,7 @@ from csa_ros.parameters.names import are_strings
 from csa_ros.parameters.names import read_names
 from csa_ros.parameters.table import PARAMETERS
 from csa_ros.settings import Settings
+from csa_ros.vocabulary import unquote
 from csa_ros.vocabulary import Vocabulary
 from csa_ros.vocabulary import VocabularyError
 
@@ -127,7 +128,7 @@ def _read_prompts(value: Any) -> tuple[str, ...]:
         if value.lstrip().startswith('['):
             # A list with a number or a boolean in it arrives as its own source text.
             raise PromptError(f'{value!r} holds something that is no text; quote every template')
-        return templates(value)
+        return templates(unquote(value))
     return templates(value[0] if len(value) == 1 else tuple(value))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from csa_ros.parameters.errors import ParameterError
 from csa_ros.vocabulary import split_text
+from csa_ros.vocabulary import unquote
 from csa_ros.vocabulary import VocabularyError
 
 
@@ -24,7 +25,7 @@ def read_names(parameter: str, value: Any) -> tuple[str, ...]:
         shown = value if isinstance(value, (bool, int, float)) else list(value)
         raise ParameterError(f'{parameter} is {shown!r}: it must be a list of names, or one '
                              'string with commas between them; quote what YAML takes for numbers')
-    names = tuple(name.strip() for name in names)
+    names = tuple(unquote(name).strip() for name in names)
     for name in names:
         if not name:
             raise ParameterError(f'{parameter} has an empty name; drop the extra comma')

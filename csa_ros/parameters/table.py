@@ -91,8 +91,8 @@ PARAMETERS = (
         'vocabulary', list(DEFAULT_VOCABULARY),
         'The words to segment by: a list of entries, or one string with commas between them.',
         words=True,
-        constraints='entries: name, name|synonym|synonym, name=query|query or @preset; up to 255 '
-                    'classes'),
+        constraints='entries: name, name|synonym|synonym, name=query|query or preset:name; up to '
+                    '255 classes'),
     Parameter(
         'model', DEFAULT_MODEL,
         'The CLIP model that sees and reads.',

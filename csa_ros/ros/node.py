@@ -12,7 +12,9 @@ from csa_ros.model.errors import ModelError
 from csa_ros.parameters.config import Config
 from csa_ros.parameters.config import read_config
 from csa_ros.parameters.errors import ParameterError
+from csa_ros.parameters.loadable import loadable
 from csa_ros.parameters.table import NAMES
+from csa_ros.parameters.table import PARAMETERS
 from csa_ros.ros.camera import Camera
 from csa_ros.ros.descriptors import declarations
 from csa_ros.ros.diagnostics import Condition
@@ -81,6 +83,7 @@ class SegmentNode(LifecycleNode):
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.declare_parameters('', declarations())
         self._read_parameters()
+        self._keep_loadable()
         self.add_on_set_parameters_callback(self._validate)
         self._parameters_set = self.create_guard_condition(self._reconcile)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
@@ -202,11 +205,19 @@ class SegmentNode(LifecycleNode):
 
     def _reconcile(self) -> None:
         """Bring the parameters into force as they are now."""
+        self._keep_loadable()
         if self._pipeline is None:
             self._read_parameters()
             return
         self._config = read_config(self._values())
         self._pipeline.change(self._config)
+
+    def _keep_loadable(self) -> None:
+        """Hold words in a form that `ros2 param load` takes again from a dump."""
+        for item in PARAMETERS:
+            value = self.get_parameter(item.name).value
+            if item.words and loadable(value) != value:
+                self.set_parameters([Parameter(item.name, value=loadable(value))])
 
     def _ready(self) -> str:
         pipeline = self._configured()

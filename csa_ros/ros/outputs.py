@@ -118,7 +118,8 @@ class FrameOutputs(_Outputs):
                          snapshot: Snapshot) -> None:
         if snapshot.overlay_legend:
             draw.draw_key(
-                overlay, snapshot.vocabulary.names, snapshot.vocabulary.colors, labels)
+                overlay, snapshot.vocabulary.names, snapshot.vocabulary.colors, labels,
+                unknown=snapshot.settings.unknown_threshold > 0)
         if _heard(self._overlay):
             self._overlay.publish(to_message(overlay, 'rgb8', header))
         if _heard(self._compressed_overlay):

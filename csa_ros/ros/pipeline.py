@@ -13,6 +13,7 @@ from functools import partial
 import gc
 import time
 
+from csa_ros.lettering import unspelled
 from csa_ros.parameters.config import Config
 from csa_ros.ros.camera import Camera
 from csa_ros.ros.diagnostics import Statistics
@@ -25,6 +26,7 @@ from csa_ros.ros.worker import LatestWorker
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
+from csa_ros.vocabulary import Vocabulary
 import numpy as np
 from rclpy.clock import Clock
 from rclpy.clock import ClockType
@@ -82,6 +84,7 @@ class Pipeline:
         self._config = config
         self._newest = self._snapshot = Snapshot.of(
             config, bookmark.version + 1, segmenter.encode(config.vocabulary, config.prompts))
+        self._doubt(config.vocabulary)
         self._timeline: Timeline[Snapshot] = Timeline(bookmark.after_last_mask)
         self._warm_up()
         self._legend = LegendOutput(node)
@@ -237,6 +240,8 @@ class Pipeline:
         if words.vocabulary != newest.words.vocabulary:
             version += 1
         self._newest = Snapshot.of(config, version, words)
+        # Here and not in the thread of the frames: a hundred colours take a moment.
+        _ = self._newest.vocabulary.colors
         self._frames.call(partial(self._adopt, self._newest))
 
     def _encode(self, config: Config, old: Words) -> Words:
@@ -263,6 +268,18 @@ class Pipeline:
         if snapshot.version != old.version:
             self._log.info(f'vocabulary version {snapshot.version}: '
                            f'{", ".join(snapshot.words.vocabulary.names)}')
+            self._doubt(snapshot.words.vocabulary)
+
+    def _doubt(self, vocabulary: Vocabulary) -> None:
+        """Say of new words what their user may not have meant."""
+        names = unspelled(vocabulary.names)
+        if vocabulary.doubt:
+            self._log.warning(vocabulary.doubt)
+        if names:
+            self._log.warning(
+                f'the colour key shows {", ".join(names[:3])}{" ..." * (len(names) > 3)} as #id, '
+                'since no font of this machine has the letters; install one that has, such as '
+                'the package fonts-noto-cjk or fonts-noto')
 
     def _announce(self) -> None:
         self._legend.publish(

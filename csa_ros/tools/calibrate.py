@@ -141,6 +141,8 @@ def _run(options: argparse.Namespace) -> int:
     config, ignored = _config(options)
     if ignored:
         _say(f'{options.params_file}: not known, and ignored: {", ".join(ignored)}')
+    if config.vocabulary.doubt:
+        _say(config.vocabulary.doubt)
     frames = _frames(options, config)
     set_threads(config.model.threads)
     segmenter = Segmenter.load(**config.model.to_load, settings=config.settings)

@@ -13,6 +13,7 @@ from csa_ros.adapters.hydra import LabelSpace
 from csa_ros.adapters.hydra import missing
 from csa_ros.adapters.hydra import read_legend
 from csa_ros.adapters.hydra import ROLES
+from csa_ros.vocabulary import split_text
 from csa_ros.vocabulary import Vocabulary
 
 _OPTIONS = {
@@ -41,7 +42,10 @@ def main(args: Sequence[str] | None = None) -> int:
                lambda text: writer.take(read_legend(text)) and options.once, args[ros:])
         return 0
     try:
-        legend = Vocabulary.parse(options.vocabulary).legend(0, '')
+        vocabulary = Vocabulary.parse(options.vocabulary)
+        if vocabulary.doubt:
+            print(f'hydra_labels: {vocabulary.doubt}', file=sys.stderr)
+        legend = vocabulary.legend(0, '')
         absent = missing(label_space(legend), _all_names(choices))
         if absent:
             parser.error(f'the vocabulary has no class {absent[0]!r}')
@@ -65,8 +69,8 @@ def make_parser() -> argparse.ArgumentParser:
                         help='name of the label space (default: %(default)s)')
     source = parser.add_mutually_exclusive_group()
     source.add_argument('--vocabulary', metavar='WORDS',
-                        help='write the files for these words, such as @indoor or "road, '
-                        'car|truck", and end')
+                        help='write the files for these words, such as preset:indoor or '
+                        '"road, car|truck", and end')
     source.add_argument('--legend', default='segment/legend', metavar='TOPIC',
                         help='write them whenever the words of this legend change '
                         '(default: %(default)s)')
@@ -139,7 +143,7 @@ def _all_names(choices: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _names(text: str) -> list[str]:
-    names = [' '.join(name.split()) for name in text.split(',')]
+    names = [' '.join(name.split()) for name in split_text(text)]
     if not all(names):
         raise argparse.ArgumentTypeError(f'{text!r} holds an empty name; write car,bus')
     return names

@@ -136,6 +136,8 @@ def _run(options: argparse.Namespace, outputs: tuple[str, ...], shard: Shard) ->
         name: value for name, value in overrides.items() if value is not None})
     if ignored:
         _say(f'{options.params_file}: not known, and ignored: {", ".join(ignored)}')
+    if config.vocabulary.doubt:
+        _say(config.vocabulary.doubt)
     request = jobs.Request(config, options.topics, outputs, options.format, options.storage,
                            options.name, options.part_images)
     planned, errors = jobs.plan(options.bags, options.out, request)
