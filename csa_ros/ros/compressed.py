@@ -6,17 +6,22 @@ so that labels lie on them whatever the EXIF orientation says, without alpha and
 16-bit samples become 8-bit as in `csa_ros.ros.images`. What the bytes are is told by the bytes;
 `format` only says what the publisher did to the picture before it was encoded.
 
-OpenCV decodes, as it keeps 16 bits and releases the GIL. It does not say a size before it has
-allocated the picture, so that Pillow reads the header first, which decodes nothing.
+OpenCV does not say a size before it has allocated the picture, so that Pillow reads the header
+first, which decodes nothing. Pillow then decodes JPEG: the pixels are those of OpenCV, whose
+libjpeg writes a line to stderr for every picture with a stray byte, past any log. OpenCV decodes
+PNG, as it keeps 16 bits, and is given no more of the file than the pixels depend on, for libpng
+does the same.
 """
 
 import io
 import struct
+import zlib
 
 from csa_ros.ros.images import BAYER_CODES
 from csa_ros.ros.images import ImageError
 import cv2
 import numpy as np
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from sensor_msgs.msg import CompressedImage
@@ -39,7 +44,7 @@ _FILES = (
 _RED_BLUE_ENCODINGS = frozenset(
     order + bits for order in ('rgb', 'bgr', 'rgba', 'bgra') for bits in ('8', '16'))
 
-_TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+_FROM_BGR = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
 
 
 def to_rgb(msg: CompressedImage) -> np.ndarray:
@@ -65,8 +70,8 @@ def to_rgb(msg: CompressedImage) -> np.ndarray:
         raise ImageError(
             f'format {msg.format[:60]!r} is a depth image, not a colour or grey picture; '
             'subscribe to the compressed topic of a colour or mono camera')
-    size = _check_header(data, msg.format)
-    return np.ascontiguousarray(_to_8_bit(_arrange(_decode(data, size), msg.format)))
+    file = _check_header(data, msg.format)
+    return np.ascontiguousarray(_to_8_bit(_arrange(_decode(data, file), msg.format)))
 
 
 def to_message(rgb: np.ndarray, header: Header, quality: int) -> CompressedImage:
@@ -94,8 +99,8 @@ def to_message(rgb: np.ndarray, header: Header, quality: int) -> CompressedImage
     return message
 
 
-def _check_header(data: bytes, declared: str) -> tuple[int, int]:
-    """Return (height, width) of a complete file that may be decoded."""
+def _check_header(data: bytes, declared: str) -> ImageFile:
+    """Return a complete file that may be decoded, of which the header has been read."""
     for magic, file_type, pixels_per_byte in _FILES:
         if data.startswith(magic):
             break
@@ -127,7 +132,7 @@ def _check_header(data: bytes, declared: str) -> tuple[int, int]:
         raise ImageError(
             f'{name} of {width} x {height} pixels is cut off after {len(data)} bytes; check the '
             'connection of the camera and the size of its buffers')
-    return height, width
+    return file
 
 
 def _is_complete(data: bytes) -> bool:
@@ -150,24 +155,58 @@ def _is_complete(data: bytes) -> bool:
     return False
 
 
-def _decode(data: bytes, size: tuple[int, int]) -> np.ndarray:
-    """Return (H, W), (H, W, 3) or (H, W, 4) uint8 or uint16 samples: grey, BGR or BGRA."""
-    height, width = size
+def _decode(data: bytes, file: ImageFile) -> np.ndarray:
+    """Return (H, W), (H, W, 3) or (H, W, 4) uint8 or uint16 samples: grey, RGB or RGBA."""
+    if isinstance(file, JpegImageFile):
+        try:
+            # Not asarray: what shares Pillow's bytes could not be written to.
+            return np.array(file)
+        except OSError:
+            # What libjpeg gives up half way, OpenCV may return as far as it came.
+            pass
+    else:
+        data = _needed(data)
+    width, height = file.size
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as reason:
         raise ImageError(
             f'OpenCV refuses an image of {width} x {height} pixels in {len(data)} bytes: '
             f'{reason.err}') from reason
-    if picture is None or picture.shape[:2] != size:
+    if picture is None or picture.shape[:2] != (height, width):
         raise ImageError(
             f'the {len(data)} bytes of an image of {width} x {height} pixels are damaged; check '
             'the encoder and the connection of the camera that publishes it')
-    return picture
+    channels = picture.shape[2] if picture.ndim == 3 else 1
+    return picture if channels == 1 else cv2.cvtColor(picture, _FROM_BGR[channels])
+
+
+def _needed(data: bytes) -> bytes:
+    """
+    Return a PNG without the chunks that its pixels do not depend on; raise ImageError for damage.
+
+    These, by their names, are the ancillary ones (PNG specification, 5.4): profiles, times, texts.
+    The others have a checksum, which is checked first, as libpng would.
+    """
+    parts, at = [data[:8]], 8
+    while at + 12 <= len(data):
+        length, name = struct.unpack_from('>I4s', data, at)
+        end = at + 12 + length
+        if name[:1].isupper():
+            checksum, = struct.unpack_from('>I', data, end - 4)
+            if zlib.crc32(data[at + 4:end - 4]) != checksum:
+                raise ImageError(
+                    f'chunk {name!r} of a PNG of {len(data)} bytes is damaged; check the '
+                    'connection of the camera that publishes it')
+            parts.append(data[at:end])
+        if name == b'IEND':
+            break
+        at = end
+    return b''.join(parts)
 
 
 def _arrange(picture: np.ndarray, declared: str) -> np.ndarray:
-    """Bring what OpenCV took for grey, BGR or BGRA into the order of RGB."""
+    """Bring what is grey, RGB or RGBA in the file into the order of RGB."""
     encoding, described, codec = declared.partition(';')
     if picture.ndim == 2 and encoding.startswith('bayer_') and 'compressed mono' not in codec:
         # PNG keeps the mosaic. For JPEG image_transport turns it into grey, `compressed mono8`.
@@ -181,12 +220,12 @@ def _arrange(picture: np.ndarray, declared: str) -> np.ndarray:
                 f'{encoding} image of {picture.shape[1]} x {picture.shape[0]} pixels is too '
                 'small, at least 3 x 3 are needed; check what the camera publishes')
         return cv2.cvtColor(picture, BAYER_CODES[pattern])
+    if picture.ndim == 2:
+        return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
     if described and encoding in _RED_BLUE_ENCODINGS and 'compressed bgr' not in codec:
         # The encoder, which takes BGR, was given RGB: red and blue are swapped in the file.
-        if picture.ndim == 3:
-            return picture[..., :3]
-    channels = picture.shape[2] if picture.ndim == 3 else 1
-    return cv2.cvtColor(picture, _TO_RGB[channels])
+        return picture[..., 2::-1]
+    return picture[..., :3]
 
 
 def _to_8_bit(rgb: np.ndarray) -> np.ndarray:
