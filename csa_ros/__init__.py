@@ -6,10 +6,18 @@ needs neither torch nor rclpy.
 """
 
 import importlib
+import os
+import sys
 from typing import Any
 
 _HOMES = {'Segmenter': 'csa_ros.segmenter', 'Vocabulary': 'csa_ros.vocabulary'}
 __all__ = sorted(_HOMES)
+
+# The threads of a forward pass wait for each other at every layer. By default they do so in a busy
+# loop, which keeps from the CPU the very thread that is waited for as soon as another process runs
+# there: docs/speed.md has figures. OpenMP reads this when PyTorch is loaded.
+if 'torch' not in sys.modules:
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 
 def __getattr__(name: str) -> Any:

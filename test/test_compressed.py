@@ -211,8 +211,11 @@ def jpeg_claiming(width, height):
 
 @pytest.fixture
 def no_decoding(monkeypatch):
-    monkeypatch.setattr(
-        compressed.cv2, 'imdecode', lambda *_: pytest.fail('decoded before it was checked'))
+    def fail(*_):
+        pytest.fail('decoded before it was checked')
+
+    monkeypatch.setattr(compressed.cv2, 'imdecode', fail)
+    monkeypatch.setattr(compressed.ImageFile, 'load', fail)
 
 
 @pytest.mark.filterwarnings('error')
@@ -327,6 +330,64 @@ def test_damaged_files_give_a_picture_or_an_image_error(data, declared, flips, l
 def test_any_data_give_a_picture_or_an_image_error(data, start, declared):
     with pytest.raises(ImageError):
         to_rgb(message(start + data, declared))
+
+
+# Files of which libjpeg or libpng, in OpenCV, say something on stderr, beside those in front.
+SOS, LATER = JPEG.rfind(b'\xff\xda'), PROGRESSIVE.rfind(b'\xff\xda')
+PNG_16 = encode('.png', wide(RGB))
+RESTARTS = encode('.jpg', RGB, cv2.IMWRITE_JPEG_RST_INTERVAL, 2)
+MURMURS = {
+    'stray bytes before the scan': JPEG[:SOS] + b'\x01\x02' + JPEG[SOS:],
+    'stray bytes before a later scan': PROGRESSIVE[:LATER] + b'\x11\x22' + PROGRESSIVE[LATER:],
+    'scan cut short': JPEG[:SOS + (len(JPEG) - SOS) // 2] + b'\xff\xd9',
+    'another restart marker': RESTARTS.replace(b'\xff\xd3', b'\xff\xd5', 1),
+    'another JFIF': JPEG.replace(b'JFIF\0\x01', b'JFIF\0\x09', 1),
+    'a damaged scan': JPEG[:SOS + 200] + b'\xff\0' * 40 + JPEG[SOS + 280:],
+    'a profile of nothing': PNG[:33] + chunk(b'iCCP', b'x\0\0' + zlib.compress(bytes(10)))
+    + PNG[33:],
+    'impossible bits': PNG[:33] + chunk(b'sBIT', b'\x09\0\0') + PNG[33:],
+    'one chunk twice': PNG[:33] + 2 * chunk(b'pHYs', bytes(9)) + PNG[33:],
+    '16 bits with a profile': PNG_16[:33] + chunk(b'iCCP', b'x\0\0' + zlib.compress(bytes(10)))
+    + PNG_16[33:],
+}
+
+
+@pytest.mark.parametrize('name', MURMURS)
+def test_libraries_say_nothing_past_the_log(name, capfd):
+    """And the pixels are those that OpenCV reads, to the bit."""
+    stored = cv2.imdecode(np.frombuffer(MURMURS[name], np.uint8), cv2.IMREAD_UNCHANGED)
+    assert capfd.readouterr().err
+    rgb = to_rgb(message(MURMURS[name]))
+    assert capfd.readouterr() == ('', '')
+    if stored.dtype == np.uint16:
+        stored = cv2.convertScaleAbs(stored, alpha=255 / 65535)
+    assert np.array_equal(rgb, stored[..., ::-1])
+
+
+@pytest.mark.parametrize('at', [45, 60, 100, -20], ids=str)
+def test_damage_is_said_in_the_log_alone(at, capfd):
+    damaged = bytearray(PNG)
+    damaged[at] ^= 0xff
+    with pytest.raises(ImageError, match='damaged'):
+        to_rgb(message(bytes(damaged)))
+    assert capfd.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize('name', [name for name in FILES if '16 bits' not in name])
+def test_pixels_are_those_that_opencv_reads(name):
+    data = FILES[name][0]
+    stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR
+                          | cv2.IMREAD_IGNORE_ORIENTATION)
+    assert np.array_equal(to_rgb(message(data)), stored[..., ::-1])
+
+
+def test_what_libjpeg_gives_up_is_read_as_far_as_opencv_came():
+    # A second beginning of a picture, in the middle of the scan.
+    cut = JPEG[:SOS + 300] + b'\xff\xc0' + JPEG[SOS + 302:]
+    with pytest.raises(OSError, match='broken data'):
+        Image.open(io.BytesIO(cut)).load()
+    stored = cv2.imdecode(np.frombuffer(cut, np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(to_rgb(message(cut)), stored[..., ::-1])
 
 
 def header():

@@ -6,12 +6,16 @@ so that labels lie on them whatever the EXIF orientation says, without alpha and
 16-bit samples become 8-bit as in `csa_ros.ros.images`. What the bytes are is told by the bytes;
 `format` only says what the publisher did to the picture before it was encoded.
 
-OpenCV decodes, as it keeps 16 bits and releases the GIL. It does not say a size before it has
-allocated the picture, so that Pillow reads the header first, which decodes nothing.
+OpenCV does not say a size before it has allocated the picture, so that Pillow reads the header
+first, which decodes nothing. Pillow then decodes JPEG: the pixels are those of OpenCV, whose
+libjpeg writes a line to stderr for every picture with a stray byte, past any log. OpenCV decodes
+PNG, as it keeps 16 bits, and is given no more of the file than the pixels depend on, for libpng
+does the same.
 """
 
 import io
 import struct
+import zlib
 
 from csa_ros.ros.content import Content
 from csa_ros.ros.content import JPEG
@@ -21,6 +25,7 @@ from csa_ros.ros.images import BAYER_CODES
 from csa_ros.ros.images import ImageError
 import cv2
 import numpy as np
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from sensor_msgs.msg import CompressedImage
@@ -43,7 +48,7 @@ _FILES = (
 _RED_BLUE_ENCODINGS = frozenset(
     order + bits for order in ('rgb', 'bgr', 'rgba', 'bgra') for bits in ('8', '16'))
 
-_TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+_FROM_BGR = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
 
 
 def to_rgb(msg: CompressedImage) -> np.ndarray:
@@ -68,8 +73,8 @@ def to_rgb(msg: CompressedImage) -> np.ndarray:
     verdict = judge_compressed(msg.format, data)
     if verdict.content is not Content.PICTURE:
         raise ImageError(f'{verdict.reason}; {verdict.remedy}')
-    size = _check_header(data)
-    return np.ascontiguousarray(_to_8_bit(_arrange(_decode(data, size), msg.format)))
+    file = _check_header(data)
+    return np.ascontiguousarray(_to_8_bit(_arrange(_decode(data, file), msg.format)))
 
 
 def to_message(rgb: np.ndarray, header: Header, quality: int) -> CompressedImage:
@@ -97,8 +102,8 @@ def to_message(rgb: np.ndarray, header: Header, quality: int) -> CompressedImage
     return message
 
 
-def _check_header(data: bytes) -> tuple[int, int]:
-    """Return (height, width) of a complete JPEG or PNG that may be decoded."""
+def _check_header(data: bytes) -> ImageFile:
+    """Return a complete JPEG or PNG that may be decoded, of which the header has been read."""
     file_type, pixels_per_byte = next(
         (file_type, density) for magic, file_type, density in _FILES if data.startswith(magic))
     name = file_type.format
@@ -125,7 +130,7 @@ def _check_header(data: bytes) -> tuple[int, int]:
         raise ImageError(
             f'{name} of {width} x {height} pixels is cut off after {len(data)} bytes; check the '
             'connection of the camera and the size of its buffers')
-    return height, width
+    return file
 
 
 def _is_complete(data: bytes) -> bool:
@@ -148,24 +153,58 @@ def _is_complete(data: bytes) -> bool:
     return False
 
 
-def _decode(data: bytes, size: tuple[int, int]) -> np.ndarray:
-    """Return (H, W), (H, W, 3) or (H, W, 4) uint8 or uint16 samples: grey, BGR or BGRA."""
-    height, width = size
+def _decode(data: bytes, file: ImageFile) -> np.ndarray:
+    """Return (H, W), (H, W, 3) or (H, W, 4) uint8 or uint16 samples: grey, RGB or RGBA."""
+    if isinstance(file, JpegImageFile):
+        try:
+            # Not asarray: what shares Pillow's bytes could not be written to.
+            return np.array(file)
+        except OSError:
+            # What libjpeg gives up half way, OpenCV may return as far as it came.
+            pass
+    else:
+        data = _needed(data)
+    width, height = file.size
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as reason:
         raise ImageError(
             f'OpenCV refuses an image of {width} x {height} pixels in {len(data)} bytes: '
             f'{reason.err}') from reason
-    if picture is None or picture.shape[:2] != size:
+    if picture is None or picture.shape[:2] != (height, width):
         raise ImageError(
             f'the {len(data)} bytes of an image of {width} x {height} pixels are damaged; check '
             'the encoder and the connection of the camera that publishes it')
-    return picture
+    channels = picture.shape[2] if picture.ndim == 3 else 1
+    return picture if channels == 1 else cv2.cvtColor(picture, _FROM_BGR[channels])
+
+
+def _needed(data: bytes) -> bytes:
+    """
+    Return a PNG without the chunks that its pixels do not depend on; raise ImageError for damage.
+
+    These, by their names, are the ancillary ones (PNG specification, 5.4): profiles, times, texts.
+    The others have a checksum, which is checked first, as libpng would.
+    """
+    parts, at = [data[:8]], 8
+    while at + 12 <= len(data):
+        length, name = struct.unpack_from('>I4s', data, at)
+        end = at + 12 + length
+        if name[:1].isupper():
+            checksum, = struct.unpack_from('>I', data, end - 4)
+            if zlib.crc32(data[at + 4:end - 4]) != checksum:
+                raise ImageError(
+                    f'chunk {name!r} of a PNG of {len(data)} bytes is damaged; check the '
+                    'connection of the camera that publishes it')
+            parts.append(data[at:end])
+        if name == b'IEND':
+            break
+        at = end
+    return b''.join(parts)
 
 
 def _arrange(picture: np.ndarray, declared: str) -> np.ndarray:
-    """Bring what OpenCV took for grey, BGR or BGRA into the order of RGB."""
+    """Bring what is grey, RGB or RGBA in the file into the order of RGB."""
     encoding, described, codec = declared.lower().partition(';')
     encoding = encoding.strip()
     if picture.ndim == 2 and encoding.startswith('bayer_') and 'compressed mono' not in codec:
@@ -180,12 +219,12 @@ def _arrange(picture: np.ndarray, declared: str) -> np.ndarray:
                 f'{encoding} image of {picture.shape[1]} x {picture.shape[0]} pixels is too '
                 'small, at least 3 x 3 are needed; check what the camera publishes')
         return cv2.cvtColor(picture, BAYER_CODES[pattern])
+    if picture.ndim == 2:
+        return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
     if described and encoding in _RED_BLUE_ENCODINGS and 'compressed bgr' not in codec:
         # The encoder, which takes BGR, was given RGB: red and blue are swapped in the file.
-        if picture.ndim == 3:
-            return picture[..., :3]
-    channels = picture.shape[2] if picture.ndim == 3 else 1
-    return cv2.cvtColor(picture, _TO_RGB[channels])
+        return picture[..., 2::-1]
+    return picture[..., :3]
 
 
 def _to_8_bit(rgb: np.ndarray) -> np.ndarray:
