@@ -16,8 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 from rclpy.expand_topic_name import expand_topic_name
-from rclpy.parameter import get_parameter_value
-from rclpy.parameter import parameter_value_to_python
 from rclpy.validate_full_topic_name import validate_full_topic_name
 import yaml
 
@@ -226,6 +224,17 @@ def test_mask_classes_may_stand_in_quotes(value):
     assert read_with(mask_classes=value).mask_classes == ('road', 'sky')
 
 
+def loaded_by_ros2_param(text):
+    """Return what rclpy's `get_parameter_value`, in Humble ros2param's, makes of a text."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.parser.ParserError:
+        return text
+    assert value is None or isinstance(value, (bool, int, float, str, list)), 'rclpy would raise'
+    mixed = isinstance(value, list) and len({type(item) for item in value}) > 1
+    return text if value is None or mixed else value
+
+
 @pytest.mark.parametrize('name, value', [
     *(('vocabulary', value) for value in (
         '@indoor', 'preset:indoor', '@indoor, suitcase', "'road', 'sky'", '"road", sky', 'no', '1',
@@ -243,8 +252,7 @@ def test_words_mean_the_same_after_dump_and_load(name, value):
     assert loadable(held) == held
     # As ros2 param does it: the value becomes YAML, which is read, and its text is read again.
     read = yaml.safe_load(yaml.dump({'ros__parameters': {name: held}}))['ros__parameters'][name]
-    loaded = parameter_value_to_python(get_parameter_value(str(read)))
-    assert meaning(loaded) == meaning(held) == meaning(value)
+    assert meaning(loaded_by_ros2_param(str(read))) == meaning(held) == meaning(value)
 
 
 def test_mask_class_that_is_not_there_is_refused_with_the_nearest():
