@@ -249,7 +249,7 @@ def _read_list(text: str) -> list[str]:
             f'{_shorten(text)!r} starts a list that YAML cannot read; close the bracket and every '
             f'quote, write {PREFIX}indoor for {SIGN}indoor, or leave the brackets out'
         ) from error
-    if all(isinstance(entry, str) for entry in entries):
+    if isinstance(entries, list) and all(isinstance(entry, str) for entry in entries):
         return [unquote(entry) for entry in entries]
     raise VocabularyError(
         f'{_shorten(text)!r} holds lists or mappings; give one flat list of words')
