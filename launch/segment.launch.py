@@ -8,6 +8,7 @@ from typing import List
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
+from launch.actions import LogInfo
 from launch.actions import OpaqueFunction
 from launch.actions import Shutdown
 from launch.conditions import IfCondition
@@ -25,6 +26,8 @@ INPUTS = ('image', 'depth', 'camera_info')
 FAST_DDS_PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE'
                      if os.environ.get('ROS_DISTRO') in ('humble', 'iron', 'jazzy')
                      else 'FASTDDS_DEFAULT_PROFILES_FILE')
+
+ZENOH_SHARED_MEMORY = 'transport/shared_memory/enabled=true'
 
 
 def generate_launch_description():
@@ -71,9 +74,9 @@ def generate_launch_description():
             description='YAML file of parameters that replace those of config/segment.yaml'),
         DeclareLaunchArgument(
             'large_images', default_value='false', choices=['true', 'false'],
-            description='Give Fast DDS more shared memory, so that images of 1280 x 720 and more '
-                        'get through; the process of the camera needs it as well: see '
-                        'config/fastdds_large_images.xml'),
+            description='Give Fast DDS more shared memory, so that large images get through, or '
+                        'let Zenoh use it, by RMW_IMPLEMENTATION; the process of the camera needs '
+                        'it as well: see docs/troubleshooting.md'),
         DeclareLaunchArgument(
             'rviz', default_value='false', choices=['true', 'false'],
             description='Show the images and the overlay in RViz'),
@@ -102,8 +105,9 @@ def start_nodes(context):
     image = absolute(LaunchConfiguration('image').perform(context), namespace)
     demo = IfCondition(LaunchConfiguration('demo'))
     in_demo = demo.evaluate(context)
-    environment = fast_dds_settings(context)
+    environment, advice = large_image_settings(context)
     return [
+        *advice,
         Node(
             package='csa_ros', executable='segment', name=name, namespace=namespace,
             output='screen', parameters=parameters(context, in_demo),
@@ -126,11 +130,18 @@ def start_nodes(context):
     ]
 
 
-def fast_dds_settings(context):
-    """Return the environment of the processes, beside that of launch."""
+def large_image_settings(context):
+    """Return the environment of the processes, beside that of launch, and what else is to do."""
     if not IfCondition(LaunchConfiguration('large_images')).evaluate(context):
-        return {}
-    return {FAST_DDS_PROFILES: str(CONFIG / 'fastdds_large_images.xml')}
+        return {}, []
+    middleware = os.environ.get('RMW_IMPLEMENTATION') or 'rmw_fastrtps_cpp'
+    if middleware.startswith('rmw_fastrtps'):
+        return {FAST_DDS_PROFILES: str(CONFIG / 'fastdds_large_images.xml')}, []
+    if middleware == 'rmw_zenoh_cpp':
+        others = os.environ.get('ZENOH_CONFIG_OVERRIDE')
+        return {'ZENOH_CONFIG_OVERRIDE': ';'.join(filter(None, [others, ZENOH_SHARED_MEMORY]))}, []
+    return {}, [LogInfo(msg=f'large_images has no effect on {middleware}: what large images need '
+                            'there is in docs/troubleshooting.md, "Few images arrive"')]
 
 
 def parameters(context, in_demo):

@@ -69,6 +69,9 @@ def test_first_seconds_do_not_dilute_the_rate(statistics, clock):
      DiagnosticStatus.OK, 'frames/s'),
     (['received'] * 40 + ['dropped'] + ['published'] * 39, ACTIVE, DiagnosticStatus.OK,
      'frames/s'),
+    (['received', 'published', 'lost'], Condition('active', remedy='buy a cable'),
+     DiagnosticStatus.WARN, '3.0 images/s get lost on their way, beside 1.0 that arrive: buy'),
+    (['received'] * 60 + ['published'] * 60 + ['lost'], ACTIVE, DiagnosticStatus.OK, 'frames/s'),
     (['received', 'bad'], ACTIVE, DiagnosticStatus.ERROR, 'all frames fail: why'),
     (['received', 'failed'], ACTIVE, DiagnosticStatus.ERROR, 'all frames fail: why'),
     (['received', 'published'], Condition('active', 'old words'), DiagnosticStatus.WARN,
@@ -78,7 +81,7 @@ def test_first_seconds_do_not_dilute_the_rate(statistics, clock):
 ])
 def test_level_says_what_is_the_matter(statistics, events, condition, level, words):
     arguments = {'published': (0.1, None), 'bad': ('why',), 'failed': ('why',),
-                 'bad_depth': ('why',)}
+                 'bad_depth': ('why',), 'lost': (3,)}
     for event in events:
         getattr(statistics, event)(*arguments.get(event, ()))
     given, summary = judge(condition, statistics.report())

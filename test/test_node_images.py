@@ -61,10 +61,23 @@ def test_outputs_are_reliable(graph, tmp_path, topic, durability):
     assert info.qos_profile.durability == durability
 
 
-def test_input_takes_every_publisher(graph, tmp_path):
-    graph.start(tmp_path)
-    info, = wait_for(lambda: graph.client.get_subscriptions_info_by_topic('/image'))
-    assert info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+def test_input_follows_its_publishers_and_says_what_gets_lost(graph, tmp_path):
+    def asks(reliability):
+        return {info.qos_profile.reliability for info in
+                graph.client.get_subscriptions_info_by_topic('/image')} == {reliability}
+
+    graph.start(tmp_path).flow()
+    wait_for(lambda: asks(ReliabilityPolicy.RELIABLE))
+    graph.client.create_publisher(Image, 'image', QoSProfile(
+        depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+    wait_for(lambda: asks(ReliabilityPolicy.BEST_EFFORT))
+    graph.flow()
+    # Their number is the middleware's to tell: test_subscription.py.
+    graph.node._statistics[''].lost(1000)
+    last = wait_for(lambda: [status for status in graph.statuses if 'lost' in status.message])[-1]
+    assert last.level == last.WARN
+    assert 'large_images:=true' in last.message
+    assert {item.key: item.value for item in last.values}['images lost on their way'] == '1000'
 
 
 def test_input_qos_can_be_overridden(graph, tmp_path):

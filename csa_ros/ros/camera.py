@@ -40,10 +40,10 @@ class Camera:
     """
     One of the cameras in `config`; what it publishes is below its name, if it has one.
 
-    `listen`, `stop_listening`, `follow_points`, `explain_missing_points` and `destroy` are for the
-    executor's thread; all that has to do with frames (`to_rgb`, `publish`, `change`, `forget`,
-    `memory`) is for the one that segments, to which `call` hands functions. `on_depth_error` is
-    told in that thread why there are no points.
+    `listen`, `stop_listening`, `follow_publishers`, `follow_points`, `explain_missing_points` and
+    `destroy` are for the executor's thread; all that has to do with frames (`to_rgb`, `publish`,
+    `change`, `forget`, `memory`) is for the one that segments, to which `call` hands functions.
+    `on_depth_error` is told in that thread why there are no points.
     """
 
     def __init__(self, node: LifecycleNode, topics: CameraTopics, config: Config,
@@ -80,7 +80,7 @@ class Camera:
     def listen(self, on_image: Callable[[Image | CompressedImage], None]) -> None:
         """Subscribe to the images."""
         self._image_input = ImageInput(
-            self._node, self._topics.image, self._transport, on_image)
+            self._node, self._topics.image, self._transport, on_image, self.statistics.lost)
 
     def stop_listening(self) -> None:
         """Subscribe to nothing any more."""
@@ -89,13 +89,19 @@ class Camera:
                 source.destroy()
         self._image_input = self._depth_input = None
 
+    def follow_publishers(self) -> None:
+        """Subscribe as the publishers offer; to be called every second."""
+        for source in (self._image_input, self._depth_input):
+            if source:
+                source.follow_publishers()
+
     def follow_points(self) -> None:
         """Subscribe to depth as long as somebody listens to the points."""
         wanted = self.outputs.points_wanted()
         if wanted and not self._depth_input:
             self._depth_input = DepthInput(
                 self._node, self._topics.depth, self._topics.camera_info, self._take_depth,
-                self._take_info)
+                self._take_info, self.statistics.lost)
         elif not wanted and self._depth_input:
             self._depth_input.destroy()
             self._depth_input = None

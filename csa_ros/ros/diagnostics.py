@@ -41,7 +41,8 @@ class Report:
 class Statistics:
     """Counts what happens to frames; safe to use from several threads."""
 
-    EVENTS = ('received', 'published', 'dropped', 'idle', 'bad', 'failed', 'points', 'bad_depth')
+    EVENTS = ('received', 'published', 'dropped', 'idle', 'bad', 'failed', 'points', 'bad_depth',
+              'lost')
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -62,6 +63,11 @@ class Statistics:
         """Count an image that arrived."""
         with self._lock:
             self._last_image = self._count('received')
+
+    def lost(self, number: int) -> None:
+        """Count images or depth images that the middleware lost on their way."""
+        with self._lock:
+            self._count('lost', number)
 
     def dropped(self) -> None:
         """Count an image that a newer one replaced before its turn."""
@@ -120,10 +126,10 @@ class Statistics:
             self._count(event)
             self._last_error = reason
 
-    def _count(self, event: str) -> float:
+    def _count(self, event: str, number: int = 1) -> float:
         now = self._clock()
-        self._totals[event] += 1
-        self._times[event].append(now)
+        self._totals[event] += number
+        self._times[event].extend([now] * number)
         return now
 
 
@@ -133,8 +139,8 @@ class Condition:
     What the node is, beside what happened.
 
     `state` is the lifecycle state; `fault` is what went wrong last with configuration or with the
-    vocabulary and still holds; `limited` tells that frames are left out on purpose; `facts` are
-    shown as they are.
+    vocabulary and still holds; `limited` tells that frames are left out on purpose; `remedy` is
+    for images that get lost on their way; `facts` are shown as they are.
     """
 
     state: str
@@ -142,6 +148,7 @@ class Condition:
     device: str = ''
     waiting_for: str = ''
     limited: bool = False
+    remedy: str = ''
     facts: dict[str, str] = field(default_factory=dict)
 
 
@@ -149,9 +156,9 @@ def judge(condition: Condition, report: Report) -> tuple[bytes, str]:
     """
     Return the diagnostic level and a one-line summary.
 
-    ERROR: configuration or frames fail. STALE: inactive. WARN: no image arrives, or what arrives
-    is not all used: images or depth that cannot be read, frames dropped for newer ones, words that
-    could not be encoded. OK otherwise.
+    ERROR: configuration or frames fail. STALE: inactive. WARN: no image arrives, or what is sent
+    is not all used: images or depth that cannot be read or got lost on their way, frames dropped
+    for newer ones, words that could not be encoded. OK otherwise.
     """
     rates = report.rates
     if condition.state != 'active':
@@ -161,7 +168,7 @@ def judge(condition: Condition, report: Report) -> tuple[bytes, str]:
         share = 'some' if rates['published'] else 'all'
         return DiagnosticStatus.ERROR, f'{share} frames fail: {report.last_error}'
     for shortfall in (_starvation(condition, report), _bad_input(report), condition.fault,
-                      _drops(condition, report)):
+                      explain_losses(condition.remedy, report), _drops(condition, report)):
         if shortfall:
             return DiagnosticStatus.WARN, shortfall
     if rates['idle'] and not rates['published']:
@@ -179,6 +186,15 @@ def _bad_input(report: Report) -> str:
     if not report.rates['bad'] and not report.rates['bad_depth']:
         return ''
     return f'some images cannot be used: {report.last_error}'
+
+
+def explain_losses(remedy: str, report: Report) -> str:
+    """Return how many images get lost on their way, and what helps; nothing if few do."""
+    received, lost = report.rates['received'], report.rates['lost']
+    if lost <= DROPPED_SHARE * (received + lost):
+        return ''
+    return (f'{lost:.1f} images/s get lost on their way, beside {received:.1f} that arrive: '
+            f'{remedy}')
 
 
 def _drops(condition: Condition, report: Report) -> str:
@@ -200,6 +216,7 @@ def status(name: str, condition: Condition, report: Report) -> DiagnosticStatus:
         'latency p50, p95 (ms)': _milliseconds(report.latency),
         'age at output p50, p95 (ms)': _milliseconds(report.age),
         'images received': str(report.totals['received']),
+        'images lost on their way': str(report.totals['lost']),
         'frames published': str(report.totals['published']),
         'frames dropped for newer ones': str(report.totals['dropped']),
         'frames nobody wanted': str(report.totals['idle']),

@@ -18,6 +18,7 @@ from csa_ros.parameters.table import PARAMETERS
 from csa_ros.ros.camera import Camera
 from csa_ros.ros.descriptors import declarations
 from csa_ros.ros.diagnostics import Condition
+from csa_ros.ros.diagnostics import explain_losses
 from csa_ros.ros.diagnostics import Report
 from csa_ros.ros.diagnostics import SILENCE
 from csa_ros.ros.diagnostics import Statistics
@@ -25,6 +26,7 @@ from csa_ros.ros.diagnostics import status
 from csa_ros.ros.inputs import ImageInput
 from csa_ros.ros.pipeline import Bookmark
 from csa_ros.ros.pipeline import Pipeline
+from csa_ros.ros.transport import remedy_for_losses
 from csa_ros.segmenter import Segmenter
 from csa_ros.threads import set_threads
 from diagnostic_msgs.msg import DiagnosticArray
@@ -40,6 +42,7 @@ from rclpy.lifecycle import LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.logging import get_logger
 from rclpy.parameter import Parameter
+from rclpy.utilities import get_rmw_implementation_identifier
 from std_msgs.msg import Header
 
 # Longer than any frame takes; encoding a large vocabulary on a CPU may take longer still.
@@ -236,17 +239,18 @@ class SegmentNode(LifecycleNode):
         conditions = dict.fromkeys(reports, Condition(self._state, self._fault))
         if self._pipeline:
             for camera in self._pipeline.cameras:
+                camera.follow_publishers()
                 conditions[camera.name] = self._condition(self._pipeline, camera)
                 if camera.image_input:
-                    self._warn_of_silence(camera, camera.image_input, reports[camera.name])
+                    self._warn_of_shortfall(camera, camera.image_input, reports[camera.name])
         node = self.get_fully_qualified_name().lstrip('/')
         self._diagnostics.publish(DiagnosticArray(
             header=Header(stamp=self.get_clock().now().to_msg()),
             status=[status(f'{node}: {name or "segmentation"}', conditions[name], report)
                     for name, report in reports.items()]))
 
-    def _warn_of_silence(self, camera: Camera, images: ImageInput, report: Report) -> None:
-        """Say what nobody may have noticed: that there is nothing to work on."""
+    def _warn_of_shortfall(self, camera: Camera, images: ImageInput, report: Report) -> None:
+        """Say what nobody may have noticed: that there is little or nothing to work on."""
         reason = ''
         if report.silence > SILENCE:
             reason = (f'no image for {report.silence:.0f} s on {images.describe()}: '
@@ -254,6 +258,7 @@ class SegmentNode(LifecycleNode):
         elif camera.depth_input and not report.rates['points'] and not report.rates['bad_depth']:
             missing = camera.explain_missing_points()
             reason = missing and f'no points, which somebody listens to: {missing}'
+        reason = reason or explain_losses(_remedy(images), report)
         now = time.monotonic()
         if reason and now - self._warned.get(camera.name, -WARN_PERIOD) >= WARN_PERIOD:
             self._warned[camera.name] = now
@@ -267,6 +272,7 @@ class SegmentNode(LifecycleNode):
             device=str(segmenter.device),
             waiting_for=camera.image_input.topic if camera.image_input else '',
             limited=self._config.max_rate > 0,
+            remedy=_remedy(camera.image_input) if camera.image_input else '',
             facts={
                 'model': segmenter.name,
                 'device': str(segmenter.device),
@@ -281,6 +287,10 @@ def _explain(error: Exception) -> str:
     if isinstance(error, (ModelError, ValueError)):
         return str(error)
     return f'{type(error).__name__}: {error}'
+
+
+def _remedy(images: ImageInput) -> str:
+    return remedy_for_losses(get_rmw_implementation_identifier(), images.reliable)
 
 
 def _spin(node: SegmentNode, executor: SingleThreadedExecutor) -> int:
