@@ -123,7 +123,7 @@ def start_nodes(context):
     name = LaunchConfiguration('name').perform(context)
     demo = is_true(context, 'demo')
     rviz = is_true(context, 'rviz')
-    files, values = parameters(context, demo)
+    files, values = parameters(context, demo, posixpath.join('/', namespace, name))
     nodes = [Node(
         package='csa_ros', executable='segment', exec_name='segment', name=name,
         namespace=namespace, output='screen', prefix=interpreter(context),
@@ -220,7 +220,7 @@ def fast_dds_settings(context):
     return {FAST_DDS_PROFILES: str(CONFIG / 'fastdds_large_images.xml')}
 
 
-def parameters(context, demo):
+def parameters(context, demo, node):
     """Return the node's parameter files, of which later ones take precedence, and its values."""
     files = [str(CONFIG / 'segment.yaml')]
     if demo:
@@ -234,7 +234,7 @@ def parameters(context, demo):
     values = {}
     vocabulary_file = LaunchConfiguration('vocabulary_file').perform(context)
     if vocabulary_file:
-        values['vocabulary'] = read_vocabulary(vocabulary_file)
+        values['vocabulary'] = read_vocabulary(vocabulary_file, node)
     for argument, parameter in OVERRIDES.items():
         value = LaunchConfiguration(argument).perform(context)
         if value:
@@ -251,15 +251,16 @@ def described(values):
             for name, value in values.items()}
 
 
-def read_vocabulary(value):
-    """Return the words in a vocabulary file given as a path or as a name in the package."""
+def read_vocabulary(value, node):
+    """Return the words in a vocabulary file, given as a path or as a name in the package."""
+    # As the node would read it, of which launch knows nothing.
+    from csa_ros.parameters.file import read_files
     path = shipped_or_existing('vocabulary_file', value, 'vocabularies')
-    try:
-        node, = yaml.safe_load(Path(path).read_text()).values()
-        return list(node['ros__parameters']['vocabulary'])
-    except (AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise ValueError(f'vocabulary_file: {path} must set the parameter vocabulary to a list, '
-                         'as config/vocabularies/indoor.yaml does') from error
+    words = read_files([Path(path)], node).get('vocabulary')
+    if not isinstance(words, (str, list)) or not all(isinstance(word, str) for word in words):
+        raise ValueError(f'vocabulary_file: {path} must set the parameter vocabulary to a list of '
+                         'words, as config/vocabularies/indoor.yaml does')
+    return words
 
 
 def shipped_or_existing(argument, value, folder):

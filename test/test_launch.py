@@ -358,6 +358,15 @@ def test_launch_refuses_a_vocabulary_file_without_words(launch):
     assert not records
 
 
+def test_launch_reads_a_vocabulary_file_as_the_node_would(launch, tmp_path):
+    path = tmp_path / 'words.yaml'
+    path.write_text('other: {ros__parameters: {vocabulary: [car]}}\n'
+                    "/robot/*: {ros__parameters: {vocabulary: [road, 'no', no-entry]}}\n"
+                    'robot: {other: {ros__parameters: {vocabulary: [bus]}}}\n')
+    _, records = launch(f'vocabulary_file:={path}', 'namespace:=robot')
+    assert records['segment']['parameters']['vocabulary'] == ['road', 'no', 'no-entry']
+
+
 @pytest.mark.parametrize('argument', ['params_file', 'vocabulary_file'])
 def test_launch_refuses_files_that_are_missing(launch, argument):
     printed, records = launch(f'{argument}:=nowhere.yaml', succeeds=False)
