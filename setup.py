@@ -14,6 +14,7 @@ setup(
         (f'share/{package_name}', ['package.xml']),
         (f'share/{package_name}/launch', glob('launch/*.launch.py')),
         (f'share/{package_name}/config', glob('config/*.*')),
+        (f'share/{package_name}/config/cameras', glob('config/cameras/*.yaml')),
         (f'share/{package_name}/config/vocabularies', glob('config/vocabularies/*.yaml')),
         # `ros2 run` and launch look here. Console scripts would not do: pip puts them in bin/,
         # and colcon gives them its own Python instead of the active virtual environment's.

@@ -21,6 +21,8 @@ from csa_ros.evaluation.datasets.published import SOURCES
 from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.weights.catalogue import PRESETS
+from csa_ros.parameters.cameras import TOPICS
+from csa_ros.parameters.file import read_file
 from csa_ros.parameters.table import Parameter
 from csa_ros.parameters.table import PARAMETERS
 from csa_ros.presets import preset_names
@@ -31,6 +33,7 @@ from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
 
 DOCS = Path(__file__).resolve().parent
+DRIVERS = DOCS.parent / 'config' / 'cameras'
 LAUNCH = DOCS.parent / 'launch' / 'segment.launch.py'
 _PLACE = re.compile(r'(<!-- tables: (\w+) -->\n).*?(<!-- end -->)', re.S)
 # Of a vocabulary or an ensemble, as many as tell what it is.
@@ -89,6 +92,17 @@ def launch() -> str:
         rows.append([f'`{ast.literal_eval(call.args[0])}`', f'`{default}`' if default else 'none',
                      f"{values['description']}."])
     return table(['argument', 'default', 'what'], rows)
+
+
+def drivers() -> str:
+    """Return the topics in the files of drivers."""
+    rows = []
+    for path in sorted(DRIVERS.glob('*.yaml')):
+        given = read_file(path, 'segment')
+        rows.append([f'[{path.stem}](../config/cameras/{path.name})', *(
+            f'`{given[parameter]}`' if parameter in given else 'none'
+            for parameter in TOPICS.values())])
+    return table(['driver', *TOPICS.values()], rows)
 
 
 def models() -> str:
@@ -153,6 +167,7 @@ def _options(parser: argparse.ArgumentParser) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     'attentions': attentions,
+    'drivers': drivers,
     'launch': launch,
     'models': models,
     'parameters': parameters,

@@ -1,8 +1,12 @@
 """Segments the images of cameras by words; with `demo:=true`, those of a rendered street."""
 
+from dataclasses import replace
 import os
 from pathlib import Path
 import posixpath
+import shlex
+import shutil
+import tempfile
 from typing import List
 
 from ament_index_python.packages import get_package_share_directory
@@ -18,9 +22,11 @@ from launch_ros.parameter_descriptions import ParameterValue
 import yaml
 
 CONFIG = Path(get_package_share_directory('csa_ros')) / 'config'
-OVERRIDES = ('vocabulary', 'model', 'device', 'attention', 'cameras', 'transport')
-# With one camera; those of several are found under their names.
-INPUTS = ('image', 'depth', 'camera_info')
+# Arguments that are passed on as text, by the parameters that they set.
+OVERRIDES = {
+    'vocabulary': 'vocabulary', 'model': 'model', 'device': 'device', 'attention': 'attention',
+    'cameras': 'cameras', 'image': 'image_topic', 'depth': 'depth_topic',
+    'camera_info': 'camera_info_topic', 'transport': 'transport'}
 # Names the file in which Fast DDS finds its settings; version 3 has a new name, and warns of the
 # old one.
 FAST_DDS_PROFILES = ('FASTRTPS_DEFAULT_PROFILES_FILE'
@@ -33,21 +39,28 @@ ZENOH_SHARED_MEMORY = 'transport/shared_memory/enabled=true'
 def generate_launch_description():
     return LaunchDescription([
         DeclareLaunchArgument(
-            'image', default_value='image',
-            description='Topic of the images to segment; sensor_msgs/Image'),
+            'image', default_value='',
+            description='Topic of the images to segment, with {camera} where the name of each of '
+                        'the cameras stands; empty: that of the driver or params file, or image'),
         DeclareLaunchArgument(
-            'depth', default_value='depth',
-            description='Topic of depth images for ~/points, registered to the camera'),
+            'depth', default_value='',
+            description='Topic of depth images for ~/points, registered to the camera, in the '
+                        'same way; empty: that of the driver or params file, or depth'),
         DeclareLaunchArgument(
-            'camera_info', default_value='camera_info',
-            description='Topic of the calibration for ~/points; sensor_msgs/CameraInfo'),
+            'camera_info', default_value='',
+            description='Topic of the calibration for ~/points, in the same way; empty: that of '
+                        'the driver or params file, or camera_info'),
         DeclareLaunchArgument(
             'cameras', default_value='',
             description='Names of several cameras, as in "front, left" for front/image and '
-                        'left/image; empty: those of the params file, or one on image'),
+                        'left/image; empty: those of the params file, or one without a name'),
+        DeclareLaunchArgument(
+            'driver', default_value='',
+            description='Driver of the camera, by the name of a file in config/cameras, as in '
+                        '"realsense", for its topics; or a YAML file of parameters like these'),
         DeclareLaunchArgument(
             'transport', default_value='',
-            description='raw, or compressed for image/compressed; '
+            description='raw, or compressed for /compressed below the topic of the images; '
                         'empty: that of the params file or config/segment.yaml'),
         DeclareLaunchArgument(
             'vocabulary', default_value='',
@@ -71,7 +84,16 @@ def generate_launch_description():
                         'empty: that of the params file or config/segment.yaml'),
         DeclareLaunchArgument(
             'params_file', default_value='',
-            description='YAML file of parameters that replace those of config/segment.yaml'),
+            description='YAML file of parameters that replace those of config/segment.yaml and '
+                        'of the driver'),
+        DeclareLaunchArgument(
+            'use_sim_time', default_value='', choices=['', 'true', 'false'],
+            description='Take the time from /clock, as a simulation or a bag gives it; '
+                        'empty: as the params file has it, or false'),
+        DeclareLaunchArgument(
+            'python', default_value='',
+            description='Python that has the requirements, as in ~/venv/bin/python; '
+                        'empty: python3 of the shell, which an active virtual environment sets'),
         DeclareLaunchArgument(
             'large_images', default_value='false', choices=['true', 'false'],
             description='Give Fast DDS more shared memory, so that large images get through, or '
@@ -79,11 +101,11 @@ def generate_launch_description():
                         'it as well: see docs/troubleshooting.md'),
         DeclareLaunchArgument(
             'rviz', default_value='false', choices=['true', 'false'],
-            description='Show the images and the overlay in RViz'),
+            description='Show the images and the overlay of every camera in RViz'),
         DeclareLaunchArgument(
             'demo', default_value='false', choices=['true', 'false'],
-            description='Start a camera in a rendered street and segment it with the bundled '
-                        'model: needs no camera and no network'),
+            description='Start a camera in a rendered street, or one for each of the cameras, '
+                        'and segment it with the bundled model: needs no camera and no network'),
         DeclareLaunchArgument(
             'name', default_value='segment',
             description='Name of the node'),
@@ -102,32 +124,97 @@ def start_nodes(context):
     """Return the actions that start the nodes, now that the arguments have values."""
     namespace = LaunchConfiguration('namespace').perform(context)
     name = LaunchConfiguration('name').perform(context)
-    image = absolute(LaunchConfiguration('image').perform(context), namespace)
-    demo = IfCondition(LaunchConfiguration('demo'))
-    in_demo = demo.evaluate(context)
+    demo = is_true(context, 'demo')
+    rviz = is_true(context, 'rviz')
     environment, advice = large_image_settings(context)
-    return [
-        *advice,
-        Node(
-            package='csa_ros', executable='segment', name=name, namespace=namespace,
-            output='screen', parameters=parameters(context, in_demo),
-            remappings=[(topic, absolute(LaunchConfiguration(topic).perform(context), namespace))
-                        for topic in INPUTS],
-            additional_env=environment,
-            ros_arguments=['--log-level', LaunchConfiguration('log_level')],
-            # Only the demo is all there is: elsewhere the rest of the robot must go on.
-            on_exit=Shutdown() if in_demo else None),
-        Node(
-            package='csa_ros', executable='demo_camera', name='demo_camera', namespace=namespace,
-            output='screen', remappings=[('image', image)], additional_env=environment,
-            on_exit=Shutdown(), condition=demo),
-        Node(
+    files, values = parameters(context, demo, posixpath.join('/', namespace, name))
+    nodes = [*advice, Node(
+        package='csa_ros', executable='segment', exec_name='segment', name=name,
+        namespace=namespace, output='screen', prefix=interpreter(context),
+        # Of the names that fit a node the last counts, and a name has the place of the first file
+        # that has it: /**, with which config/segment.yaml begins, comes before the node's own, for
+        # which launch sets these values.
+        parameters=[*files, described(values)] if values else files,
+        additional_env=environment,
+        ros_arguments=['--log-level', LaunchConfiguration('log_level')],
+        # Only the demo is all there is: elsewhere the rest of the robot must go on.
+        on_exit=Shutdown() if demo else None)]
+    if demo or rviz:
+        cameras, compressed = read_cameras(files, values, namespace, name)
+    if demo:
+        nodes += [demo_camera(context, camera, number, namespace, environment)
+                  for number, camera in enumerate(cameras)]
+    if rviz:
+        # First: where there is no RViz, launch gives up, and leaves behind what it has started.
+        nodes.insert(0, Node(
             package='rviz2', executable='rviz2', name='rviz',
-            arguments=['-d', str(CONFIG / 'segment.rviz')],
-            remappings=[('/image', image),
-                        ('/segment/overlay', absolute(f'{name}/overlay', namespace))],
-            additional_env=environment, condition=IfCondition(LaunchConfiguration('rviz'))),
-    ]
+            arguments=['-d', write_rviz(cameras, compressed, namespace, name)],
+            parameters=sim_time(context), additional_env=environment))
+    return nodes
+
+
+def is_true(context, argument):
+    """Return whether an argument is true."""
+    return IfCondition(LaunchConfiguration(argument)).evaluate(context)
+
+
+def interpreter(context):
+    """Return what the executables are run with; None for what their first lines say."""
+    python = LaunchConfiguration('python').perform(context)
+    if not python:
+        return None
+    path = shutil.which(str(Path(python).expanduser()))
+    if not path:
+        raise FileNotFoundError(f'python: there is no program {python}; give the Python of the '
+                                'virtual environment, as in python:=~/venv/bin/python')
+    return shlex.quote(path)
+
+
+def sim_time(context):
+    """Return the parameters of the nodes that have none of their own."""
+    value = LaunchConfiguration('use_sim_time').perform(context)
+    return [{'use_sim_time': value == 'true'}] if value else []
+
+
+def read_cameras(files, values, namespace, name):
+    """Return the cameras with full names of their topics, and whether they send /compressed."""
+    # Here, because launch runs under the Python of ROS: only what needs it should need NumPy and
+    # OpenCV there.
+    from csa_ros.parameters import cameras
+    from csa_ros.parameters.file import read_files
+    merged = {**read_files(map(Path, files), posixpath.join('/', namespace, name)), **values}
+    found = [replace(camera, **{topic: absolute(getattr(camera, topic), namespace, name)
+                                for topic in cameras.TOPICS})
+             for camera in cameras.read_cameras(merged)]
+    return found, merged['transport'] == 'compressed'
+
+
+def demo_camera(context, camera, number, namespace, environment):
+    """Return a camera in streets of its own."""
+    suffix, below = (f'_{camera.name}', f'{camera.name}/') if camera.name else ('', '')
+    return Node(
+        package='csa_ros', executable='demo_camera', exec_name='demo_camera',
+        name=f'demo_camera{suffix}'.replace('/', '_'), namespace=namespace, output='screen',
+        prefix=interpreter(context), parameters=[{'seed': number * 1000}, *sim_time(context)],
+        remappings=[('image', camera.image), ('camera_info', camera.camera_info),
+                    ('true_labels', f'{below}true_labels'),
+                    ('true_classes', f'{below}true_classes')],
+        additional_env=environment, on_exit=Shutdown())
+
+
+def write_rviz(cameras, compressed, namespace, name):
+    """Return the path of a configuration for RViz that shows these cameras."""
+    from csa_ros.adapters.rviz import arrange
+    from csa_ros.adapters.rviz import View
+    views = [View(camera.name, camera.image + ('/compressed' if compressed else ''),
+                  absolute(posixpath.join('~', camera.name, 'overlay'), namespace, name))
+             for camera in cameras]
+    template = yaml.safe_load((CONFIG / 'segment.rviz').read_text())
+    # It stays, as the parameters do that launch itself writes: whoever moves panels may save it.
+    with tempfile.NamedTemporaryFile(
+            'w', prefix='csa_ros_', suffix='.rviz', delete=False) as file:
+        yaml.safe_dump(arrange(template, views), file, sort_keys=False)
+    return file.name
 
 
 def large_image_settings(context):
@@ -144,42 +231,55 @@ def large_image_settings(context):
                             'there is in docs/troubleshooting.md, "Few images arrive"')]
 
 
-def parameters(context, in_demo):
-    """Return the node's parameter files and values; the later ones take precedence."""
-    sources = [str(CONFIG / 'segment.yaml')]
-    if in_demo:
-        sources.append(str(CONFIG / 'demo.yaml'))
+def parameters(context, demo, node):
+    """Return the node's parameter files, of which later ones take precedence, and its values."""
+    files = [str(CONFIG / 'segment.yaml')]
+    if demo:
+        files.append(str(CONFIG / 'demo.yaml'))
+    driver = LaunchConfiguration('driver').perform(context)
+    if driver:
+        files.append(shipped_or_existing('driver', driver, 'cameras'))
     params_file = LaunchConfiguration('params_file').perform(context)
     if params_file:
-        sources.append(existing('params_file', params_file))
+        files.append(existing('params_file', params_file))
     values = {}
     vocabulary_file = LaunchConfiguration('vocabulary_file').perform(context)
     if vocabulary_file:
-        values['vocabulary'] = ParameterValue(
-            read_vocabulary(vocabulary_file), value_type=List[str])
-    for key in OVERRIDES:
-        value = LaunchConfiguration(key).perform(context)
+        values['vocabulary'] = read_vocabulary(vocabulary_file, node)
+    for argument, parameter in OVERRIDES.items():
+        value = LaunchConfiguration(argument).perform(context)
         if value:
-            # As text: launch would read the word `no` as false and `1` as a number.
-            values[key] = ParameterValue(value, value_type=str)
-    # Of the names that fit a node the last counts, and a name has the place of the first file that
-    # has it: /**, with which config/segment.yaml begins, comes before the node's own, for which
-    # launch sets these values.
-    return [*sources, values] if values else sources
+            values[parameter] = value
+    for value in sim_time(context):
+        values.update(value)
+    return files, values
 
 
-def read_vocabulary(value):
-    """Return the words in a vocabulary file given as a path or as a name in the package."""
+def described(values):
+    """Return values with their types: launch would read the word `no` as false, `1` as 1."""
+    kinds = {bool: bool, list: List[str], str: str}
+    return {name: ParameterValue(value, value_type=kinds[type(value)])
+            for name, value in values.items()}
+
+
+def read_vocabulary(value, node):
+    """Return the words in a vocabulary file, given as a path or as a name in the package."""
+    # As the node would read it, of which launch knows nothing.
+    from csa_ros.parameters.file import read_files
+    path = shipped_or_existing('vocabulary_file', value, 'vocabularies')
+    words = read_files([Path(path)], node).get('vocabulary')
+    if not isinstance(words, (str, list)) or not all(isinstance(word, str) for word in words):
+        raise ValueError(f'vocabulary_file: {path} must set the parameter vocabulary to a list of '
+                         'words, as config/vocabularies/indoor.yaml does')
+    return words
+
+
+def shipped_or_existing(argument, value, folder):
+    """Return the path of a file in a folder of config by its bare name, or of any file."""
     # Not what macOS puts beside files: `._indoor.yaml`.
-    shipped = {path.stem: path for path in (CONFIG / 'vocabularies').glob('[!.]*.yaml')}
-    path = shipped.get(value) or existing(
-        'vocabulary_file', value, f'; the package has {", ".join(sorted(shipped))}')
-    try:
-        node, = yaml.safe_load(Path(path).read_text()).values()
-        return list(node['ros__parameters']['vocabulary'])
-    except (AttributeError, KeyError, TypeError, ValueError, yaml.YAMLError) as error:
-        raise ValueError(f'vocabulary_file: {path} must set the parameter vocabulary to a list, '
-                         'as config/vocabularies/indoor.yaml does') from error
+    shipped = {path.stem: str(path) for path in (CONFIG / folder).glob('[!.]*.yaml')}
+    return shipped.get(value) or existing(
+        argument, value, f'; the package has {", ".join(sorted(shipped))}')
 
 
 def existing(argument, value, hint=''):
@@ -190,6 +290,6 @@ def existing(argument, value, hint=''):
     return str(path)
 
 
-def absolute(topic, namespace):
-    """Return a topic's full name, as a node in the namespace resolves it."""
-    return posixpath.join('/', namespace, topic)
+def absolute(topic, namespace, name):
+    """Return a topic's full name, as a node of that name in the namespace resolves it."""
+    return posixpath.join('/', namespace, topic.replace('~', name, 1))

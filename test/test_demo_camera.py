@@ -9,6 +9,7 @@ from csa_ros.demo.hard import HardScene
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import IGNORED
 from csa_ros.demo.scenes import Scene
+from csa_ros.ros import compressed
 from csa_ros.ros.images import to_rgb
 from graph import stamp_of
 from graph import wait_for
@@ -19,12 +20,14 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_msgs.msg import String
 
-TOPICS = {'image': (Image, STREAM), 'true_labels': (Image, STREAM),
-          'camera_info': (CameraInfo, STREAM), 'true_classes': (String, LATCHED)}
+TOPICS = {'image': (Image, STREAM), 'image/compressed': (CompressedImage, STREAM),
+          'true_labels': (Image, STREAM), 'camera_info': (CameraInfo, STREAM),
+          'true_classes': (String, LATCHED)}
 
 
 @pytest.fixture
@@ -71,6 +74,10 @@ def test_publishes_pictures_with_their_truth(camera):
         assert (info.width, info.height) == (96, 64)
         assert image.header.frame_id == truth.header.frame_id == info.header.frame_id
         assert set(truth.data) <= {*range(len(CLASSES)), IGNORED}
+    pictures = {stamp_of(message): to_rgb(message).astype(int) for message in received['image']}
+    pairs = [(pictures[stamp_of(message)], compressed.to_rgb(message))
+             for message in received['image/compressed'] if stamp_of(message) in pictures]
+    assert pairs and all(np.abs(raw - jpeg).mean() < 5 for raw, jpeg in pairs)
 
 
 @pytest.mark.parametrize('parameters, street', [

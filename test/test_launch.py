@@ -7,6 +7,8 @@ from pathlib import Path
 import subprocess
 import sys
 
+from csa_ros.parameters.cameras import TOPICS
+from csa_ros.parameters.config import read_config
 from csa_ros.parameters.table import PARAMETERS
 from csa_ros.vocabulary import Vocabulary
 import pytest
@@ -15,28 +17,34 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILE = ROOT / 'launch/segment.launch.py'
 PROFILE = ROOT / 'config/fastdds_large_images.xml'
+DRIVERS = sorted((ROOT / 'config/cameras').glob('*.yaml'))
 VOCABULARIES = sorted((ROOT / 'config/vocabularies').glob('*.yaml'))
 TREE = ast.parse(LAUNCH_FILE.read_text())
 
-# Stands in for an executable of the package: writes what it was started with, and ends when the
-# others have done so, because the end of one ends the demo.
+# Stands in for an executable: writes what it was started with, under the name of its node, and
+# ends when the others have done so, because the end of one ends the demo.
 RECORDER = """#!{python}
 import glob, json, os, rclpy, sys, time
 rclpy.init(args=sys.argv)
 node = rclpy.create_node('stand_in', automatically_declare_parameters_from_overrides=True)
+arguments = rclpy.utilities.remove_ros_args(sys.argv)[1:]
 record = {{
     'node': node.get_fully_qualified_name(),
-    'image': node.resolve_topic_name('image'),
+    'topics': {{topic: node.resolve_topic_name(topic)
+               for topic in ('image', 'camera_info', 'true_labels')}},
     'parameters': {{name: value.value for name, value in node._parameters.items()}},
     'log_level': node.get_logger().get_effective_level().name,
     'fast_dds': {{name: value for name, value in os.environ.items()
                  if name.endswith('DEFAULT_PROFILES_FILE')}},
+    'files': [open(path).read() for path in arguments if os.path.isfile(path)],
+    'python': os.environ.get('STAND_IN_PYTHON'),
 }}
-with open({output!r} + '.part', 'w') as file:
+output = {folder!r} + '/' + node.get_name() + '.json'
+with open(output + '.part', 'w') as file:
     json.dump(record, file)
-os.replace({output!r} + '.part', {output!r})
+os.replace(output + '.part', output)
 deadline = time.monotonic() + 30
-while (len(glob.glob(os.path.dirname({output!r}) + '/*.json')) < int(os.environ['STAND_INS'])
+while (len(glob.glob({folder!r} + '/*.json')) < int(os.environ['STAND_INS'])
        and time.monotonic() < deadline):
     time.sleep(0.05)
 """
@@ -80,15 +88,16 @@ def leaves(layout):
 def test_launch_arguments_are_described_and_used():
     declared = {call.args[0].value: call for call in calls('DeclareLaunchArgument')}
     assert set(declared) == {
-        'image', 'depth', 'camera_info', 'cameras', 'transport', 'vocabulary', 'vocabulary_file',
-        'model', 'device', 'attention', 'params_file', 'large_images', 'rviz', 'demo', 'name',
-        'namespace', 'log_level'}
+        'image', 'depth', 'camera_info', 'cameras', 'driver', 'transport', 'vocabulary',
+        'vocabulary_file', 'model', 'device', 'attention', 'params_file', 'use_sim_time', 'python',
+        'large_images', 'rviz', 'demo', 'name', 'namespace', 'log_level'}
     assert all(len(keyword(call, 'description')) > 10 for call in declared.values())
-    overrides, inputs = constant('OVERRIDES'), constant('INPUTS')
+    overrides = constant('OVERRIDES')
     read = {call.args[0].value for call in calls('LaunchConfiguration')
             if isinstance(call.args[0], ast.Constant)}
-    assert read | {*overrides, *inputs} == set(declared)
-    assert set(overrides) <= {parameter.name for parameter in PARAMETERS}
+    read |= {call.args[1].value for call in calls('is_true')}
+    assert read | set(overrides) == set(declared)
+    assert set(overrides.values()) <= {parameter.name for parameter in PARAMETERS}
 
 
 def test_launched_executables_and_files_exist():
@@ -96,11 +105,11 @@ def test_launched_executables_and_files_exist():
                if keyword(call, 'package') == 'csa_ros'}
     assert started == {'segment', 'demo_camera'}
     assert started <= {path.name for path in (ROOT / 'bin').iterdir()}
-    named = {text for text in strings()
-             if text.endswith(('.yaml', '.rviz', '.xml')) and not set(text) & set('* ')}
+    named = {text for text in strings() if text.endswith(('.yaml', '.rviz', '.xml'))
+             and not set(text) & set('* ') and not text.startswith('.')}
     assert named == {'segment.yaml', 'demo.yaml', 'segment.rviz', 'fastdds_large_images.xml'}
     assert all((ROOT / 'config' / name).is_file() for name in named)
-    assert (ROOT / 'config/vocabularies').is_dir()
+    assert (ROOT / 'config/vocabularies').is_dir() and (ROOT / 'config/cameras').is_dir()
 
 
 def test_config_holds_every_parameter_with_its_default():
@@ -120,6 +129,20 @@ def test_vocabulary_files_set_the_vocabulary_alone():
         assert len(Vocabulary.parse(parameters['vocabulary'])) > 1, path
 
 
+@pytest.mark.parametrize('path', DRIVERS, ids=lambda path: path.stem)
+def test_files_of_drivers_name_topics_for_one_camera_and_for_several(path):
+    given = parameters_of(path)
+    assert 'image_topic' in given and set(given) <= set(TOPICS.values())
+    # What the words beside them promise: a topic for one camera and for each of several.
+    values = {parameter.name: parameter.default for parameter in PARAMETERS}
+    for names in '', 'front', 'front, rear/left':
+        found = read_config({**values, **given, 'cameras': names}).cameras
+        assert [camera.name for camera in found] == (names.split(', ') if names else [''])
+        for camera in found:
+            assert all(camera.name in getattr(camera, kind) for kind in TOPICS)
+            assert len({getattr(camera, kind) for kind in TOPICS}) == 3
+
+
 def test_viewers_show_input_and_overlay():
     rviz = yaml.safe_load((ROOT / 'config/segment.rviz').read_text())
     topics = {display['Name']: display['Topic'] for display
@@ -131,8 +154,6 @@ def test_viewers_show_input_and_overlay():
     assert image_topics(layout) == {'/image', '/segment/overlay'}
     assert leaves(layout['layout']) == set(layout['configById'])
     assert any(name.startswith('Parameters!') for name in layout['configById'])
-    # The launch file remaps the topics of the RViz config by their names.
-    assert {'/image', '/segment/overlay'} <= strings()
 
 
 def test_fast_dds_takes_its_settings():
@@ -162,27 +183,27 @@ def launch(tmp_path):
     """
     Return a function that launches stand-ins for the executables.
 
-    It returns what was printed and what each stand-in got, by the executable's name.
+    It returns what was printed and what each of `count` stand-ins got, by the name of its node.
     """
     pytest.importorskip('launch_ros', reason='launch comes with a ROS installation, not from PyPI')
     prefix = tmp_path / 'prefix'
     share = prefix / 'share/csa_ros'
     index = prefix / 'share/ament_index/resource_index/packages'
-    for folder in (share, index, prefix / 'lib/csa_ros'):
+    for folder in (share, index):
         folder.mkdir(parents=True)
-    (index / 'csa_ros').touch()
     (share / 'config').symlink_to(ROOT / 'config')
-    for name in ('segment', 'demo_camera'):
-        executable = prefix / 'lib/csa_ros' / name
-        executable.write_text(
-            RECORDER.format(python=sys.executable, output=str(tmp_path / f'{name}.json')))
+    for name in ('csa_ros/segment', 'csa_ros/demo_camera', 'rviz2/rviz2'):
+        executable = prefix / 'lib' / name
+        executable.parent.mkdir(parents=True, exist_ok=True)
+        executable.write_text(RECORDER.format(python=sys.executable, folder=str(tmp_path)))
         executable.chmod(0o755)
+        (index / executable.parent.name).touch()
 
-    def run(*arguments, succeeds=True):
+    def run(*arguments, count=1, succeeds=True):
         environment = os.environ | {
             'AMENT_PREFIX_PATH': f'{prefix}:{os.environ.get("AMENT_PREFIX_PATH", "")}',
             'ROS_LOG_DIR': str(tmp_path / 'log'),
-            'STAND_INS': '2' if 'demo:=true' in arguments else '1'}
+            'STAND_INS': str(count)}
         done = subprocess.run(
             [sys.executable, '-c', LAUNCHER, str(LAUNCH_FILE), *arguments], env=environment,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
@@ -209,30 +230,98 @@ sys.exit(service.run())
 def test_launch_gives_the_node_the_config(launch):
     _, records = launch()
     node, = records.values()
-    assert (node['node'], node['image'], node['log_level']) == ('/segment', '/image', 'INFO')
+    assert (node['node'], node['python'], node['log_level']) == ('/segment', None, 'INFO')
+    assert node['parameters']['use_sim_time'] is False
+    # Nothing is remapped, so that rules around the launch file count.
+    assert node['topics'] == {name: f'/{name}' for name in node['topics']}
     assert {name: node['parameters'][name] for name in parameters_of(
         ROOT / 'config/segment.yaml')} == parameters_of(ROOT / 'config/segment.yaml')
 
 
+def shown(record):
+    """Return the topics that RViz shows, by the names of the panels."""
+    content, = map(yaml.safe_load, record['files'])
+    panels = {panel['Name']: panel['Topic']['Value']
+              for panel in content['Visualization Manager']['Displays']}
+    assert set(content['Window Geometry']) > set(panels)
+    return panels
+
+
 def test_launch_names_the_node_and_its_topics(launch):
-    _, records = launch('name:=seg', 'namespace:=robot', 'image:=front/image', 'log_level:=debug')
-    node = records['segment']
-    assert node['node'] == '/robot/seg'
-    assert node['image'] == '/robot/front/image'
-    assert node['log_level'] == 'DEBUG'
+    _, records = launch('name:=seg', 'namespace:=robot', 'image:=front/image', 'log_level:=debug',
+                        'use_sim_time:=true', 'rviz:=true', 'transport:=compressed', count=2)
+    node = records['seg']
+    assert (node['node'], node['log_level']) == ('/robot/seg', 'DEBUG')
+    assert node['parameters']['image_topic'] == 'front/image'
+    assert shown(records['rviz']) == {
+        'Input': '/robot/front/image/compressed', 'Overlay': '/robot/seg/overlay'}
+    assert all(record['parameters']['use_sim_time'] is True for record in records.values())
 
 
 def test_launch_starts_the_demo(launch):
-    _, records = launch('demo:=true', 'image:=/street/image')
+    _, records = launch('demo:=true', 'image:=/street/image', count=2)
     assert set(records) == {'segment', 'demo_camera'}
-    assert {record['image'] for record in records.values()} == {'/street/image'}
     assert records['segment']['parameters']['model'] == 'demo'
+    assert records['segment']['parameters']['image_topic'] == '/street/image'
+    assert records['demo_camera']['topics'] == {
+        'image': '/street/image', 'camera_info': '/camera_info', 'true_labels': '/true_labels'}
+
+
+def test_launch_starts_a_demo_camera_for_each_name(launch, tmp_path):
+    """The names and patterns may come from a file or the command line, as for the node."""
+    params = tmp_path / 'params.yaml'
+    params.write_text(yaml.safe_dump({'robot/segment': {'ros__parameters': {
+        'cameras': ['front', 'rear/left'], 'image_topic': 'wrong'}}}))
+    python = tmp_path / 'a folder/python'
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nSTAND_IN_PYTHON=1 exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    _, records = launch(
+        'demo:=true', 'rviz:=true', f'params_file:={params}', 'image:={camera}/color/image_raw',
+        'namespace:=robot', f'python:={python}', count=4)
+    assert set(records) == {'segment', 'demo_camera_front', 'demo_camera_rear_left', 'rviz'}
+    for camera in 'front', 'rear/left':
+        record = records[f'demo_camera_{camera.replace("/", "_")}']
+        assert record['topics'] == {
+            'image': f'/robot/{camera}/color/image_raw',
+            'camera_info': f'/robot/{camera}/camera_info',
+            'true_labels': f'/robot/{camera}/true_labels'}
+    seeds = {record['parameters'].get('seed') for record in records.values()}
+    assert len(seeds) == 3
+    assert shown(records['rviz']) == {
+        'Input front': '/robot/front/color/image_raw',
+        'Overlay front': '/robot/segment/front/overlay',
+        'Input rear/left': '/robot/rear/left/color/image_raw',
+        'Overlay rear/left': '/robot/segment/rear/left/overlay'}
+    assert {name for name, record in records.items() if record['python']} == {*records} - {'rviz'}
+
+
+def test_launch_reads_the_topics_of_a_driver(launch):
+    _, records = launch('driver:=realsense', 'depth:=/depth', 'rviz:=true', count=2)
+    given = records['segment']['parameters']
+    assert (given['image_topic'], given['depth_topic']) == (
+        parameters_of(ROOT / 'config/cameras/realsense.yaml')['image_topic'], '/depth')
+    assert shown(records['rviz'])['Input'] == '/camera/camera/color/image_raw'
+
+
+@pytest.mark.parametrize('arguments, reason', [
+    (['driver:=kinect'], 'driver: there is no file kinect; the package has gazebo, oak, real'),
+    (['python:=/nowhere/python'], 'python: there is no program /nowhere/python; give the Python'),
+    (['python:=/tmp'], 'python: there is no program /tmp;'),
+    (['rviz:=true', 'cameras:=front, left', 'image:=/image'], 'front and left the same topic'),
+    (['demo:=true', 'image:=/{camera}/image'], 'cameras has no name to put for {camera}'),
+    (['use_sim_time:=yes'], 'use_sim_time'),
+])
+def test_launch_refuses_what_cannot_be_meant(launch, arguments, reason):
+    printed, records = launch(*arguments, succeeds=False)
+    assert reason in printed
+    assert not records
 
 
 @pytest.mark.parametrize('large', [False, True])
 def test_launch_gives_fast_dds_its_settings(launch, monkeypatch, large):
     monkeypatch.delenv(profiles_variable(), raising=False)
-    _, records = launch('demo:=true', f'large_images:={str(large).lower()}')
+    _, records = launch('demo:=true', f'large_images:={str(large).lower()}', count=2)
     for record in records.values():
         files = record['fast_dds']
         assert list(files) == ([profiles_variable()] if large else [])
@@ -245,7 +334,7 @@ def test_launch_arguments_go_before_files(launch, tmp_path, node):
     params.write_text(yaml.safe_dump({node: {'ros__parameters': {
         'model': 'RN50/openai', 'device': 'cuda', 'vocabulary': ['floor'], 'lazy': False}}}))
     _, records = launch('demo:=true', f'params_file:={params}', 'vocabulary_file:=indoor',
-                        'device:=cpu', 'attention:=gem')
+                        'device:=cpu', 'attention:=gem', count=2)
     parameters = records['segment']['parameters']
     assert parameters['device'] == 'cpu'
     assert parameters['attention'] == 'gem'
@@ -267,6 +356,15 @@ def test_launch_refuses_a_vocabulary_file_without_words(launch):
     printed, records = launch(f'vocabulary_file:={ROOT / "config/demo.yaml"}', succeeds=False)
     assert 'must set the parameter vocabulary' in printed
     assert not records
+
+
+def test_launch_reads_a_vocabulary_file_as_the_node_would(launch, tmp_path):
+    path = tmp_path / 'words.yaml'
+    path.write_text('other: {ros__parameters: {vocabulary: [car]}}\n'
+                    "/robot/*: {ros__parameters: {vocabulary: [road, 'no', no-entry]}}\n"
+                    'robot: {other: {ros__parameters: {vocabulary: [bus]}}}\n')
+    _, records = launch(f'vocabulary_file:={path}', 'namespace:=robot')
+    assert records['segment']['parameters']['vocabulary'] == ['road', 'no', 'no-entry']
 
 
 @pytest.mark.parametrize('argument', ['params_file', 'vocabulary_file'])

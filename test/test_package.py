@@ -73,6 +73,7 @@ def test_every_file_of_the_package_is_installed(setup_arguments):
                  for target, sources in setup_arguments['data_files'] for source in sources}
     folders = {'bin': 'lib/csa_ros', 'launch': 'share/csa_ros/launch',
                'config': 'share/csa_ros/config',
+               'config/cameras': 'share/csa_ros/config/cameras',
                'config/vocabularies': 'share/csa_ros/config/vocabularies'}
     expected = {path.relative_to(ROOT): target for folder, target in folders.items()
                 for path in (ROOT / folder).iterdir() if path.is_file()}

@@ -6,6 +6,7 @@ import re
 from csa_ros.parameters.config import read_config_file
 from csa_ros.parameters.errors import ParameterError
 from csa_ros.parameters.file import read_file
+from csa_ros.parameters.file import read_files
 from csa_ros.ros.node import SegmentNode
 from hypothesis import given
 from hypothesis import HealthCheck
@@ -230,3 +231,23 @@ def test_files_of_this_package_are_read():
                  *(folder / 'vocabularies').glob('*.yaml')):
         config, ignored = read_config_file(path, 'segment', {})
         assert not ignored and config.vocabulary
+
+
+@pytest.mark.parametrize('texts', [
+    ['/**: {ros__parameters: {a: 1, b: 1}}', 'segment: {ros__parameters: {a: 2}}',
+     '/**: {ros__parameters: {a: 3, b: 3}}'],
+    ['/**: {ros__parameters: {a: 1}}', '/**: {ros__parameters: {a: 2}}'],
+    ['segment: {ros__parameters: {a: 1}}', '/**: {ros__parameters: {a: 2}}'],
+    ['/other: {ros__parameters: {a: 1}}', '"*": {ros__parameters: {a: 2}}'],
+    ['/other: {ros__parameters: {a: 1}}'],
+])
+def test_several_files_are_read_as_a_node_reads_them(tmp_path, context, texts):
+    paths = [tmp_path / f'{number}.yaml' for number in range(len(texts))]
+    for path, text in zip(paths, texts):
+        path.write_text(text)
+    arguments = [item for path in paths for item in ('--params-file', str(path))]
+    node = Node('segment', context=context, cli_args=['--ros-args', *arguments],
+                start_parameter_services=False, enable_rosout=False)
+    found = {key: item.value for key, item in node._parameter_overrides.items()}
+    node.destroy_node()
+    assert read_files(paths, '/segment') == found

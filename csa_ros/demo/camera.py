@@ -9,7 +9,9 @@ from csa_ros.demo.hard import demo_street
 from csa_ros.demo.hard import HARD_DEMO
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Frame
+from csa_ros.ros import compressed
 from csa_ros.ros.images import to_message
+from csa_ros.ros.images import to_rgb
 import cv2
 import numpy as np
 from rcl_interfaces.msg import FloatingPointRange
@@ -22,11 +24,14 @@ from rclpy.qos import DurabilityPolicy
 from rclpy.qos import QoSProfile
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from std_msgs.msg import String
 
 FRAME_ID = 'demo_camera'
+# Of the JPEGs on image/compressed: that of image_transport.
+QUALITY = 95
 # Reliable, because RViz's Image display asks for it; a slow listener costs the camera one frame.
 STREAM = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
@@ -78,7 +83,8 @@ class DemoCamera(Node):
     """
     Publishes a drive through one street after another.
 
-    `image` (rgb8 or another of ENCODINGS), `camera_info`, and `true_labels` (mono8, ids as in
+    `image` (rgb8 or another of ENCODINGS), `image/compressed` for those who listen to it,
+    `camera_info`, and `true_labels` (mono8, ids as in
     `true_classes`, a latched comma-separated String) have the same stamp and frame id. Raises
     ValueError for an encoding that is unknown or does not fit the size.
     """
@@ -101,6 +107,9 @@ class DemoCamera(Node):
             additional_constraints=' or '.join(ENCODINGS))).value
         self._check_encoding()
         self._images = self.create_publisher(Image, 'image', STREAM)
+        # Beside the image wherever that is remapped to, as image_transport has it.
+        self._compressed = self.create_publisher(
+            CompressedImage, self.resolve_topic_name('image') + '/compressed', STREAM)
         self._infos = self.create_publisher(CameraInfo, 'camera_info', STREAM)
         self._truths = self.create_publisher(Image, 'true_labels', STREAM)
         self._classes = self.create_publisher(String, 'true_classes', LATCHED)
@@ -148,6 +157,8 @@ class DemoCamera(Node):
         for publisher, message in zip((self._images, self._infos, self._truths), moment):
             message.header = header
             publisher.publish(message)
+        if self._compressed.get_subscription_count():
+            self._compressed.publish(compressed.to_message(to_rgb(moment[0]), header, QUALITY))
 
 
 def main(args: list[str] | None = None) -> None:

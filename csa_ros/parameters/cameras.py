@@ -13,13 +13,13 @@ MAX_CAMERAS = 16
 MAX_TOPIC = 230
 # The name of the only camera, whose topics have no name of a camera before them.
 ONLY_CAMERA = ''
-# What stands for the name of a camera in a pattern.
-PLACEHOLDER = '{camera}'
 # Parameters by what they are the topics of.
 TOPICS = {'image': 'image_topic', 'depth': 'depth_topic', 'camera_info': 'camera_info_topic'}
 # Relative topics without substitutions, and none that is hidden, as those with _ in front are.
 _CAMERA = re.compile(r'[A-Za-z]\w*(/[A-Za-z_]\w*)*', re.ASCII)
 _TOPIC = re.compile(r'(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*', re.ASCII)
+# What stands for the name of a camera in a pattern, with what to put if it has none.
+_PLACEHOLDER = re.compile(r'{camera(?::(?P<nameless>[^{}]*))?}')
 _BRACES = re.compile(r'{[^{}]*}?|}')
 
 
@@ -37,8 +37,9 @@ def read_cameras(values: Mapping[str, Any]) -> tuple[CameraTopics, ...]:
     """
     Return the cameras of the parameters `cameras`, `image_topic`, `depth_topic`, ...
 
-    A topic may be a pattern for all cameras, or a list with one for each. One that is empty or not
-    given is `image`, `depth` or `camera_info`, with the name of the camera before it if it has
+    A topic may be a pattern for all cameras, or a list with one for each. In a pattern `{camera}`
+    stands for the name of the camera, and `{camera:zed}` for `zed` if it has none. One that is
+    empty or not given is `image`, `depth` or `camera_info`, with the name before it if there is
     one. Raises ParameterError.
     """
     names = _read_cameras(values.get('cameras', ''))
@@ -64,38 +65,39 @@ def _read_topics(parameter: str, value: Any, kind: str, cameras: tuple[str, ...]
                  ) -> list[str]:
     """Return the topic of each camera."""
     named = cameras != (ONLY_CAMERA,)
-    patterns = read_names(parameter, value) or (f'{PLACEHOLDER}/{kind}' if named else kind,)
-    for pattern in patterns:
-        _check_placeholders(parameter, pattern, named)
+    patterns = read_names(parameter, value) or (f'{{camera}}/{kind}' if named else kind,)
     if len(patterns) == 1:
         patterns *= len(cameras)
     if len(patterns) != len(cameras):
         raise ParameterError(
             f'{parameter} has {len(patterns)} topics, but cameras has '
-            f'{len(cameras) if named else "no"} names: give one topic with {PLACEHOLDER} in it, '
-            'or one for each camera, in their order')
-    topics = [pattern.replace(PLACEHOLDER, camera) for pattern, camera in zip(patterns, cameras)]
+            f'{len(cameras) if named else "no"} names: give one topic with {{camera}} in it, or '
+            'one for each camera, in their order')
     owners: dict[str, str] = {}
-    for topic, camera in zip(topics, cameras):
+    for pattern, camera in zip(patterns, cameras):
+        topic = _fill(parameter, pattern, camera)
         _check_topic(parameter, topic)
         if topic in owners:
             raise ParameterError(
                 f'{parameter} gives the cameras {owners[topic]} and {camera} the same topic, '
-                f'{topic}: put {PLACEHOLDER} where their names stand in it, as in '
-                f'/{PLACEHOLDER}/{kind}, or list one topic for each')
+                f'{topic}: put {{camera}} where their names stand in it, as in '
+                f'/{{camera}}/{kind}, or list one topic for each')
         owners[topic] = camera
-    return topics
+    return list(owners)
 
 
-def _check_placeholders(parameter: str, pattern: str, named: bool) -> None:
+def _fill(parameter: str, pattern: str, camera: str) -> str:
+    """Return a pattern with the name of a camera in it."""
     for found in _BRACES.findall(pattern):
-        if found != PLACEHOLDER:
+        place = _PLACEHOLDER.fullmatch(found)
+        if not place:
             raise ParameterError(f'{parameter} is {pattern!r}: it cannot have {found}, only '
-                                 f'{PLACEHOLDER}, for which the names in cameras are put')
-    if PLACEHOLDER in pattern and not named:
-        raise ParameterError(f'{parameter} is {pattern!r}, but cameras has no name to put for '
-                             f'{PLACEHOLDER}: name them, as in cameras: [front, left], or write '
-                             'the topic as it is')
+                                 '{camera}, for which the names in cameras are put')
+        if camera == ONLY_CAMERA and place['nameless'] is None:
+            raise ParameterError(f'{parameter} is {pattern!r}, but cameras has no name to put for '
+                                 '{camera}: name them, as in cameras: [front, left], or write '
+                                 'the topic as it is')
+    return _PLACEHOLDER.sub(lambda place: camera or place['nameless'], pattern)
 
 
 def _check_topic(parameter: str, topic: str) -> None:

@@ -6,6 +6,7 @@ of nodes. These are the rules of rcl_yaml_param_parser (`parse.c`) and of rclpy 
 are the same from Humble to Rolling.
 """
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import ctypes
@@ -48,20 +49,37 @@ def read_file(path: Path, name: str) -> dict[str, Any]:
     it is. Raises ParameterError for a file that cannot be read, that a node would not start with,
     that sets a parameter twice to values of two types, or that has nothing for this node.
     """
-    try:
-        sections = _read_sections(path)
-    except (OSError, RecursionError, yaml.YAMLError) as error:
-        raise ParameterError(f'the parameters in {path} cannot be read: {error}') from error
-    full_name = _full_name(path, name, sections)
-    values = {}
-    for section, parameters in sections.items():
-        # As rclpy has it: /* is one name, and /** any number of them.
-        if re.fullmatch(_absolute(section).replace('/*', r'(/\w+)'), full_name, re.ASCII):
-            values.update(parameters)
+    sections = _read_sections(path)
+    values = _matching(sections, _full_name(path, name, sections))
     if not values:
         found = f' (it has {", ".join(sections)})' if sections else ''
         raise ParameterError(f'{path} has no parameters for a node called {name}{found}; put them '
                              f'under /**: and {_PARAMETERS}:, {_EXAMPLE}')
+    return values
+
+
+def read_files(paths: Iterable[Path], full_name: str) -> dict[str, Any]:
+    """
+    Return what a node is given by several `--params-file`.
+
+    `full_name` has the namespace, as `/robot/segment`. A section keeps the place that it has in
+    the first file that has it, so that `/**` of a later one comes before a name in an earlier one.
+    A file may have nothing for the node. Raises ParameterError as `read_file` does.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        for section, parameters in _read_sections(path).items():
+            merged.setdefault(section, {}).update(parameters)
+    return _matching(merged, full_name)
+
+
+def _matching(sections: Mapping[str, Mapping[str, Any]], full_name: str) -> dict[str, Any]:
+    """Return the parameters in the sections that are for a node."""
+    values: dict[str, Any] = {}
+    for section, parameters in sections.items():
+        # As rclpy has it: /* is one name, and /** any number of them.
+        if re.fullmatch(_absolute(section).replace('/*', r'(/\w+)'), full_name, re.ASCII):
+            values.update(parameters)
     return values
 
 
@@ -83,7 +101,11 @@ def _absolute(name: str) -> str:
 def _read_sections(path: Path) -> dict[str, dict[str, Any]]:
     """Return the parameters of each node that the file names, under the names as they stand."""
     found: dict[str, dict[str, Any]] = {}
-    for section, name, value in _read_items(path):
+    try:
+        items = list(_read_items(path))
+    except (OSError, RecursionError, yaml.YAMLError) as error:
+        raise ParameterError(f'the parameters in {path} cannot be read: {error}') from error
+    for section, name, value in items:
         parameters = found.setdefault(section, {})
         if name in parameters and _type_of(value) != _type_of(parameters[name]):
             # rcl has a value of each type then, and which of them counts is an accident.

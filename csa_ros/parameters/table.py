@@ -25,7 +25,8 @@ MAX_REUSE_FRAMES = 1000
 MAX_SLOP = 10.0
 TRANSPORTS = ('raw', 'compressed')
 POINTS_LAYOUTS = ('dense', 'organized')
-_TOPICS = '{camera} for the name in cameras; absolute, or relative to the namespace of the node'
+_TOPICS = ('{camera} for the name in cameras, {camera:zed} for zed without names; absolute, or '
+           'relative to the namespace of the node')
 _KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text'}
 
 

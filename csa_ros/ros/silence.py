@@ -19,7 +19,8 @@ def explain_images(node: Node, asked: str, transport: str) -> str:
     """
     Return why no image can arrive and what to do; nothing if they are published on the topic.
 
-    `asked` is the topic of the raw images, before remapping.
+    `asked` is the topic of the raw images, before remapping. The answer calls the topic that is
+    listened to `it`.
     """
     base = node.resolve_topic_name(asked)
     topic, type_name = ((base, IMAGE) if transport == 'raw' else
@@ -29,7 +30,7 @@ def explain_images(node: Node, asked: str, transport: str) -> str:
         return ''
     advice = (_find_images(node, asked, base, transport)
               or _choose_images(node, asked, transport))
-    return f'{_describe(topic, types, type_name)}: {advice}'
+    return f'{_describe("it", types, type_name)}: {advice}'
 
 
 def explain_topic(node: Node, asked: str, type_name: str, parameter: str) -> str:
@@ -54,16 +55,16 @@ def _find_images(node: Node, asked: str, base: str, transport: str) -> str:
     remapped = node.resolve_topic_name(asked + _COMPRESSED)
     if COMPRESSED_IMAGE in _published(node, base) and not base.endswith(_UNREADABLE):
         if base.endswith(_COMPRESSED):
-            return (f'for {base} set `transport: compressed` and give its base topic, '
+            return ('with `transport: compressed` give the base topic, '
                     f'{base.removesuffix(_COMPRESSED)}, as image_topic')
-        return (f'for {base} set `transport: compressed` and remap what that listens to: '
-                f'--ros-args -r {base}{_COMPRESSED}:={base}')
+        return ('with `transport: compressed` remap what that listens to: --ros-args -r '
+                f'{base}{_COMPRESSED}:={base}')
     if transport == 'raw' and COMPRESSED_IMAGE in _published(node, topic):
         return f'there is {topic}, for which set `transport: compressed`'
     if transport == 'compressed' and IMAGE in _published(node, base):
         return f'there is {base}, for which set `transport: raw`'
     if transport == 'compressed' and IMAGE in _published(node, topic):
-        return f'for {topic} set `transport: raw` and give it as image_topic'
+        return f'with `transport: raw` give {topic} as image_topic'
     if remapped != topic and COMPRESSED_IMAGE in _published(node, remapped):
         return (f'{asked}{_COMPRESSED} is remapped to {remapped}: for that set `transport: '
                 f'compressed` and leave {asked} as it is')
