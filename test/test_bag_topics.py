@@ -144,6 +144,13 @@ def test_types_without_their_msg_are_the_same(make):
         assert recording.count == 3 and len([*recording.messages()]) == 3
 
 
+def test_thermal_images_are_segmented_where_they_are_named():
+    bag = record(Path('in'), thermal=[of_encoding('16UC1')])
+    with pytest.raises(BagError, match='/thermal is left out: .*name it with --topics'):
+        chosen(bag)
+    assert chosen(bag, '/thermal') == (['/thermal'], {})
+
+
 def test_messages_that_are_not_cdr_are_left_out():
     bag = rewrite(record(Path('in'), camera=camera(1)), 'json.mcap', coding='json')
     with pytest.raises(BagError, match='/camera is left out: its messages are json, not CDR'):

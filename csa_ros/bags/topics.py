@@ -15,6 +15,7 @@ from csa_ros.bags.reading import Recording
 from csa_ros.ros.content import Content
 from csa_ros.ros.content import judge_compressed
 from csa_ros.ros.content import judge_encoding
+from csa_ros.ros.content import spelled
 from csa_ros.ros.content import Verdict
 from csa_ros.ros.images import ImageError
 from rosbags.interfaces import Connection
@@ -67,7 +68,8 @@ def choose(recording: Recording, asked: Sequence[str]) -> tuple[list[str], dict[
     chosen = sorted(pictures - set(left_out))
     if not chosen:
         reasons = ''.join(f' {topic} is left out: {why}.' for topic, why in left_out.items())
-        raise BagError(f'{recording.path} has no image topic.{reasons} {_list(types, pictures)}')
+        raise BagError(f'{recording.path} has no image topic to segment.{reasons}' if reasons else
+                       f'{recording.path} has no image topic. {_list(types, pictures)}')
     return chosen, left_out
 
 
@@ -155,7 +157,11 @@ def _judge(msgtype: str, data: bytes) -> Verdict:
     if not message.data.size:
         return Verdict(Content.DAMAGED, 'it has no data')
     if msgtype == IMAGE:
-        return judge_encoding(message.encoding)
+        verdict = judge_encoding(message.encoding)
+        if spelled(message.encoding) == '16UC1':
+            hint = 'name it with --topics if it is that of a thermal camera'
+            return verdict._replace(reason=f'{verdict.reason}; {hint}')
+        return verdict
     return judge_compressed(message.format, bytes(message.data[:16]))
 
 
