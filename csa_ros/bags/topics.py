@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 import json
 import re
 
 from csa_ros.bags.errors import BagError
-from csa_ros.bags.reading import COMPRESSED_IMAGE
 from csa_ros.bags.reading import IMAGE
+from csa_ros.bags.reading import IMAGES
 from csa_ros.bags.reading import message_of
 from csa_ros.bags.reading import Recording
 from csa_ros.ros.content import Content
@@ -40,7 +41,8 @@ def choose(recording: Recording, asked: Sequence[str]) -> tuple[list[str], dict[
     that is not there or holds no images, and if there is none at all.
     """
     types = {connection.topic: connection.msgtype for connection in recording.connections}
-    pictures = {topic for topic, kind in types.items() if kind in (IMAGE, COMPRESSED_IMAGE)}
+    pictures = {connection.topic for connection in recording.connections
+                if connection.msgtype in IMAGES}
     for topic in asked:
         if topic not in types:
             raise BagError(f'{recording.path} has no topic {topic}. {_list(types, pictures)}')
@@ -121,13 +123,12 @@ def _published(recording: Recording, pictures: set[str]) -> Iterator[tuple[str, 
 
 
 def _is_legend(recording: Recording, connection: Connection) -> bool:
-    """Tell whether a topic holds legends of a segment node, by its first message."""
-    for _, _, data in recording.messages(connections=(connection,)):
-        try:
+    """Tell whether a topic holds legends of a segment node."""
+    for _, _, data in islice(recording.messages(connections=(connection,)), _DECIDING):
+        with suppress(ImageError, ValueError):
             legend = json.loads(message_of(_STRING, data).data)
-        except (ImageError, ValueError):
-            return False
-        return isinstance(legend, dict) and {'version', 'classes', 'unknown_id'} <= set(legend)
+            if isinstance(legend, dict) and {'version', 'classes', 'unknown_id'} <= set(legend):
+                return True
     return False
 
 
@@ -175,7 +176,7 @@ def _foreign(connections: Iterable[Connection]) -> str:
 
 def _connections(recording: Recording, topic: str) -> tuple[Connection, ...]:
     return tuple(item for item in recording.connections
-                 if item.topic == topic and item.msgtype in (IMAGE, COMPRESSED_IMAGE))
+                 if item.topic == topic and item.msgtype in IMAGES)
 
 
 def _list(types: dict[str, str], pictures: set[str]) -> str:
