@@ -130,7 +130,7 @@ def test_unindexed_messages_that_are_in_no_order(bag):
             writer.add_message(channel, item.time, item.data, item.time)
         writer.finish()
     assert 'not in timestamp order' in refusal('in.mcap')
-    assert '`mcap recover' in refusal('in.mcap')
+    assert '`mcap recover in.mcap' in refusal('in.mcap')
 
 
 # Metadata
@@ -270,14 +270,27 @@ def test_mcaps_of_others(bag, profile, coding, said):
 
 
 @pytest.mark.parametrize('storage, step', [
-    ('mcap', '`mcap recover'), ('sqlite3', '`sqlite3 FILE .recover')])
+    ('mcap', '`mcap recover {}'), ('sqlite3', '`sqlite3 {} .recover')])
 def test_what_is_damaged_is_to_be_repaired(storage, step):
     folder = record(Path('in'), storage, image=camera(3))
     file = next(folder.glob('in.*'))
     file.write_bytes(file.read_bytes()[:len(file.read_bytes()) // 2])
-    for path in (folder, file):
-        assert step in refusal(path)
+    assert step.format('FILE') in refusal(folder)
+    assert step.format(file) in refusal(file)
     assert '`ros2 bag reindex in`' in refusal(folder)
+
+
+def test_what_rosbags_does_not_read_is_not_called_damaged(bag):
+    with open('in.mcap', 'wb') as file:
+        writer = Writer(file)
+        writer.start('ros2')
+        writer.register_channel('/x', 'json', writer.register_schema('x', 'jsonschema', b'{}'))
+        writer.finish()
+    folder = Path(shutil.copytree(bag, 'in'))
+    change(folder, version=99)
+    for path in ('in.mcap', folder):
+        assert '`ros2 bag convert`' in refusal(path)
+        assert 'reindex' not in refusal(path) and 'recover' not in refusal(path)
 
 
 def test_metadata_that_are_damaged_are_to_be_made_anew(bag):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+import sqlite3
 
 from csa_ros.bags.errors import BagError
 from csa_ros.bags.reading import Recording
@@ -122,7 +123,7 @@ def test_a_segment_node_is_known_by_its_topics_where_its_legend_was_missed():
 
 @pytest.mark.parametrize('topics', [
     {'overlay': camera(1)}, {'cam__overlay': camera(1), 'cam__labels': camera(1)},
-    {'hud__overlay': camera(1), 'hud__legend': [text(0)]},
+    {'hud__overlay': camera(1), 'hud__legend': [text(0)] * 12},
     {'mask': camera(1), 'segment__legend': LEGEND},
     {'segmented__overlay': camera(1), 'segment__legend': LEGEND},
     {'segment__front__image_raw': camera(1), 'segment__legend': LEGEND},
@@ -131,6 +132,17 @@ def test_a_camera_may_have_such_a_name(topics):
     bag = record(Path('in'), camera=camera(1), **topics)
     assert chosen(bag)[0] == sorted(
         ['/camera', *('/' + name.replace('__', '/') for name in topics if 'legend' not in name)])
+
+
+def test_types_without_their_msg_in_a_database():
+    bag = record(Path('in'), 'sqlite3', camera=camera(2))
+    with sqlite3.connect('in/in.db3') as database:
+        database.execute("UPDATE topics SET type = 'sensor_msgs/Image'")
+    for path in (bag, bag / 'in.db3'):
+        assert chosen(path) == (['/camera'], {})
+        with Recording(path) as recording:
+            (item, _, _), _ = recording.messages()
+            assert item.msgtype == IMAGE
 
 
 @pytest.mark.parametrize('make', [raw, jpeg])
@@ -142,6 +154,13 @@ def test_types_without_their_msg_are_the_same(make):
         kinds = {item.topic: item.msgtype for item in recording.connections}
         assert kinds == {'/camera': make(0)[0], '/imu': STRING}
         assert recording.count == 3 and len([*recording.messages()]) == 3
+
+
+def test_thermal_images_are_segmented_where_they_are_named():
+    bag = record(Path('in'), thermal=[of_encoding('16UC1')])
+    with pytest.raises(BagError, match='/thermal is left out: .*name it with --topics'):
+        chosen(bag)
+    assert chosen(bag, '/thermal') == (['/thermal'], {})
 
 
 def test_messages_that_are_not_cdr_are_left_out():

@@ -231,9 +231,16 @@ def test_busy_node_works_without_listeners(graph, tmp_path):
 
 def test_max_rate_leaves_time_between_frames(graph, tmp_path):
     graph.start(tmp_path).flow()
-    assert graph.set_each(max_rate=0.001) == ['']
     graph.settle()
+    bad = make_image(stamp=(8000, 0))
+    short_step(bad)
+    bad_images = totals(graph)['bad']
+    graph.send(bad)
+    wait_for(lambda: totals(graph)['bad'] > bad_images)
+    assert graph.set_each(max_rate=0.001) == ['']
     wait_for(lambda: graph.node._config.max_rate)
+    # An image that cannot be read does not use up the time of the next.
+    graph.mask_of(make_image(stamp=(9000, 0)))
     frames = graph.segmenter.frames
     dropped = totals(graph)['dropped']
     graph.stream(lambda: totals(graph)['dropped'] > dropped + 5)

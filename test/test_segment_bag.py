@@ -242,6 +242,17 @@ def test_types_without_their_msg_are_spelled_out_in_the_result():
     assert [item for item in after if '/segment' not in item.topic] == contents(Path('in'))
 
 
+def test_a_topic_of_two_types():
+    """As after a node was replaced while a bag was recorded."""
+    bag = record(Path('in'), image=camera(2), other=[text(0), text(1)])
+    for path in ('in/in.mcap', 'in/metadata.yaml'):
+        data = Path(path).read_bytes().replace(b'/other', b'/image')
+        Path(path).write_bytes(data)
+    assert run(bag, 'out') == 0
+    after = contents(Path('out'))
+    assert len(of(after, '/image')) == 4 and len(of(after, '/segment/labels')) == 2
+
+
 def test_named_topics_alone():
     bag = record(Path('in'), front__image=camera(2), left__image=camera(2))
     assert run(bag, 'out', '--topics', '/left/image', '--name', 'seg', '--outputs', 'labels') == 0

@@ -127,6 +127,17 @@ def test_period_holds_items_back_but_not_calls(probe):
     assert probe.handled == ['first', 'held back']
 
 
+def test_a_list_that_came_to_nothing_leaves_its_period_to_the_next(probe):
+    probe.worker.set_min_period(1e6)
+    probe.worker.offer('unreadable')
+    assert probe.started.acquire(timeout=TIMEOUT)
+    probe.worker.waive_period()
+    probe.let_finish()
+    probe.worker.offer('next')
+    probe.let_finish()
+    assert probe.handled == ['unreadable', 'next']
+
+
 def test_stop_drops_what_waits(probe):
     probe.worker.set_min_period(1e6)
     probe.worker.offer('first')

@@ -23,6 +23,7 @@ COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 # Of the messages that are read and written here, all distributions have the same definitions; of
 # the others, the bytes are copied.
 TYPES = get_typestore(Stores.ROS2_HUMBLE)
+IMAGES = (IMAGE, COMPRESSED_IMAGE)
 _TO_RGB = {IMAGE: images.to_rgb, COMPRESSED_IMAGE: compressed.to_rgb}
 
 
@@ -47,7 +48,7 @@ class Recording:
             self._reader.open()
         except Exception as error:  # damaged files make the library raise whatever comes
             raise BagError(f'{path} cannot be read as a bag: {_reason(error)}. '
-                           f'{storage.remedy(path)}') from error
+                           f'{_advice(path, error)}') from error
         try:
             self._survey()
         except Exception as error:
@@ -150,7 +151,7 @@ class Recording:
 
     def _damaged(self, error: Exception) -> BagError:
         return BagError(f'{self.path} is damaged and cannot be read to its end: '
-                        f'{_reason(error)}. {storage.remedy(self.path)}')
+                        f'{_reason(error)}. {_advice(self.path, error)}')
 
 
 def _full(kind: str) -> str:
@@ -188,6 +189,15 @@ def _like(item: Connection, among: Collection[Connection]) -> Any:
 def _key(connection: Connection) -> tuple[int, int]:
     """Return what tells a connection of a file from those of all files."""
     return id(connection.owner), connection.id
+
+
+def _advice(path: Path, error: Exception) -> str:
+    """Return what to do about what rosbags has raised."""
+    # A key that it does not know is an encoding of types; of other things it says so.
+    if isinstance(error, KeyError) or 'not supported' in str(error):
+        return ('It may be sound, and is in a form that rosbags does not read: convert it with '
+                '`ros2 bag convert`')
+    return storage.remedy(path)
 
 
 def _reason(error: Exception) -> str:

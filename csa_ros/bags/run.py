@@ -18,6 +18,7 @@ from csa_ros.bags.parts import Part
 from csa_ros.bags.parts import select
 from csa_ros.bags.pictures import PicturePart
 from csa_ros.bags.progress import Progress
+from csa_ros.bags.reading import IMAGES
 from csa_ros.bags.reading import picture_of
 from csa_ros.bags.reading import Recording
 from csa_ros.bags.workspace import Workspace
@@ -183,7 +184,8 @@ def _submitted(recording: Recording, job: Job, part: Part, labeller: Labeller,
         message = _Message(connection, time, data)
         topic = connection.topic
         period = (time - job.start) // job.period if job.period else None
-        if topic in job.cameras and (period is None or period != last_period.get(topic)):
+        if topic in job.cameras and connection.msgtype in IMAGES and (
+                period is None or period != last_period.get(topic)):
             try:
                 header, rgb = picture_of(connection.msgtype, data)
                 message = replace(

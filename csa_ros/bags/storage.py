@@ -40,11 +40,11 @@ def check(path: Path) -> None:
 
 def remedy(path: Path) -> str:
     """Return what repairs a recording whose files are what they should be, and damaged."""
-    files = stored_files(path) if path.is_dir() else [path]
+    files, name = (stored_files(path), 'FILE') if path.is_dir() else ([path], path)
     advice = {
-        'mcap': 'write anew what can be read of a file with `mcap recover FILE -o NEW.mcap`',
-        'sqlite3': 'write anew what can be read of a file with `sqlite3 FILE .recover | sqlite3 '
-                   'NEW.db3`'}
+        'mcap': f'write anew what can be read of a file with `mcap recover {name} -o NEW.mcap`',
+        'sqlite3': f'write anew what can be read of a file with `sqlite3 {name} .recover | '
+                   'sqlite3 NEW.db3`'}
     kinds = {_kind(file) for file in files}
     steps = [text for kind, text in advice.items() if kind in kinds]
     if path.is_dir():

@@ -3,18 +3,20 @@
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 import json
 import re
 
 from csa_ros.bags.errors import BagError
-from csa_ros.bags.reading import COMPRESSED_IMAGE
 from csa_ros.bags.reading import IMAGE
+from csa_ros.bags.reading import IMAGES
 from csa_ros.bags.reading import message_of
 from csa_ros.bags.reading import Recording
 from csa_ros.ros.content import Content
 from csa_ros.ros.content import judge_compressed
 from csa_ros.ros.content import judge_encoding
+from csa_ros.ros.content import spelled
 from csa_ros.ros.content import Verdict
 from csa_ros.ros.images import ImageError
 from rosbags.interfaces import Connection
@@ -39,7 +41,8 @@ def choose(recording: Recording, asked: Sequence[str]) -> tuple[list[str], dict[
     that is not there or holds no images, and if there is none at all.
     """
     types = {connection.topic: connection.msgtype for connection in recording.connections}
-    pictures = {topic for topic, kind in types.items() if kind in (IMAGE, COMPRESSED_IMAGE)}
+    pictures = {connection.topic for connection in recording.connections
+                if connection.msgtype in IMAGES}
     for topic in asked:
         if topic not in types:
             raise BagError(f'{recording.path} has no topic {topic}. {_list(types, pictures)}')
@@ -67,7 +70,8 @@ def choose(recording: Recording, asked: Sequence[str]) -> tuple[list[str], dict[
     chosen = sorted(pictures - set(left_out))
     if not chosen:
         reasons = ''.join(f' {topic} is left out: {why}.' for topic, why in left_out.items())
-        raise BagError(f'{recording.path} has no image topic.{reasons} {_list(types, pictures)}')
+        raise BagError(f'{recording.path} has no image topic to segment.{reasons}' if reasons else
+                       f'{recording.path} has no image topic. {_list(types, pictures)}')
     return chosen, left_out
 
 
@@ -119,13 +123,12 @@ def _published(recording: Recording, pictures: set[str]) -> Iterator[tuple[str, 
 
 
 def _is_legend(recording: Recording, connection: Connection) -> bool:
-    """Tell whether a topic holds legends of a segment node, by its first message."""
-    for _, _, data in recording.messages(connections=(connection,)):
-        try:
+    """Tell whether a topic holds legends of a segment node."""
+    for _, _, data in islice(recording.messages(connections=(connection,)), _DECIDING):
+        with suppress(ImageError, ValueError):
             legend = json.loads(message_of(_STRING, data).data)
-        except (ImageError, ValueError):
-            return False
-        return isinstance(legend, dict) and {'version', 'classes', 'unknown_id'} <= set(legend)
+            if isinstance(legend, dict) and {'version', 'classes', 'unknown_id'} <= set(legend):
+                return True
     return False
 
 
@@ -155,7 +158,11 @@ def _judge(msgtype: str, data: bytes) -> Verdict:
     if not message.data.size:
         return Verdict(Content.DAMAGED, 'it has no data')
     if msgtype == IMAGE:
-        return judge_encoding(message.encoding)
+        verdict = judge_encoding(message.encoding)
+        if spelled(message.encoding) == '16UC1':
+            hint = 'name it with --topics if it is that of a thermal camera'
+            return verdict._replace(reason=f'{verdict.reason}; {hint}')
+        return verdict
     return judge_compressed(message.format, bytes(message.data[:16]))
 
 
@@ -169,7 +176,7 @@ def _foreign(connections: Iterable[Connection]) -> str:
 
 def _connections(recording: Recording, topic: str) -> tuple[Connection, ...]:
     return tuple(item for item in recording.connections
-                 if item.topic == topic and item.msgtype in (IMAGE, COMPRESSED_IMAGE))
+                 if item.topic == topic and item.msgtype in IMAGES)
 
 
 def _list(types: dict[str, str], pictures: set[str]) -> str:

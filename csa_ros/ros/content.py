@@ -86,7 +86,7 @@ def judge_compressed(declared: str, data: bytes) -> Verdict:
     if data.startswith(_UNITS) or _VIDEO.search(words):
         return Verdict(
             Content.OTHER, f'format {declared[:60]!r} is a video stream, not single pictures',
-            'let the camera publish jpeg or png, or decode it with the transport that it is of '
+            'let the camera publish jpeg or png, or republish it decoded '
             '(`ros2 run image_transport republish`)')
     claimed = _STILL.search(words)
     return Verdict(

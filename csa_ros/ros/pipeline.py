@@ -173,6 +173,9 @@ class Pipeline:
                 frames.append(self._prepare_frame(offer))
             except Exception as error:
                 self._report_frame_error(offer.camera, error)
+        if not frames:
+            # An image that cannot be read leaves its turn to the next.
+            self._frames.waive_period()
         for batch in _batches(frames):
             self._segment(batch)
 

@@ -62,6 +62,12 @@ class LatestWorker(Generic[Item]):
             self._min_period = seconds
             self._changed.notify_all()
 
+    def waive_period(self) -> None:
+        """Let the next list start at once: the one that is handled came to nothing."""
+        with self._changed:
+            self._last_start = -float('inf')
+            self._changed.notify_all()
+
     def flush(self, timeout: float) -> bool:
         """Drop what waits and wait for the work in progress; return whether it ended."""
         with self._changed:
