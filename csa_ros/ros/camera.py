@@ -51,6 +51,8 @@ class Camera:
         self.name = name
         self.statistics = statistics
         self.memory = WindowMemory()
+        # Height and width of the last frame.
+        self.frame_size: tuple[int, int] | None = None
         self._node = node
         self._prefix = f'{name}/' if name else ''
         self._transport = config.transport
