@@ -19,6 +19,7 @@ from typing import Any
 from typing import NamedTuple
 import warnings
 
+from csa_ros.cancellation import cancellable
 from csa_ros.labels.decide import Decision
 from csa_ros.settings import ResolvedSettings
 from csa_ros.vocabulary import UNKNOWN
@@ -176,11 +177,13 @@ class GraphRunner:
             return self._compute(frames, *inputs, settings)
 
         # Fills the caches of constants, and lets libraries allocate and choose what they use.
-        for _ in range(_WARM_UP_RUNS):
-            run()
-        height, width = frames.shape[1:3]
-        constants = self._constants((height, width), settings)
-        return _Graph(frames, inputs, *_capture(run, self._stream), constants, words)
+        # Work that is given up half way could not be captured any more.
+        with cancellable(None):
+            for _ in range(_WARM_UP_RUNS):
+                run()
+            height, width = frames.shape[1:3]
+            constants = self._constants((height, width), settings)
+            return _Graph(frames, inputs, *_capture(run, self._stream), constants, words)
 
     def _download(self, labels: Tensor, confidence: Tensor, overlay: Tensor | None) -> Arrays:
         self._downloads.wait_stream(self._stream)

@@ -8,6 +8,8 @@ import math
 from pathlib import Path
 from typing import TypeAlias
 
+from csa_ros import cancellation
+from csa_ros import cost
 from csa_ros import draw
 from csa_ros.gpu import GraphRunner
 from csa_ros.labels.decide import decide
@@ -119,6 +121,11 @@ class Segmenter:
         # Whoever gives the same words with every frame has them encoded once.
         self._encoded = lru_cache(maxsize=8)(lambda vocabulary: self.encode(vocabulary))
         self._parsed = lru_cache(maxsize=8)(Vocabulary.parse)
+        self._cost = cost.Model(attention, backbone.tower.width, backbone.embed_dim,
+                                WINDOWS_PER_BATCH, cost.memory_of(backbone.device),
+                                str(backbone.device))
+        # Cameras come in few sizes.
+        self._affordable = lru_cache(maxsize=64)(self._check_cost)
         self._normalize = Normalization(backbone.mean, backbone.std, backbone.device)
         self._graphs: GraphRunner | None = None
         if backbone.device.type == 'cuda' and capture:
@@ -187,6 +194,16 @@ class Segmenter:
         self.encoder.check(plan.crop_height, plan.crop_width)
         return resolved
 
+    def check_frame(self, size: Sequence[int], settings: Settings, queries: int,
+                    frames: int = 1) -> None:
+        """
+        Raise `csa_ros.cost.CostError` if a frame of a size (H, W) would cost too much.
+
+        `queries` is the number of the vocabulary's, and `frames` of those in a batch.
+        """
+        height, width = size
+        self._affordable((height, width), self.resolve(settings), queries, frames)
+
     def check(self, vocabulary: Vocabulary | str | Sequence[str],
               prompts: str | tuple[str, ...] = 'imagenet80') -> None:
         """Raise what `encode` would."""
@@ -219,13 +236,17 @@ class Segmenter:
         what `Vocabulary.parse` takes, which is then encoded with the default prompts, once.
         `overlay_alpha`, 0 to 1, asks for the overlay, with class colours of that opacity. `memory`
         is that of the camera, for settings with a `reuse_threshold`. Raises ValueError for another
-        kind of array or of words, or settings that do not fit the model.
+        kind of array or of words, or settings that do not fit the model, as
+        `csa_ros.cost.CostError` if they make too much of a frame of that size.
+
+        Between windows and blocks it asks whether to go on: see `csa_ros.cancellation`.
         """
         _check_image(rgb)
         settings = self.settings if settings is None else self.resolve(settings)
         if memory is not None and settings.reuse_threshold:
-            pixels, features = self._remembered(rgb, settings, memory)
             words = self._ready(words)
+            self._affordable(rgb.shape[:2], settings, len(words.query_class), 1)
+            pixels, features = self._remembered(rgb, settings, memory)
             return self._finish([rgb], pixels, features, words, settings, overlay_alpha)[0]
         if memory is not None:
             # It does not see this frame, and could not tell the age of what it holds.
@@ -245,6 +266,7 @@ class Segmenter:
         _check_images(images)
         settings = self.settings if settings is None else self.resolve(settings)
         words = self._ready(words)
+        self._affordable(images[0].shape[:2], settings, len(words.query_class), len(images))
         if self._graphs is None:
             pixels = self.pixels(images, settings)
             features = self.features(pixels, settings)
@@ -280,7 +302,8 @@ class Segmenter:
         float32, a feature of length 1 for each patch: all windows of the first frame row by row,
         then those of the next.
         """
-        return self._encode_windows(cut(pixels, _plan(pixels.shape[-2:], settings)))
+        plan = _plan(pixels.shape[-2:], settings)
+        return self._encode_windows(pixels, plan, range(len(pixels) * len(plan)))
 
     def logits(self, features: Tensor, text: Tensor, frame_size: Sequence[int],
                output_size: Sequence[int], settings: ResolvedSettings) -> FrameLogits:
@@ -354,9 +377,7 @@ class Segmenter:
             return self._normalize(torch.from_numpy(frame).to(self.device)[None])
 
         def encode(indices: list[int]) -> Tensor:
-            windows = cut(pixels(), plan)
-            # Not `windows[indices]`, which would upload the indices and wait for that.
-            return self._encode_windows(torch.stack([windows[index] for index in indices]))
+            return self._encode_windows(pixels(), plan, indices)
 
         with torch.inference_mode():
             features = memory.features(
@@ -378,9 +399,25 @@ class Segmenter:
         size = self._working_size(frames.shape[1:3], settings)
         return self._normalize(resize_on_device(frames, size))
 
-    def _encode_windows(self, windows: Tensor) -> Tensor:
-        batches = windows.split(WINDOWS_PER_BATCH)
-        return torch.cat([self.encoder(batch) for batch in batches])
+    def _encode_windows(self, pixels: Tensor, plan: WindowPlan, chosen: Sequence[int]) -> Tensor:
+        """Return the features of chosen windows, of which only a batch is cut out at a time."""
+        if len(chosen) <= WINDOWS_PER_BATCH:
+            return self.encoder(cut(pixels, plan, chosen))
+        features = None
+        for start in range(0, len(chosen), WINDOWS_PER_BATCH):
+            cancellation.check()
+            batch = self.encoder(cut(pixels, plan, chosen[start:start + WINDOWS_PER_BATCH]))
+            if features is None:
+                features = batch.new_empty(len(chosen), *batch.shape[1:])
+            features[start:start + len(batch)] = batch
+        assert features is not None
+        return features
+
+    def _check_cost(self, size: tuple[int, int], settings: ResolvedSettings, queries: int,
+                    frames: int) -> None:
+        plan = _plan(self._working_size(size, settings), settings)
+        grid = self.encoder.grid(plan.crop_height, plan.crop_width)
+        cost.check(self._cost, plan, grid, size, settings, queries, frames)
 
     def _decide(self, window_logits: Tensor, query_class: Tensor, output_size: Sequence[int],
                 settings: ResolvedSettings, pixels: Tensor | None, tolerance: float = 0.0

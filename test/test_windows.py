@@ -70,7 +70,8 @@ def test_cut_takes_all_windows_of_a_frame_before_the_next_frame():
     plan = plan_windows(5, 7, crop=4, stride=2)
     frames = torch.arange(2 * 3 * 5 * 7).reshape(2, 3, 5, 7)
     windows = cut(frames, plan)
-    assert windows.shape == (2 * 2 * 3, 3, 4, 4)
+    assert windows.shape == (2 * len(plan), 3, 4, 4) == (2 * 2 * 3, 3, 4, 4)
+    assert torch.equal(cut(frames, plan, [1, 4, 11]), windows[[1, 4, 11]])
     index = 0
     for frame in frames:
         for top in (0, 1):

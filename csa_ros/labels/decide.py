@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 import math
 
+from csa_ros import cancellation
 from csa_ros.labels.merge import FrameLogits
 from csa_ros.labels.refine import MixedLogits
 from csa_ros.vocabulary import UNKNOWN
@@ -91,6 +92,7 @@ def _bands(logits: Tensor | FrameLogits | MixedLogits) -> Iterator[tuple[slice, 
     budget = _BAND_LOGITS.get(logits.device.type, _BAND_LOGITS_ELSEWHERE)
     step = max(budget // (queries * width), 1)
     for top in range(0, height, step):
+        cancellation.check()
         rows = slice(top, top + step)
         yield rows, logits[:, rows].float()
 

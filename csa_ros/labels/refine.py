@@ -25,6 +25,7 @@ from functools import lru_cache
 import itertools
 import math
 
+from csa_ros import cancellation
 from csa_ros.labels.merge import FrameLogits
 from csa_ros.labels.merge import MergeMap
 import torch
@@ -60,6 +61,7 @@ class Affinity:
         self._weights = image.new_empty(height * width, self._neighbours.shape[1])
         step = max(_BAND_PIXELS // width, 1) if image.device.type == 'cpu' else height
         for top in range(0, height, step):
+            cancellation.check()
             bottom = min(top + step, height)
             compared = _compare(padded[:, top:bottom + 2 * border], dilations)
             self._weights[top * width:bottom * width] = compared.flatten(1).T.softmax(1)
@@ -68,6 +70,7 @@ class Affinity:
         """Return `logits` (Q, h, w) float32 after some steps, in the same shape."""
         pixels = logits.flatten(1).T.contiguous()
         for _ in range(steps):
+            cancellation.check()
             # A weighted sum of rows of a table, for many lists of rows, is what this is made for:
             # 3 times faster on a CPU than sums of shifted planes, and without any copy of them.
             pixels = functional.embedding_bag(

@@ -1,5 +1,6 @@
 """Where the sliding windows of a frame lie, and cutting them out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,10 @@ class WindowPlan:
     crop_width: int
     tops: tuple[int, ...]
     lefts: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.tops) * len(self.lefts)
 
 
 def plan_windows(height: int, width: int, crop: int, stride: int) -> WindowPlan:
@@ -54,22 +59,26 @@ def plan_whole(height: int, width: int) -> WindowPlan:
     return plan_windows(height, width, longest, longest)
 
 
-def cut(frame: Tensor, plan: WindowPlan) -> Tensor:
+def cut(frame: Tensor, plan: WindowPlan, chosen: Sequence[int] | None = None) -> Tensor:
     """
-    Cut the windows of `plan` out of a batch of frames.
+    Cut windows of `plan` out of a batch of frames.
 
     `frame` is (B, C, H, W) with H and W as planned, of any dtype and on any device. Returns a
-    copy, (B * windows, C, crop_height, crop_width): all windows of the first frame row by row,
-    then those of the next. Raises ValueError if the frames have another size than the plan.
+    copy, (windows, C, crop_height, crop_width): all windows of the first frame row by row, then
+    those of the next; only the `chosen` ones, if any are, by their places in that order. Raises
+    ValueError if the frames have another size than the plan.
     """
     if frame.shape[-2:] != (plan.height, plan.width):
         raise ValueError(
             f'frames are {frame.shape[-2]} x {frame.shape[-1]} (height x width), the plan is for '
             f'{plan.height} x {plan.width}; resize them or plan again')
-    windows = [
-        frame[:, :, top:top + plan.crop_height, left:left + plan.crop_width]
-        for top in plan.tops for left in plan.lefts]
-    return torch.stack(windows, dim=1).flatten(0, 1)
+    windows = []
+    for index in range(len(frame) * len(plan)) if chosen is None else chosen:
+        number, place = divmod(index, len(plan))
+        row, column = divmod(place, len(plan.lefts))
+        top, left = plan.tops[row], plan.lefts[column]
+        windows.append(frame[number, :, top:top + plan.crop_height, left:left + plan.crop_width])
+    return torch.stack(windows)
 
 
 def _starts(side: int, crop: int, stride: int) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ import tempfile
 from typing import Any
 import warnings
 
+from csa_ros import cancellation
 from csa_ros.model import dense as dense_module
 from csa_ros.model.attention import gem
 from csa_ros.model.attention import methods as attention_module
@@ -81,8 +82,11 @@ class Int8Encoder:
         on those beside it.
         """
         session = self._session(*pixels.shape[-2:])
-        return torch.cat([torch.from_numpy(session.run(None, {'pixels': window.numpy()})[0])
-                          for window in pixels.split(1)])
+        encoded = []
+        for window in pixels.split(1):
+            cancellation.check()
+            encoded.append(torch.from_numpy(session.run(None, {'pixels': window.numpy()})[0]))
+        return torch.cat(encoded)
 
     def _make_session(self, height: int, width: int) -> Any:
         """Return an `onnxruntime.InferenceSession` for one window of a size in pixels."""

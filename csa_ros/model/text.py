@@ -9,6 +9,7 @@ import tempfile
 import threading
 import warnings
 
+from csa_ros import cancellation
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import Clip
 from csa_ros.model.tokens import encode
@@ -174,8 +175,11 @@ class TextEncoder:
         # Sorted by length, so that a batch is cut to what most of its prompts need: 1.5 times
         # faster with CLIP's templates, of 6 to 13 tokens.
         order = _lengths(tokens).argsort()
-        features = torch.cat([_encode_tokens(self._backbone.clip, batch)
-                              for batch in tokens[order].split(prompts_per_batch)])
+        encoded = []
+        for batch in tokens[order].split(prompts_per_batch):
+            cancellation.check()
+            encoded.append(_encode_tokens(self._backbone.clip, batch))
+        features = torch.cat(encoded)
         features = F.normalize(features[order.argsort().to(features.device)].float(), dim=-1)
         means = features.unflatten(0, (len(queries), len(ensemble))).mean(dim=1)
         return F.normalize(means, dim=-1)

@@ -52,6 +52,8 @@ class Camera:
         self.name = topics.name
         self.statistics = statistics
         self.memory = WindowMemory()
+        # Height and width of the last frame.
+        self.frame_size: tuple[int, int] | None = None
         self._node = node
         self._topics = topics
         self._transport = config.transport

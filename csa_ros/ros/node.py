@@ -130,7 +130,7 @@ class SegmentNode(LifecycleNode):
 
     @_logs_errors
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and let the frame in progress out; the model stays loaded."""
+        """Unsubscribe and let the frame in progress out, unless it takes long."""
         self._configured().pause(THREAD_TIMEOUT)
         self._state = 'inactive'
         self.get_logger().info('inactive: the model stays loaded')

@@ -6,6 +6,7 @@ and never waits. One encodes vocabularies. One segments; it alone chooses the sn
 publishes, so that a mask and the legend before it cannot disagree.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from functools import partial
 import gc
 import time
 
+from csa_ros.cancellation import cancellable
+from csa_ros.cancellation import Cancelled
+from csa_ros.cost import CostError
 from csa_ros.lettering import unspelled
 from csa_ros.parameters.config import Config
 from csa_ros.ros.camera import Camera
@@ -37,6 +41,9 @@ import torch
 
 LOG_PERIOD = 5.0
 WARM_UP_SIZE = (480, 640)
+# Seconds for which a frame is segmented that nobody waits for any more. A frame that takes less is
+# let out: changes in quick succession would else leave none.
+PATIENCE = 1.0
 # An age beyond this is two clocks that disagree, not a late frame.
 MAX_AGE = 60.0
 _NEVER_JUMPS = Clock(clock_type=ClockType.STEADY_TIME)
@@ -82,6 +89,7 @@ class Pipeline:
         self._clock = node.get_clock()
         self._log = node.get_logger()
         self._config = config
+        self._paused = self._closing = False
         self._newest = self._snapshot = Snapshot.of(
             config, bookmark.version + 1, segmenter.encode(config.vocabulary, config.prompts))
         self._doubt(config.vocabulary)
@@ -103,12 +111,20 @@ class Pipeline:
         return self._newest
 
     def check(self, config: Config) -> None:
-        """Raise ValueError or ModelError if a configuration does not fit the model."""
+        """Raise ValueError or ModelError if a configuration fits neither model nor frames."""
         self.segmenter.resolve(config.settings)
         self.segmenter.check(config.vocabulary, config.prompts)
+        for camera in self.cameras:
+            try:
+                self._check_frames(camera, config)
+            except CostError:
+                if config.settings != self._config.settings or self._can_segment(camera):
+                    raise
+                # What is in force already is no reason to refuse another change.
 
     def activate(self) -> None:
         """Say what masks mean, now that publishing is possible, and listen to the cameras."""
+        self._paused = False
         self._frames.call(self._announce)
         for camera in self.cameras:
             camera.listen(partial(self.offer, camera))
@@ -138,6 +154,7 @@ class Pipeline:
         """Stop listening and forget what was seen; return whether what ran ended in time."""
         for camera in self.cameras:
             camera.stop_listening()
+        self._paused = True
         ended = self._frames.flush(timeout)
         for camera in self.cameras:
             self._frames.call(camera.forget)
@@ -147,6 +164,7 @@ class Pipeline:
         """End the threads and free the model; return where the next pipeline is to go on."""
         for camera in self.cameras:
             camera.stop_listening()
+        self._closing = True
         ended = [worker.stop(timeout) for worker in (self._vocabularies, self._frames)]
         if not all(ended):
             self._log.warning('work in progress goes on for a while after cleanup')
@@ -162,9 +180,25 @@ class Pipeline:
             torch.cuda.empty_cache()
         return bookmark
 
+    def _check_frames(self, camera: Camera, config: Config) -> None:
+        if camera.frame_size:
+            self.segmenter.check_frame(
+                camera.frame_size, config.settings, len(config.vocabulary.queries))
+
+    def _can_segment(self, camera: Camera) -> bool:
+        try:
+            self._check_frames(camera, self._config)
+        except CostError:
+            return False
+        return True
+
     def _warm_up(self) -> None:
         blank = np.zeros((*WARM_UP_SIZE, 3), np.uint8)
-        self.segmenter.segment(blank, self._snapshot.words, self._snapshot.settings)
+        try:
+            self.segmenter.segment(blank, self._snapshot.words, self._snapshot.settings)
+        except CostError as error:
+            # Those of the cameras may be of another shape.
+            self._log.warning(f'not warmed up: {error}')
 
     def _process(self, offers: list[_Offer]) -> None:
         frames = []
@@ -181,6 +215,8 @@ class Pipeline:
 
     def _prepare_frame(self, offer: _Offer) -> _Frame:
         rgb = offer.camera.to_rgb(offer.image)
+        height, width = rgb.shape[:2]
+        offer.camera.frame_size = height, width
         snapshot, restated = self._timeline.assign(
             offer.camera.name, nanoseconds(offer.image.header.stamp))
         if restated is not None:
@@ -192,7 +228,10 @@ class Pipeline:
         results: Sequence[Result] = ()
         failure = None
         try:
-            results = self._label(batch)
+            with cancellable(self._pointless(batch[0].snapshot)):
+                results = self._label(batch)
+        except Cancelled:
+            self._put_back(batch)
         except Exception as error:
             # A traceback would hold what the frames held, when the memory is needed.
             failure = error.with_traceback(None)
@@ -210,6 +249,29 @@ class Pipeline:
                 self._publish(frame, result)
             except Exception as error:
                 self._report_frame_error(frame.offer.camera, error)
+
+    def _pointless(self, snapshot: Snapshot) -> Callable[[], bool]:
+        """Return what tells whether a frame that begins now is in vain."""
+        begin = time.monotonic()
+
+        def pointless() -> bool:
+            if self._closing:
+                return True
+            if time.monotonic() - begin < PATIENCE:
+                return False
+            waiting = self._newest is not self._snapshot
+            return self._paused or (waiting and self._newest.settings != snapshot.settings)
+
+        return pointless
+
+    def _put_back(self, batch: Sequence[_Frame]) -> None:
+        """Let frames that were given up have another turn with what is in force by then."""
+        if self._paused or self._closing:
+            return
+        for frame in batch:
+            camera = frame.offer.camera
+            if not self._frames.offer_again(frame.offer, camera.name):
+                camera.statistics.dropped()
 
     def _label(self, batch: Sequence[_Frame]) -> list[Result]:
         snapshot = batch[0].snapshot
@@ -253,7 +315,10 @@ class Pipeline:
             self.fault = ''
             return old
         try:
-            words = self.segmenter.encode(config.vocabulary, config.prompts)
+            with cancellable(lambda: self._closing):
+                words = self.segmenter.encode(config.vocabulary, config.prompts)
+        except Cancelled:
+            return old
         except Exception as error:
             self.fault = f'the new words are not in force: {_describe(error)}'
             self._log.error(f'{self.fault}. The old ones stay; set vocabulary or prompts again')
@@ -336,4 +401,5 @@ def _period(config: Config) -> float:
 
 
 def _describe(error: Exception) -> str:
-    return f'{type(error).__name__}: {error}'
+    """Return the message alone where it is written for users, and the type where it is not."""
+    return str(error) if isinstance(error, CostError) else f'{type(error).__name__}: {error}'

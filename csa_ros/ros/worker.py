@@ -50,6 +50,15 @@ class LatestWorker(Generic[Item]):
             self._changed.notify_all()
         return replaced
 
+    def offer_again(self, item: Item, source: Hashable = None) -> bool:
+        """Make what was handed over already the source's next item, unless a newer one waits."""
+        with self._changed:
+            lost = source in self._items
+            if not lost:
+                self._items[source] = item
+                self._changed.notify_all()
+        return not lost
+
     def call(self, function: Callable[[], None]) -> None:
         """Run a function in the thread before the next list; functions keep their order."""
         with self._changed:

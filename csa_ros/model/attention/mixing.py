@@ -7,6 +7,7 @@ head_dim), each of which is one softmax of their products: `attend` adds these u
 
 from collections.abc import Callable
 
+from csa_ros import cancellation
 from csa_ros.model.attention.positions import Grid
 from csa_ros.model.towers.tower import Block
 import torch
@@ -18,6 +19,9 @@ Similarity = Callable[[Tensor, Tensor], Pairs]
 # (grid, a tensor of the device and type wanted) -> (1 + patches, 1 + patches).
 Prior = Callable[[Grid, Tensor], Tensor]
 
+# From so many tokens on, a CPU compares so many at a time with all: each lot takes it a moment.
+LONG = 4096
+LOT = 1024
 # Of NACLIP's neighbourhood, in patches.
 GAUSSIAN_STD = 5.0
 
@@ -70,9 +74,21 @@ def attend(pairs: Pairs, v: Tensor, prior: Tensor | None = None,
     """
     # Softmaxes are not averaged: the rows of the paper's map for CSA add up to 2. A sum is linear
     # in v, so that fused calls give it without ever holding the map.
-    mixed = [F.scaled_dot_product_attention(a, b, v, attn_mask=prior, scale=scale)
-             for a, b in pairs]
+    mixed = [_attend(a, b, v, prior, scale) for a, b in pairs]
     return sum(mixed[1:], mixed[0]) if mixed else v
+
+
+def _attend(a: Tensor, b: Tensor, v: Tensor, prior: Tensor | None, scale: float | None) -> Tensor:
+    cancellation.check()
+    if v.shape[2] < LONG or v.device.type != 'cpu':
+        return F.scaled_dot_product_attention(a, b, v, attn_mask=prior, scale=scale)
+    lots = []
+    for start in range(0, v.shape[2], LOT):
+        cancellation.check()
+        lot = slice(start, start + LOT)
+        lots.append(F.scaled_dot_product_attention(
+            a[:, :, lot], b, v, attn_mask=None if prior is None else prior[lot], scale=scale))
+    return torch.cat(lots, dim=2)
 
 
 def finish(block: Block, x: Tensor, mixed: Tensor) -> Tensor:
