@@ -11,6 +11,8 @@ from typing import TypeAlias
 from csa_ros import cancellation
 from csa_ros import cost
 from csa_ros import draw
+from csa_ros.choices import DEFAULT_MODEL
+from csa_ros.choices import LONG_SIDE
 from csa_ros.gpu import GraphRunner
 from csa_ros.labels.decide import decide
 from csa_ros.labels.decide import Decision
@@ -28,7 +30,6 @@ from csa_ros.labels.windows import plan_whole
 from csa_ros.labels.windows import plan_windows
 from csa_ros.labels.windows import WindowPlan
 from csa_ros.model.backbone import Backbone
-from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.int8 import Int8Encoder
@@ -47,8 +48,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# The authors' limit for panoramas: the long side is never resized beyond this.
-LONG_SIDE = 2048
 # Bounds the memory of the encoder; four cameras of 1280 x 720 have 40 windows by default.
 WINDOWS_PER_BATCH = 64
 # Of padding, which must never win: far below any cosine, and finite, as it is merged with them.

@@ -5,6 +5,10 @@ import re
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / 'docs'
+# The executables of this package are none by themselves: `ros2 run csa_ros` finds them.
+EXECUTABLES = sorted(path.name for path in (ROOT / 'bin').iterdir())
+PROGRAMS = (r'\.', 'colcon', 'docker', 'export', 'git', 'pip', 'python3?', 'ros2', 'rosdep',
+            'rviz2', 'sbatch', r'scripts/\w+', *EXECUTABLES)
 PAGES = [*sorted(ROOT.glob('*.md')), *sorted(DOCS.glob('*.md')),
          *sorted((ROOT / '.github').glob('**/*.md'))]
 
@@ -15,6 +19,13 @@ def table(page, heading):
     rows = [line for line in section.splitlines() if line.startswith('|')][2:]
     # A bar inside a cell is escaped.
     return [[cell.strip() for cell in re.split(r'(?<!\\)\|', row)[1:-1]] for row in rows]
+
+
+def inline_commands(page):
+    """Return what a page has in code within its text and begins with one of PROGRAMS."""
+    found = re.findall(r'(?<!`)`([^`]+)`(?!`)', page.read_text())
+    lines = [' '.join(text.split()) for text in found]
+    return [line for line in lines if re.match(rf'({"|".join(PROGRAMS)}) .', line)]
 
 
 def commands(page):

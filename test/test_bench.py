@@ -77,7 +77,8 @@ def _broken(tower, windows, folder):
 def test_a_run_measures_every_path_at_every_size_and_class_count(figures):
     document = json.loads(figures.read_text())
     assert document['machine']['torch'] == torch.__version__
-    assert document['command'].startswith('bench core text runtimes --json')
+    assert document['command'].startswith(
+        'python -m csa_ros.tools.bench core text runtimes --json')
     rows = document['sections']['core']['frames']
     cases = {(row['width'], row['classes'], row['queries'], row['path'], row['precision'])
              for row in rows}

@@ -1,6 +1,5 @@
 """The sections of the bench that run the node: what they measure is there and adds up."""
 
-import argparse
 import sys
 import threading
 
@@ -11,17 +10,16 @@ from csa_ros.ros import images
 from csa_ros.ros.diagnostics import Condition
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.diagnostics import status
+from csa_ros.tools.arguments.bench import make_parser
 from diagnostic_msgs.msg import DiagnosticArray
 import pytest
 import rclpy
 from tqdm import tqdm
 
 
-def options(section, *arguments):
-    """Return the parsed options of a section."""
-    parser = argparse.ArgumentParser()
-    section.add_arguments(parser)
-    return parser.parse_args(arguments)
+def options(*arguments):
+    """Return the parsed options of all sections."""
+    return make_parser().parse_args(arguments)
 
 
 def test_overhead_adds_up(monkeypatch):
@@ -29,7 +27,7 @@ def test_overhead_adds_up(monkeypatch):
     monkeypatch.setattr(overhead, 'CASES', (
         ('bgr8', ('labels',)), ('nv12', ('labels', 'overlay'))))
     result = overhead.measure(
-        options(overhead, '--overhead-frames', '3', '--overhead-rate', '10',
+        options('--overhead-frames', '3', '--overhead-rate', '10',
                 '--overhead-size', '96', '64'), tqdm(disable=True))
     text = overhead.describe(result)
     plain, drawn = ({name: timing['median_ms'] for name, timing in case['timings'].items()}
@@ -101,7 +99,7 @@ def test_node_is_watched_from_end_to_end():
     """Camera and node run as processes; images, labels and CPU time are counted."""
     pytest.importorskip('psutil', reason='psutil is not installed')
     result = node.measure(
-        options(node, '--node-rates', '4', '--node-seconds', '2', '--node-size', '96', '64'),
+        options('--node-rates', '4', '--node-seconds', '2', '--node-size', '96', '64'),
         tqdm(disable=True))
     case, = result['rates']
     assert case['seconds'] >= 2
@@ -118,7 +116,7 @@ def test_missing_psutil_is_explained(monkeypatch):
     """The error says what to install, before anything is started."""
     monkeypatch.setitem(sys.modules, 'psutil', None)
     with pytest.raises(RuntimeError, match='pip install psutil'):
-        node.measure(options(node), tqdm(disable=True))
+        node.measure(options(), tqdm(disable=True))
 
 
 def test_listener_reads_the_diagnostics_of_its_node():

@@ -1,12 +1,12 @@
 """The videos of the bench, and that its figures mean what they say."""
 
-import argparse
 import json
 from types import SimpleNamespace
 
 from csa_ros.bench import video as section
 from csa_ros.bench.video import video
 from csa_ros.demo.scenes import Scene
+from csa_ros.tools.arguments.bench import make_parser
 import numpy as np
 import pytest
 from tqdm import tqdm
@@ -17,15 +17,13 @@ OPTIONS = ['--video-seeds', '3', '--video-frames', '3', '--video-thresholds', '4
 
 @pytest.fixture(scope='module')
 def result():
-    parser = argparse.ArgumentParser()
-    section.add_arguments(parser)
     with pytest.MonkeyPatch.context() as patch:
         # The other model is large, and takes as long as all the rest.
         patch.setattr(section, 'CHECK_MODELS', ('demo',))
         patch.setattr(section, 'CHECK_SIZES', ((160, 120),))
         patch.setattr(section, 'CHECK_ROUNDS', 2)
         with tqdm(disable=True) as progress:
-            return section.measure(parser.parse_args(OPTIONS), progress)
+            return section.measure(make_parser().parse_args(OPTIONS), progress)
 
 
 def row(result, case, threshold):

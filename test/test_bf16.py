@@ -4,6 +4,7 @@ from itertools import accumulate
 from itertools import chain
 import re
 
+from csa_ros.choices import LEAST_SPEEDUP
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Scene
 from csa_ros.model import bf16
@@ -167,7 +168,7 @@ def test_the_real_clock_gives_a_speedup_that_is_followed(monkeypatch):
     monkeypatch.setattr(bf16, 'has_instructions', lambda: True)
     backbone = load_backbone('demo', 'cpu', measure=True)
     assert backbone.bf16_speedup > 0
-    assert (backbone.dtype == torch.bfloat16) == (backbone.bf16_speedup >= bf16.LEAST_SPEEDUP)
+    assert (backbone.dtype == torch.bfloat16) == (backbone.bf16_speedup >= LEAST_SPEEDUP)
 
 
 def test_labels_in_bfloat16_are_almost_those_in_float32(tmp_path):

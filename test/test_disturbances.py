@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from csa_ros.demo.hard import DISTURBANCES
-from csa_ros.demo.train import EVALUATION_SEEDS
+from csa_ros.demo.scenes import EVALUATION_SEEDS
 from csa_ros.demo.train import FIRST_TRAINING_SEED
 from csa_ros.evaluation import disturbances
 from csa_ros.evaluation.datasets.demo import DEMO

@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -21,6 +23,7 @@ from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
 from pages import commands
 from pages import DOCS
+from pages import inline_commands
 from pages import PAGES
 from pages import ROOT
 from pages import table
@@ -194,20 +197,176 @@ def of(*start):
     return list(found.values())
 
 
-def usage(tool, capsys):
-    """Return what a tool says of its options."""
-    with pytest.raises(SystemExit):
-        TOOLS[tool].main(['--help'])
-    return capsys.readouterr().out
+# What cannot run here, and why.
+ELSEWHERE = {
+    'git clone': 'wants a network',
+    'rosdep install': 'wants an installation of ROS',
+    'colcon': 'wants an installation of ROS',
+    'docker': 'wants a daemon; the files that it is given are looked for',
+    'rviz2': 'wants an installation of ROS and a display',
+    'python3 -m venv': 'is for a workspace',
+    '. venv/bin/activate': 'is for a workspace',
+    'python3 "$(command -v colcon)"': 'wants an installation of ROS',
+    # With the options that they are named with; they need a part of a minute each, at the least.
+    'python test/stress/': 'is run by test_stress.py, in short',
+}
+# What is in indented blocks beside commands: BibTeX, YAML, Python, JSON, answers.
+_NO_COMMAND = re.compile(
+    r"""[@{}"'>-]|$|[\w-]+:|(title|author|booktitle|mixed|scale|overlay_alpha)\b
+    |(raise|for|return|done|head_dim)\b|(Mix|Without|Setting)[ ]|for[ ]""", re.X)
+ALL_COMMANDS = sorted({line for page in PAGES for line in (*commands(page), *inline_commands(page))
+                       if not _NO_COMMAND.match(line)})
 
 
-@pytest.mark.parametrize('words', of('ros2', 'run', 'csa_ros'), ids=' '.join)
-def test_tools_have_the_options_that_are_named(words, capsys):
-    tool = words[3]
-    assert (ROOT / 'bin' / tool).exists()
-    if tool in TOOLS:
-        options = [word for word in words if word.startswith('--')]
-        assert set(options) <= set(re.findall(r'--[\w-]+', usage(tool, capsys)))
+def test_commands_are_found_in_blocks_and_in_text():
+    assert len(ALL_COMMANDS) > 60
+    for line in ('ros2 run csa_ros fetch_model', 'scripts/demo', 'pip install matplotlib psutil',
+                 'ros2 param set /segment points_layout organized'):
+        assert line in ALL_COMMANDS
+
+
+def parse(module, words):
+    """Parse a command line as the executable would; fail where that refuses it."""
+    name = module.removeprefix('csa_ros.tools.')
+    try:
+        TOOLS[name].make_parser().parse_args(words)
+    except SystemExit as end:
+        assert not end.code, (name, words)
+
+
+def check_ros2(words):
+    """Judge the words after `ros2`."""
+    verb, *rest = words
+    if not rest:
+        # The page speaks of the command.
+        assert verb in ('run', 'launch')
+    elif verb == 'run':
+        package, executable, *arguments = rest
+        assert package == 'csa_ros' and (ROOT / 'bin' / executable).exists()
+        if executable in TOOLS:
+            parse(executable, arguments)
+    elif verb == 'launch':
+        assert rest[0] == 'csa_ros' and (ROOT / 'launch' / rest[1]).exists()
+    elif verb == 'param':
+        assert rest[0] in ('set', 'describe', 'list', 'dump', 'load')
+        assert rest[1:2] in ([], ['/segment'])
+        assert rest[2:3] in ([], ['NAME'], *([name] for name in NAMES))
+    elif verb == 'lifecycle':
+        assert rest[:2] in (['set', '/segment'], ['get', '/segment'])
+        assert rest[2:] in ([], ['configure'], ['activate'], ['deactivate'], ['cleanup'])
+    elif verb == 'topic':
+        assert rest[0] in ('echo', 'hz', 'list', 'info')
+        topics = [word for word in rest[1:] if word.startswith('/')]
+        text = (DOCS / 'topics.md').read_text()
+        assert all(f"~/{topic.removeprefix('/segment/')}`" in text or f'`{topic}`' in text
+                   for topic in topics), topics
+    else:
+        assert words[:2] == ['pkg', 'prefix'] and rest[1:] == ['csa_ros']
+
+
+def check_python(words):
+    """Judge the words after `python`."""
+    if words[0] == '-m':
+        assert importlib.util.find_spec(words[1])
+        if words[1].startswith('csa_ros.tools.') and words[2:]:
+            parse(words[1], words[2:])
+    else:
+        assert (ROOT / words[0]).exists()
+        named = {word.partition('=')[0] for word in words if word.startswith('--')}
+        assert all(f"'{option}'" in (ROOT / words[0]).read_text() for option in named)
+
+
+def check(line):
+    """Judge a command line, as far as it can be judged without running it."""
+    for start, reason in ELSEWHERE.items():
+        if re.sub(r'^[A-Z_]+=\S+ ', '', line).startswith(start):
+            assert reason
+            files = re.findall(r'--file (\S+)', line)
+            assert all((ROOT / file).exists() for file in files)
+            return
+    # Bash takes it for what it is meant to be.
+    assert not subprocess.run(['bash', '-n', '-c', line]).returncode
+    program, *words = shlex.split(re.sub(r'^[A-Z_]+=\S+ ', '', line), comments=True)
+    if '&&' in words:
+        words = words[:words.index('&&')]
+    if program == 'ros2':
+        check_ros2(words)
+    elif program in ('python', 'python3'):
+        check_python(words)
+    elif program == 'sbatch':
+        check(words[words.index('--wrap') + 1].replace('$SLURM_ARRAY_TASK_ID', '3'))
+    elif program == 'pip':
+        known = ' '.join((ROOT / file).read_text() for file in (
+            'setup.py', 'scripts/requirements.txt', 'scripts/ros_names'))
+        assert words[0] == 'install'
+        assert all(word in known for word in words[1:] if word not in ('.', 'csa_ros[bag]'))
+    elif program == 'export':
+        assert re.fullmatch(r'[A-Z_]+=.+', words[0])
+    elif program == '.':
+        assert (ROOT / words[0]).exists()
+    else:
+        assert program.startswith('scripts/') and os.access(ROOT / program, os.X_OK), program
+
+
+@pytest.mark.parametrize('line', ALL_COMMANDS)
+def test_every_command_is_one_that_works_as_typed(line):
+    """It is parsed by the real parser, or is among those that cannot run here, with the reason."""
+    check(line)
+
+
+@pytest.mark.parametrize('line', [
+    # The executables are no commands by themselves.
+    'segment_bag bags/* OUT', 'bench --json figures.json', 'evaluate --dataset demo',
+    "sbatch --array=0-7 --wrap 'segment_bag bags/* OUT --shard $SLURM_ARRAY_TASK_ID/8'",
+    'ros2 run csa_ros segment_bga IN OUT', 'ros2 run csa_ros segment_bag IN OUT --vocab road -x',
+    'ros2 run csa_ros segment_bag --format gif IN OUT', 'ros2 run csa evaluate --dataset demo',
+    'python -m csa_ros.tools.evaluate --data demo --worst many', 'python -m csa_ros.nowhere',
+    'ros2 topic echo /segment/nothing', 'ros2 param set /segmnt vocabulary "[a]"',
+    'ros2 param describe /segment vocabulry', 'ros2 lifecycle set /segment stop',
+    'scripts/nothing', 'pip install nothing-of-this', 'python test/malformed.py',
+    'docker build --file docker/Nofile --tag csa_ros .', 'export lower=1', 'ros2 topic (',
+])
+def test_a_command_that_does_not_work_is_noticed(line):
+    with pytest.raises((AssertionError, IndexError, ValueError)):
+        check(line)
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Return a function that runs a command as typed, in a folder and a home of its own."""
+    ros2 = tmp_path / 'bin' / 'ros2'
+    ros2.parent.mkdir()
+    (tmp_path / 'share' / 'csa_ros').mkdir(parents=True)
+    (tmp_path / 'share' / 'csa_ros' / 'config').symlink_to(ROOT / 'config')
+    # Of ros2cli, which is not on PyPI, as much as finds executables and folders.
+    ros2.write_text(f'case "$1 $2 $3" in "run csa_ros "*) shift 2; program=$1; shift\n'
+                    f'exec {sys.executable} {ROOT}/bin/$program "$@";;\n'
+                    f'"pkg prefix csa_ros") echo {tmp_path};; *) exit 9;; esac\n')
+    ros2.write_text('#!/usr/bin/env bash\n' + ros2.read_text())
+    ros2.chmod(0o755)
+
+    def run(line):
+        return subprocess.run(
+            ['bash', '-c', line], cwd=tmp_path, capture_output=True, text=True,
+            env={**os.environ, 'HOME': str(tmp_path),
+                 'PATH': f'{ros2.parent}{os.pathsep}{os.environ["PATH"]}'})
+
+    return run
+
+
+@pytest.mark.parametrize('line, proof', [
+    ('ros2 run csa_ros hydra_labels --output ~/labels --vocabulary @indoor',
+     'test -s ~/labels/csa_ros_label_space.yaml -a -s ~/labels/csa_ros.csv'),
+    ('export FASTDDS_DEFAULT_PROFILES_FILE=$(ros2 pkg prefix csa_ros)/share/csa_ros/config/'
+     'fastdds_large_images.xml', 'test -s "$FASTDDS_DEFAULT_PROFILES_FILE"'),
+    ('ros2 run csa_ros bench --page performance.md figures.json', 'test -s performance.md'),
+])
+def test_commands_do_what_they_say(shell, tmp_path, line, proof):
+    """Those of the pages that need no model, robot, network or minutes, as they are typed."""
+    assert line in ALL_COMMANDS
+    shutil.copy(DOCS / 'performance.json', tmp_path / 'figures.json')
+    done = shell(f'{line} && {proof}')
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize('module', sorted({

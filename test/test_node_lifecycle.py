@@ -153,6 +153,8 @@ def test_transition_that_raises_starts_over(graph, tmp_path, monkeypatch):
     ('lazy:=3', 'true or false'),
     ('model:=ViT-B-16-quickgelu:/nowhere/weights.pt', '/nowhere/weights.pt'),
     ('vocabulary:=[road, no]', 'bad arguments'),
+    ('refine:=on', 'refine is true, as YAML reads yes, on and y: use off or pamr or pamr-output'),
+    ('device:=0', 'device is 0: use auto, cpu, cuda or cuda:N'),
 ])
 def test_bad_start_ends_with_a_reason_and_no_node(capfd, parameter, reason):
     before = nodes()
@@ -171,7 +173,7 @@ def test_signal_while_the_executable_starts_leaves_no_traceback():
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=TIMEOUT)
-    assert process.returncode == -signal.SIGINT
+    assert process.returncode == 0
     assert errors == ''
 
 

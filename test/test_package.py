@@ -99,11 +99,11 @@ def test_executables_start_a_main_that_exists(path):
     # From the path, so that the active virtual environment's packages are seen.
     assert path.read_text().startswith('#!/usr/bin/env python3\n')
     assert path.stat().st_mode & 0o111 == 0o111
-    source, = (node for node in ast.parse(path.read_text()).body
-               if isinstance(node, ast.ImportFrom) and node.module.startswith('csa_ros'))
-    assert [alias.name for alias in source.names] == ['main']
-    module = ast.parse(Path(importlib.util.find_spec(source.module).origin).read_text())
-    assert 'main' in {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
+    call, = (node for node in ast.walk(ast.parse(path.read_text()))
+             if isinstance(node, ast.Call) and getattr(node.func, 'id', '') == 'run')
+    for argument, function in zip(call.args, ('main', 'make_parser')):
+        module = ast.parse(Path(importlib.util.find_spec(argument.value).origin).read_text())
+        assert function in {node.name for node in module.body if isinstance(node, ast.FunctionDef)}
 
 
 def test_changelog_can_be_released(manifest):

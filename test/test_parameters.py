@@ -1,5 +1,8 @@
 """Parameter values to one checked configuration."""
 
+from csa_ros import choices
+from csa_ros.model.attention.methods import ATTENTION
+from csa_ros.model.backbone import PRECISIONS
 from csa_ros.model.text import TEMPLATES
 from csa_ros.parameters.cameras import CameraTopics
 from csa_ros.parameters.config import read_config
@@ -294,3 +297,26 @@ def test_whatever_comes_is_read_or_refused(values):
     assert 1 <= len(config.vocabulary) <= 255
     assert all('{}' in template for template in config.prompts)
     assert 1 <= len(config.cameras) <= 16
+
+
+# What YAML, and so `ros2 param set`, makes of bare words and numbers.
+@pytest.mark.parametrize('value, shown', [
+    (True, 'true, as YAML reads yes, on and y: use '),
+    (False, 'false, as YAML reads no, off and n: use '),
+    (0, '0: use '), (1.5, '1.5: use '), (['a'], "['a']: use ")], ids=str)
+@pytest.mark.parametrize('item', [item for item in PARAMETERS if isinstance(item.default, str)
+                                  and not item.words], ids=lambda item: item.name)
+def test_a_text_that_is_none_is_answered_with_the_choices(item, value, shown):
+    if value is False and 'off' in item.choices:
+        assert item.check(value) == 'off'
+        return
+    with pytest.raises(ParameterError) as caught:
+        read_with(**{item.name: value})
+    assert f'{item.name} is {shown}' in str(caught.value)
+    assert all(choice in str(caught.value) for choice in item.choices or [item.constraints])
+
+
+def test_choices_are_the_names_of_what_there_is():
+    assert choices.ATTENTIONS == tuple(ATTENTION)
+    assert choices.PRECISIONS == tuple(PRECISIONS)
+    assert choices.ENSEMBLES == tuple(TEMPLATES)

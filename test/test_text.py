@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 import warnings
 
 from csa_ros.model import text
-from csa_ros.model.text import default_cache_dir
 from csa_ros.model.text import PromptError
 from csa_ros.model.text import templates
 from csa_ros.model.text import TextEncoder
@@ -172,11 +171,3 @@ def test_memory_is_bounded(backbone, tmp_path, monkeypatch):
     features = encoder.encode(QUERIES, 'simple')
     assert len(encoder._memory) == 2
     assert torch.equal(encoder.encode(QUERIES, 'simple'), features)
-
-
-def test_default_folder_follows_the_desktop_convention(monkeypatch, tmp_path):
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
-    assert default_cache_dir() == tmp_path / 'csa_ros'
-    monkeypatch.delenv('XDG_CACHE_HOME')
-    monkeypatch.setenv('HOME', str(tmp_path))
-    assert default_cache_dir() == tmp_path / '.cache' / 'csa_ros'

@@ -5,6 +5,7 @@ import json
 from csa_ros.demo import train
 from csa_ros.demo import validation
 from csa_ros.demo.crops import Crops
+from csa_ros.demo.scenes import EVALUATION_SEEDS
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.weights import source
@@ -34,7 +35,7 @@ def same(one, two):
 
 def test_seeds_are_apart():
     """Streets to learn from, to choose by and to be evaluated on are different ones."""
-    assert max(train.EVALUATION_SEEDS) < min(validation.SEEDS)
+    assert max(EVALUATION_SEEDS) < min(validation.SEEDS)
     assert max(validation.SEEDS) < train.FIRST_TRAINING_SEED
 
 

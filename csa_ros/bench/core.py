@@ -13,6 +13,9 @@ from csa_ros.bench.frames import Count
 from csa_ros.bench.frames import make_paths
 from csa_ros.bench.frames import STAGES
 from csa_ros.bench.frames import threads
+from csa_ros.bench.options import PRECISIONS
+from csa_ros.bench.options import ROUNDS
+from csa_ros.bench.options import TITLES
 from csa_ros.bench.targets import in_mib
 from csa_ros.bench.targets import in_ms
 from csa_ros.bench.targets import percent
@@ -23,29 +26,12 @@ from csa_ros.segmenter import Segmenter
 import torch
 from tqdm import tqdm
 
-TITLE = 'Frames to labels'
+TITLE = TITLES['core']
 # The first is what the others are compared with; int8 is left out where it cannot be had.
-PRECISIONS = {'cpu': 'fp32,bf16,int8', 'cuda': 'fp32,fp16,bf16'}
-ROUNDS = {'cpu': 5, 'cuda': 200}
 # What was asked of the node: docs/performance.md says how it fared.
 TARGET_SIZE, DECISION_CLASSES = (640, 480), (60, 171)
 EQUAL = 0.9999
 DECISION_RATIO, MEMORY_RATIO = 5, 10
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this section."""
-    parser.add_argument('--model', default=inputs.DEFAULT_MODEL, help=inputs.MODEL_HELP)
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--precision', help='comma-separated, the one to compare with first '
-                        f"(default: {PRECISIONS['cpu']} on a CPU, {PRECISIONS['cuda']} on a GPU)")
-    parser.add_argument('--sizes', type=inputs.parse_sizes, default='640x480,1280x720',
-                        help='of frames, WIDTHxHEIGHT,... (default: %(default)s)')
-    parser.add_argument('--classes', type=inputs.parse_classes, default='8,20,21:56,60,171',
-                        help='class counts; 21:56 is 21 classes with 56 queries (default: '
-                        '%(default)s)')
-    parser.add_argument('--rounds', type=int, help='how often each is timed (default: '
-                        f"{ROUNDS['cpu']} on a CPU, {ROUNDS['cuda']} on a GPU)")
 
 
 def measure(options: argparse.Namespace, progress: tqdm) -> dict:

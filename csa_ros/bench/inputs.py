@@ -1,13 +1,13 @@
 """What the bench measures on: models, frames and words that every machine has."""
 
-import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-import re
 import tempfile
 
+from csa_ros.bench.options import RANDOM
+from csa_ros.bench.options import RANDOM_ARCHITECTURE
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Frame
 from csa_ros.demo.scenes import Scene
@@ -16,18 +16,10 @@ from csa_ros.model.towers.architecture import build
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
 from csa_ros.vocabulary import Entry
-from csa_ros.vocabulary import MAX_CLASSES
-from csa_ros.vocabulary import MAX_QUERIES
 from csa_ros.vocabulary import Vocabulary
 import open_clip
 from safetensors.torch import save_file
 import torch
-
-RANDOM = 'random'
-RANDOM_ARCHITECTURE = 'ViT-B-16-quickgelu'
-DEFAULT_MODEL = f'{RANDOM}:{RANDOM_ARCHITECTURE}'
-MODEL_HELP = ('demo, ARCH/TAG, ARCH:/path, or random:ARCH, which has random weights: what a model '
-              'costs can be measured without having it (default: %(default)s)')
 
 
 def is_random(model: str) -> bool:
@@ -76,37 +68,6 @@ def loaded(model: str, device: str, precision: str = 'auto') -> Iterator[Segment
     """
     with loadable(model) as name, text_cache() as cache:
         yield Segmenter.load(name, device, precision, cache_dir=cache)
-
-
-def parse_sizes(text: str) -> list[tuple[int, int]]:
-    """Read sizes such as `640x480,1280x720` as (width, height), for argparse."""
-    sizes = []
-    for size in text.split(','):
-        match = re.fullmatch(r'\s*(\d+)x(\d+)\s*', size)
-        if not match or not int(match[1]) or not int(match[2]):
-            raise argparse.ArgumentTypeError(
-                f'size {size!r} is not understood: write WIDTHxHEIGHT, such as 640x480')
-        sizes.append((int(match[1]), int(match[2])))
-    return sizes
-
-
-def parse_classes(text: str) -> list[tuple[int, int]]:
-    """
-    Read class counts such as `8,21:56` as (classes, queries).
-
-    `21:56` is 21 classes with 56 queries, as in the Pascal VOC setting of SCLIP. Raises
-    argparse.ArgumentTypeError for counts that no vocabulary may have.
-    """
-    counts = []
-    for count in text.split(','):
-        match = re.fullmatch(r'\s*(\d+)(?::(\d+))?\s*', count)
-        classes, queries = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-        if not 1 <= classes <= MAX_CLASSES or not classes <= queries <= MAX_QUERIES:
-            raise argparse.ArgumentTypeError(
-                f'class count {count!r} is not understood: write CLASSES or '
-                f'CLASSES:QUERIES, at most {MAX_CLASSES}:{MAX_QUERIES}')
-        counts.append((classes, queries))
-    return counts
 
 
 def street(seed: int, size: tuple[int, int]) -> Frame:

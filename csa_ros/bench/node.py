@@ -11,11 +11,13 @@ from pathlib import Path
 import time
 from typing import Any
 
+from csa_ros.bench.options import TITLES
 from csa_ros.bench.timing import expect
 from csa_ros.bench.timing import table
 from csa_ros.bench.timing import Timing
 from csa_ros.demo.run import processes
 from csa_ros.demo.run import spin_until
+from csa_ros.ros.context import initialize
 from diagnostic_msgs.msg import DiagnosticArray
 import rclpy
 from rclpy import get_rmw_implementation_identifier
@@ -26,7 +28,7 @@ from sensor_msgs.msg import CameraInfo
 from sensor_msgs.msg import Image
 from tqdm import tqdm
 
-TITLE = 'The node from end to end'
+TITLE = TITLES['node']
 START_TIMEOUT = 120.0
 # Diagnostics come once a second.
 TICK_TIMEOUT = 10.0
@@ -43,18 +45,6 @@ COUNTERS = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this section."""
-    parser.add_argument('--node-rates', type=float, nargs='+', default=[5.0, 10.0, 30.0],
-                        metavar='RATE', help='frames per second of the camera (default 5 10 30)')
-    parser.add_argument('--node-size', type=int, nargs=2, default=(640, 480),
-                        metavar=('WIDTH', 'HEIGHT'), help='pixels of a frame (default 640 480)')
-    parser.add_argument('--node-model', default='demo',
-                        help='parameter model of the node (default demo)')
-    parser.add_argument('--node-seconds', type=float, default=10.0,
-                        help='how long to watch at each rate (default 10)')
-
-
 def measure(options: argparse.Namespace, progress: tqdm) -> dict[str, Any]:
     """
     Watch the node at every rate.
@@ -68,7 +58,7 @@ def measure(options: argparse.Namespace, progress: tqdm) -> dict[str, Any]:
     _psutil()
     expect(progress, len(options.node_rates))
     rates = []
-    rclpy.init()
+    initialize('bench', ['bench'])
     try:
         for rate in options.node_rates:
             rates.append({'rate': rate, **_watch(rate, options)})

@@ -22,6 +22,7 @@ from typing import Any
 from unittest import mock
 
 from csa_ros import draw
+from csa_ros.bench.options import TITLES
 from csa_ros.bench.targets import in_ms
 from csa_ros.bench.targets import Target
 from csa_ros.bench.timing import expect
@@ -30,6 +31,7 @@ from csa_ros.bench.timing import Timing
 from csa_ros.demo.run import processes
 from csa_ros.ros import images
 from csa_ros.ros import outputs
+from csa_ros.ros.context import initialize
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.node import SegmentNode
 from csa_ros.segmenter import Segmenter
@@ -46,7 +48,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 from tqdm import tqdm
 
-TITLE = "The node's own overhead"
+TITLE = TITLES['overhead']
 TARGET_MS = 6.0
 # What a camera sends, and which outputs somebody listens to.
 CASES = (
@@ -59,17 +61,6 @@ CASES = (
 STEPS = ('hand over', 'convert', 'segment', 'draw', 'make messages', 'publish', 'rest')
 WARM_UP_FRAMES = 5
 TIMEOUT = 120.0
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this section."""
-    parser.add_argument('--overhead-frames', type=int, default=30,
-                        help='frames to time in each case (default %(default)s)')
-    parser.add_argument('--overhead-rate', type=float, default=3.0,
-                        help='frames per second that the camera sends; less than the model can '
-                             'do, or waiting for it counts (default %(default)g)')
-    parser.add_argument('--overhead-size', type=int, nargs=2, default=(1280, 720),
-                        metavar=('WIDTH', 'HEIGHT'), help='pixels of a frame (default 1280 720)')
 
 
 def measure(options: argparse.Namespace, progress: tqdm) -> dict[str, Any]:
@@ -201,7 +192,7 @@ def stopwatch() -> Iterator[Stopwatch]:
 
 def listen(namespace: str, topics: tuple[str, ...]) -> None:
     """Subscribe to outputs of the node, and leave the messages as they come, until the end."""
-    rclpy.init()
+    initialize('listener', ['listener'])
     node = rclpy.create_node('listener', namespace=namespace)
     for topic in topics:
         node.create_subscription(

@@ -11,8 +11,8 @@ two is one of structure.
 
 from collections.abc import Sequence
 
+from csa_ros.choices import LONG_SIDE
 from csa_ros.labels.decide import Decision
-from csa_ros.segmenter import LONG_SIDE
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words

@@ -10,6 +10,7 @@ from functools import partial
 
 from csa_ros.bench import agreement
 from csa_ros.bench import inputs
+from csa_ros.bench.options import TITLES
 from csa_ros.bench.targets import in_mib
 from csa_ros.bench.targets import in_ms
 from csa_ros.bench.targets import percent
@@ -27,18 +28,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-TITLE = 'Labels that follow the image'
+TITLE = TITLES['refine']
 FRAME_SIZE = (640, 480)
 QUERIES = (20, 60, 171)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this section."""
-    parser.add_argument('--refine-model', default='demo', help='demo, ARCH/TAG or ARCH:/path '
-                        '(default: %(default)s)')
-    parser.add_argument('--refine-device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--refine-rounds', type=int, default=5,
-                        help='how often each is timed (default: %(default)s)')
 
 
 def measure(options: argparse.Namespace, progress: tqdm) -> dict:

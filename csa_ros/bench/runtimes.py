@@ -14,6 +14,7 @@ import warnings
 
 from csa_ros.bench import agreement
 from csa_ros.bench import inputs
+from csa_ros.bench.options import TITLES
 from csa_ros.bench.targets import in_ms
 from csa_ros.bench.targets import percent
 from csa_ros.bench.targets import Target
@@ -37,7 +38,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-TITLE = 'Runtimes for the image tower on a CPU'
+TITLE = TITLES['runtimes']
 EAGER = 'PyTorch, eager'
 # What was asked of the node: adopt a runtime from that ratio on, and int8 from that agreement on.
 ADOPT_RATIO, INT8_EQUAL = 1.3, 0.99
@@ -68,15 +69,6 @@ class Tower(nn.Module):
         x = torch.cat([class_token, x], dim=1) + parts.positions.to(x.dtype)
         x = self._run_blocks(parts.blocks, parts.enter(x), parts.grid_size)
         return F.normalize(parts.project(x)[:, 1:].float(), dim=-1).unflatten(1, parts.grid_size)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this section."""
-    parser.add_argument('--runtimes-model', default=inputs.DEFAULT_MODEL, help=inputs.MODEL_HELP)
-    parser.add_argument('--runtimes-windows', type=int, default=6,
-                        help='windows of a frame (default: %(default)s, as 640x480 has)')
-    parser.add_argument('--runtimes-rounds', type=int, default=7,
-                        help='how often each is timed (default: %(default)s)')
 
 
 def measure(options: argparse.Namespace, progress: tqdm) -> dict:

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 import importlib
 from types import ModuleType
 
+from csa_ros.bench.options import TITLES
 import torch
 
-# Each is a module with TITLE, add_arguments(parser), measure(options, progress) -> dict for JSON,
-# describe(dict) -> markdown and, where something was asked of it, targets(dict) -> [Target]. Those
-# with NEEDS_GPU have their aims in AIMS, for pages of machines that cannot tell.
-SECTIONS = ('gpu.frames', 'gpu.kernels', 'gpu.cameras', 'gpu.precision', 'core', 'refine', 'text',
-            'runtimes', 'gpu.towers', 'video', 'overhead', 'node')
+# Each is a module with TITLE, measure(options, progress) -> dict for JSON, describe(dict) ->
+# markdown and, where something was asked of it, targets(dict) -> [Target]. Those with NEEDS_GPU
+# have their aims in AIMS, for pages of machines that cannot tell.
+SECTIONS = tuple(TITLES)
 
 
 def load() -> tuple[dict[str, ModuleType], dict[str, str]]:

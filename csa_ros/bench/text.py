@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import threading
 
 from csa_ros.bench import inputs
+from csa_ros.bench.options import TITLES
 from csa_ros.bench.targets import in_ms
 from csa_ros.bench.targets import Target
 from csa_ros.bench.timing import alternate
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-TITLE = 'Words to features'
+TITLE = TITLES['text']
 PROMPTS = 'imagenet80'
 WORDS = 20
 # Padding is so slow on a CPU that the two are compared on fewer words; the cost is per prompt.
@@ -31,16 +32,6 @@ FRAME_SIZE = (640, 480)
 CPU_RATIO, GPU_MS = 4, 150
 # More than that is a delay; less is noise.
 DELAY_RATIO = 1.1
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this section."""
-    parser.add_argument('--text-model', default=inputs.DEFAULT_MODEL, help=inputs.MODEL_HELP)
-    parser.add_argument('--text-device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--text-rounds', type=int, default=3,
-                        help='how often words are encoded (default: %(default)s)')
-    parser.add_argument('--text-frames', type=int, default=10,
-                        help='how many frames are timed beside it (default: %(default)s)')
 
 
 def measure(options: argparse.Namespace, progress: tqdm) -> dict:

@@ -14,6 +14,8 @@ from dataclasses import replace
 import time
 
 from csa_ros.bench import inputs
+from csa_ros.bench.options import RECOMMENDED
+from csa_ros.bench.options import TITLES
 from csa_ros.bench.timing import alternate
 from csa_ros.bench.timing import expect
 from csa_ros.bench.timing import table
@@ -36,13 +38,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-TITLE = 'Video: reuse of windows that do not change'
+TITLE = TITLES['video']
 # Frames a second and their (width, height), as of the demo's camera.
 RATE, SIZE = 10.0, (320, 240)
 # Standard deviation in grey levels: a small camera in daylight.
 NOISE = 1.5
-# Noise stays below it, and the changes that it lets pass move few labels.
-RECOMMENDED = 4.0
 # What the camera and the street do, and when the camera stands: shares of the video.
 CASES = {
     'driving': ('the camera drives', None),
@@ -55,19 +55,6 @@ CASES = {
 CHECK_MODELS = ('demo', inputs.RANDOM)
 CHECK_SIZES = ((640, 480), (1280, 720))
 CHECK_ROUNDS = 20
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this section."""
-    parser.add_argument('--video-seeds', type=int, nargs='+', default=[0, 1, 2], metavar='SEED',
-                        help='streets to look at; the first is timed (default: 0 1 2)')
-    parser.add_argument('--video-frames', type=int, default=60,
-                        help='frames of each street and case (default: %(default)s)')
-    parser.add_argument('--video-thresholds', type=float, nargs='+', metavar='LEVELS',
-                        default=[1, 2, RECOMMENDED, 8, 16],
-                        help='grey levels by which a window may change and count as unchanged '
-                        f'(default: 1 2 {RECOMMENDED:g} 8 16)')
-    parser.add_argument('--video-device', default='auto', help='auto, cpu, cuda or cuda:N')
 
 
 def measure(options: argparse.Namespace, progress: tqdm) -> dict:

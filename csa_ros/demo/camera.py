@@ -3,22 +3,31 @@
 from collections.abc import Iterator
 import itertools
 import signal
+import sys
 from typing import Any
+from typing import NamedTuple
 
 from csa_ros.demo.hard import demo_street
 from csa_ros.demo.hard import HARD_DEMO
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Frame
 from csa_ros.ros import compressed
+from csa_ros.ros.context import initialize
+from csa_ros.ros.context import StartError
+from csa_ros.ros.context import warn_of_unknown
 from csa_ros.ros.images import to_message
 from csa_ros.ros.images import to_rgb
+from csa_ros.ros.usage import asks_for_help
+from csa_ros.ros.usage import usage
 import cv2
 import numpy as np
 from rcl_interfaces.msg import FloatingPointRange
 from rcl_interfaces.msg import IntegerRange
 from rcl_interfaces.msg import ParameterDescriptor
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
+from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy
 from rclpy.qos import QoSProfile
@@ -79,6 +88,33 @@ def image_message(rgb: np.ndarray, encoding: str) -> Image:
     return message
 
 
+class CameraParameter(NamedTuple):
+    """One parameter of the camera, which is read when it starts."""
+
+    name: str
+    default: Any
+    description: str
+    bounds: tuple[float, float] | None = None
+    constraints: str = ''
+
+
+PARAMETERS = (
+    CameraParameter('seed', 0, 'Seed of the first street.', (0, 2**31 - 1)),
+    CameraParameter('rate', 10.0, 'Frames per second.', (0.1, 60.0)),
+    CameraParameter('width', 320, 'Image width in pixels.', (64, 4096)),
+    CameraParameter('height', 240, 'Image height in pixels.', (64, 4096)),
+    CameraParameter('stay', 8.0, 'Seconds spent in each street.', (0.1, 86400.0)),
+    CameraParameter(
+        'hard', HARD_DEMO, 'Streets as a real camera sees them, with shadows, clutter, motion '
+        'blur, noise and more; what is of no class has the label 255.'),
+    CameraParameter(
+        'loop', 0, 'Frames that are rendered at the start and then repeated, so that rendering '
+        'takes no time from what is measured; 0 renders every frame.', (0, 1000)),
+    CameraParameter(
+        'encoding', 'rgb8', 'Encoding of the image.', constraints=' or '.join(ENCODINGS)),
+)
+
+
 class DemoCamera(Node):
     """
     Publishes a drive through one street after another.
@@ -91,20 +127,12 @@ class DemoCamera(Node):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('demo_camera', **kwargs)
-        self._seed = self._declare('seed', 0, (0, 2**31 - 1), 'Seed of the first street.')
-        self._rate = self._declare('rate', 10.0, (0.1, 60.0), 'Frames per second.')
-        self._size = (self._declare('width', 320, (64, 4096), 'Image width in pixels.'),
-                      self._declare('height', 240, (64, 4096), 'Image height in pixels.'))
-        self._stay = self._declare('stay', 8.0, (0.1, 86400.0), 'Seconds spent in each street.')
-        self._hard: bool = self.declare_parameter('hard', HARD_DEMO, ParameterDescriptor(
-            description='Streets as a real camera sees them, with shadows, clutter, motion blur, '
-            'noise and more; what is of no class has the label 255.', read_only=True)).value
-        loop = self._declare(
-            'loop', 0, (0, 1000), 'Frames that are rendered at the start and then repeated, so '
-            'that rendering takes no time from what is measured; 0 renders every frame.')
-        self._encoding: str = self.declare_parameter('encoding', 'rgb8', ParameterDescriptor(
-            description='Encoding of the image.', read_only=True,
-            additional_constraints=' or '.join(ENCODINGS))).value
+        values = {item.name: self._declare(item) for item in PARAMETERS}
+        warn_of_unknown(self)
+        self._seed, self._rate, self._stay = values['seed'], values['rate'], values['stay']
+        self._size = values['width'], values['height']
+        self._hard: bool = values['hard']
+        self._encoding: str = values['encoding']
         self._check_encoding()
         self._images = self.create_publisher(Image, 'image', STREAM)
         # Beside the image wherever that is remapped to, as image_transport has it.
@@ -115,23 +143,24 @@ class DemoCamera(Node):
         self._classes = self.create_publisher(String, 'true_classes', LATCHED)
         self._classes.publish(String(data=', '.join(CLASSES)))
         self._moments = self._drive()
-        if loop:
-            self._moments = itertools.cycle(list(itertools.islice(self._moments, loop)))
+        if values['loop']:
+            self._moments = itertools.cycle(
+                list(itertools.islice(self._moments, values['loop'])))
         self.create_timer(1 / self._rate, self._publish)
         self.get_logger().info(
             f'Driving through rendered streets: {self._size[0]}x{self._size[1]} at '
             f'{self._rate:g} Hz on {self.resolve_topic_name("image")}, truth on '
             f'{self.resolve_topic_name("true_labels")}')
 
-    def _declare(self, name: str, default: float, bounds: tuple[float, float],
-                 description: str) -> Any:
-        descriptor = ParameterDescriptor(description=description, read_only=True)
-        low, high = bounds
-        if isinstance(default, int):
+    def _declare(self, item: CameraParameter) -> Any:
+        descriptor = ParameterDescriptor(description=item.description, read_only=True,
+                                         additional_constraints=item.constraints)
+        low, high = item.bounds or (0, 0)
+        if item.bounds and isinstance(item.default, int):
             descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
-        else:
+        elif item.bounds:
             descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
-        return self.declare_parameter(name, default, descriptor).value
+        return self.declare_parameter(item.name, item.default, descriptor).value
 
     def _check_encoding(self) -> None:
         if self._encoding not in ENCODINGS:
@@ -161,11 +190,21 @@ class DemoCamera(Node):
             self._compressed.publish(compressed.to_message(to_rgb(moment[0]), header, QUALITY))
 
 
-def main(args: list[str] | None = None) -> None:
-    """Run the demo camera until interrupted."""
-    rclpy.init(args=args)
+def main(args: list[str] | None = None) -> int:
+    """Run the demo camera until interrupted, or print its usage; return the exit status."""
+    args = sys.argv if args is None else args
+    if asks_for_help(args[1:]):
+        print(usage('demo_camera', __doc__, [
+            (item.name, ' '.join(filter(None, [
+                item.description, item.constraints and f'Takes {item.constraints}.',
+                f'(default: {item.default})']))) for item in PARAMETERS]))
+        return 0
     try:
+        initialize('demo_camera', args, [item.name for item in PARAMETERS])
         rclpy.spin(DemoCamera())
+    except (StartError, ParameterException, ValueError) as error:
+        get_logger('demo_camera').fatal(str(error))
+        return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except RuntimeError:
@@ -176,3 +215,4 @@ def main(args: list[str] | None = None) -> None:
         # launch repeats the Ctrl-C that the terminal has sent: leave the rest its time.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         rclpy.try_shutdown()
+    return 0

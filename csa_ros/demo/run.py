@@ -23,6 +23,7 @@ from ament_index_python.packages import get_package_prefix
 from csa_ros.demo.listener import DemoError
 from csa_ros.demo.listener import Listener
 from csa_ros.demo.listener import Score
+from csa_ros.ros.context import initialize
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
 import cv2
@@ -169,7 +170,7 @@ def main(args: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(args)
     commands: dict[str, list[str]] = {
         'demo_camera': [], 'segment': ['--ros-args', '-p', 'model:=demo']}
-    rclpy.init()
+    initialize('demo', ['demo'])
     try:
         listener = Listener()
         with processes(commands) as running:

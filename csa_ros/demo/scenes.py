@@ -16,6 +16,8 @@ CLASSES = ('sky', 'road', 'pavement', 'grass', 'building', 'tree', 'car', 'bus',
            'bicycle', 'traffic light', 'traffic cone')
 SKY, ROAD, PAVEMENT, GRASS = range(4)
 BUILDING = CLASSES.index('building')
+# Unseen in training, and not chosen by.
+EVALUATION_SEEDS = range(100)
 # The name and the label of what is none of the classes.
 UNLABELLED, IGNORED = 'unlabelled', 255
 # Ids 0 to 3 of the instance map are the ground and the sky; things are numbered from here.

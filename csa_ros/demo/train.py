@@ -57,9 +57,8 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 WEIGHTS = Path(__file__).parent / 'weights'
-# Seeds 0 to 99 are the unseen scenes of the evaluation, `validation.SEEDS` are for choosing;
+# `scenes.EVALUATION_SEEDS` are unseen, for the evaluation, and `validation.SEEDS` for choosing;
 # training starts beyond them.
-EVALUATION_SEEDS = range(100)
 FIRST_TRAINING_SEED = 1000
 
 MODEL: dict[str, Any] = {

@@ -14,6 +14,7 @@ from pathlib import Path
 import re
 from typing import TypeAlias
 
+from csa_ros.choices import LEAST_SPEEDUP
 from csa_ros.model import bf16
 from csa_ros.model.errors import ModelError
 from csa_ros.model.tokens import Tokenizer
@@ -35,7 +36,6 @@ import open_clip
 from open_clip.model import CustomTextCLIP
 import torch
 
-DEFAULT_MODEL = 'ViT-B-16-quickgelu/openai'
 # Types of the weights; `int8` quantises those of the image tower later: `csa_ros.model.int8`.
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16,
               'int8': torch.float32}
@@ -111,7 +111,7 @@ class Backbone:
         measured = f'bf16 is {self.bf16_speedup:.2f} times as fast as fp32 on this CPU'
         if self.dtype == torch.bfloat16:
             return f'{self.dtype} ({measured}; to go back, set precision: fp32)'
-        return (f'{self.dtype} ({measured}, and is taken from {bf16.LEAST_SPEEDUP} on; to have it '
+        return (f'{self.dtype} ({measured}, and is taken from {LEAST_SPEEDUP} on; to have it '
                 'even so, set precision: bf16)')
 
 
@@ -145,7 +145,7 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto',
     source = settle(source, path, weights)
     open_choice = measure and precision == 'auto' and torch_device.type == 'cpu'
     speedup = bf16.speedup(source.config) if open_choice else None
-    if speedup is not None and speedup >= bf16.LEAST_SPEEDUP:
+    if speedup is not None and speedup >= LEAST_SPEEDUP:
         dtype = torch.bfloat16
     clip = build(source.config, dtype)
     load_weights(clip, weights.by_name, f'{path} does not fit {source.name!r}')

@@ -25,8 +25,6 @@ from torch import Tensor
 # PyTorch has no public name for what Linux says here.
 CPU_INFO = Path('/proc/cpuinfo')
 INSTRUCTIONS = frozenset({'avx512_bf16', 'amx_bf16', 'bf16'})
-# Labels change a little with the type, so that it must be worth it.
-LEAST_SPEEDUP = 1.3
 # As many as a frame of 640 x 480 has. With AMX the gain grows with them: 1.8 for one, 3 for six.
 WINDOWS = 6
 # All of them take about half as long as such a frame in ViT-B/16, and less in a deeper tower.

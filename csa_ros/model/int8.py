@@ -21,6 +21,7 @@ from typing import Any
 import warnings
 
 from csa_ros import cancellation
+from csa_ros import home
 from csa_ros.model import dense as dense_module
 from csa_ros.model.attention import gem
 from csa_ros.model.attention import methods as attention_module
@@ -30,7 +31,6 @@ from csa_ros.model.attention import sc_clip
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.errors import ModelError
-from csa_ros.model.text import default_cache_dir
 from csa_ros.model.towers import tower as tower_module
 from csa_ros.model.towers import trunk
 import torch
@@ -50,9 +50,9 @@ class Int8Encoder:
     Does as `csa_ros.model.dense.DenseEncoder`, in 8-bit integers.
 
     Exporting a tower takes several seconds, and is done for every size of window: the result is
-    kept in `cache_dir` (None: `csa_ros.model.text.default_cache_dir()`), shared by all processes.
-    A folder that cannot be written is no error. Raises ModelError as
-    `csa_ros.model.attention.methods.choose`, and for a tower too large for the format of ONNX.
+    kept in `cache_dir` (None: `csa_ros.home.cache_dir()`), shared by all processes. A folder that
+    cannot be written is no error. Raises ModelError as `csa_ros.model.attention.methods.choose`,
+    and for a tower too large for the format of ONNX.
     """
 
     def __init__(self, backbone: Backbone, attention: str = 'csa',
@@ -61,7 +61,7 @@ class Int8Encoder:
         self._dense = DenseEncoder(backbone, attention, residual)
         self._visual = backbone.clip.visual
         self._recipe = (backbone.identity, attention, residual)
-        self._folder = (cache_dir or default_cache_dir()) / 'onnx'
+        self._folder = (cache_dir or home.cache_dir()) / 'onnx'
         size = sum(weight.nbytes for weight in self._visual.parameters())
         if size >= MAX_BYTES:
             raise ModelError(f"precision 'int8': the image tower of {backbone.name} has "
@@ -102,7 +102,9 @@ class Int8Encoder:
             self._replace(path, height, width)
             return _open(path)
         except OSError as error:
-            warnings.warn(f'the exported image tower is not kept on disk: {error}', stacklevel=2)
+            warnings.warn(
+                f'the exported image tower is not kept on disk: {error}; set XDG_CACHE_HOME to a '
+                'folder with room that can be written', stacklevel=2)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / path.name
             self._export(path, height, width)

@@ -10,6 +10,7 @@ import threading
 import warnings
 
 from csa_ros import cancellation
+from csa_ros import home
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import Clip
 from csa_ros.model.tokens import encode
@@ -79,17 +80,11 @@ def _choices() -> str:
     return ', '.join(map(repr, TEMPLATES))
 
 
-def default_cache_dir() -> Path:
-    """Return the folder for text features: `$XDG_CACHE_HOME/csa_ros`, as a rule ~/.cache."""
-    base = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-    return Path(base) / 'csa_ros'
-
-
 class TextEncoder:
     """
     Encodes queries with the text tower of a backbone.
 
-    What was encoded once is kept: in memory, and in `cache_dir` (None: `default_cache_dir()`) as
+    What was encoded once is kept: in memory, and in `cache_dir` (None: that of `csa_ros.home`) as
     one small file a query, shared by all processes. A folder that cannot be written is no error.
     """
 
@@ -97,7 +92,7 @@ class TextEncoder:
         self._backbone = backbone
         self._memory: dict[tuple[tuple[str, ...], str], Tensor] = {}
         self._memory_lock = threading.Lock()
-        self._disk = _DiskCache((cache_dir or default_cache_dir()) / 'text')
+        self._disk = _DiskCache((cache_dir or home.cache_dir()) / 'text')
 
     def encode(self, queries: Sequence[str], prompts: str | Sequence[str] = 'imagenet80'
                ) -> Tensor:
@@ -237,7 +232,9 @@ class _DiskCache:
             self._replace(self._path(key), array)
         except OSError as error:
             self._writable = False
-            warnings.warn(f'text features are not kept on disk: {error}', stacklevel=2)
+            warnings.warn(
+                f'text features are not kept on disk: {error}; set XDG_CACHE_HOME to a folder '
+                'with room that can be written', stacklevel=2)
 
     def _replace(self, path: Path, array: np.ndarray) -> None:
         # Another process may read or write the same entry: only whole files get its name.

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from csa_ros.model.attention.methods import ATTENTION
-from csa_ros.model.attention.methods import RESIDUAL
-from csa_ros.model.backbone import DEFAULT_MODEL
-from csa_ros.model.backbone import PRECISIONS
-from csa_ros.model.bf16 import LEAST_SPEEDUP
-from csa_ros.model.text import TEMPLATES
+from csa_ros.choices import ATTENTIONS
+from csa_ros.choices import DEFAULT_MODEL
+from csa_ros.choices import ENSEMBLES
+from csa_ros.choices import LEAST_SPEEDUP
+from csa_ros.choices import LONG_SIDE
+from csa_ros.choices import PRECISIONS
+from csa_ros.choices import RESIDUAL
 from csa_ros.parameters.cameras import MAX_CAMERAS
 from csa_ros.parameters.errors import ParameterError
-from csa_ros.segmenter import LONG_SIDE
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
@@ -28,6 +28,11 @@ POINTS_LAYOUTS = ('dense', 'organized')
 _TOPICS = ('{camera} for the name in cameras, {camera:zed} for zed without names; absolute, or '
            'relative to the namespace of the node')
 _KINDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text'}
+
+
+def _as_yaml(value: Any) -> str:
+    """Return a value as parameter files have it."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,9 @@ class Parameter:
         if value is False and 'off' in self.choices:
             # What YAML, and so `ros2 param set`, makes of a bare `off`.
             return 'off'
+        if isinstance(self.default, str) and not isinstance(value, str):
+            raise ParameterError(f'{self.name} is {_as_yaml(value)}{self._quoting(value)}: use '
+                                 f'{self.constraints or self._choices()}')
         value = self._typed(value)
         if self.bounds and not self.bounds[0] <= value <= self.bounds[1]:
             low, high = self.bounds
@@ -82,6 +90,11 @@ class Parameter:
         if type(value) is not kind or (kind is float and not isfinite(value)):
             raise ParameterError(f'{self.name} is {value!r}: it must be {_KINDS[kind]}')
         return value
+
+    def _quoting(self, value: Any) -> str:
+        """Say what YAML did to a word, where it did."""
+        return ', as YAML reads yes, on and y' if value is True else (
+            ', as YAML reads no, off and n' if value is False else '')
 
     def _choices(self) -> str:
         return ' or '.join(self.choices)
@@ -116,7 +129,7 @@ PARAMETERS = (
         'Self-attention of the model; all but vanilla, which is CLIP as trained, are made for '
         'segmenting.',
         loaded=True,
-        choices=tuple(ATTENTION)),
+        choices=ATTENTIONS),
     Parameter(
         'residual', 'auto',
         "The last block's residual connection and feed-forward network; auto does as the "
@@ -152,7 +165,7 @@ PARAMETERS = (
         'Sentences that words are put into before they are encoded: the name of an ensemble, or '
         'a list of templates.',
         words=True,
-        constraints=f'{", ".join(TEMPLATES)}, or templates with {{}} where the word goes'),
+        constraints=f'{", ".join(ENSEMBLES)}, or templates with {{}} where the word goes'),
     Parameter(
         'logit_scale', 40.0,
         'Sharpness of the softmax over the words.',

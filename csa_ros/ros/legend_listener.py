@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Sequence
 
+from csa_ros.ros.context import initialize
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -46,8 +47,12 @@ class LegendListener(Node):
 
 
 def listen(name: str, topic: str, take: Callable[[str], bool], ros_args: Sequence[str]) -> None:
-    """Run a LegendListener of this name until `take` returns true, or the process is told to."""
-    rclpy.init(args=list(ros_args))
+    """
+    Run a LegendListener of this name until `take` returns true, or the process is told to.
+
+    Raises StartError for bad `ros_args`.
+    """
+    initialize(name, [name, *ros_args])
     try:
         listener = LegendListener(name, topic, take)
         while not listener.done:

@@ -16,6 +16,9 @@ from csa_ros.parameters.loadable import loadable
 from csa_ros.parameters.table import NAMES
 from csa_ros.parameters.table import PARAMETERS
 from csa_ros.ros.camera import Camera
+from csa_ros.ros.context import initialize
+from csa_ros.ros.context import StartError
+from csa_ros.ros.context import warn_of_unknown
 from csa_ros.ros.descriptors import declarations
 from csa_ros.ros.diagnostics import Condition
 from csa_ros.ros.diagnostics import explain_losses
@@ -85,6 +88,7 @@ class SegmentNode(LifecycleNode):
         self._warned: dict[str, float] = {}
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.declare_parameters('', declarations())
+        warn_of_unknown(self)
         self._read_parameters()
         self._keep_loadable()
         self.add_on_set_parameters_callback(self._validate)
@@ -308,9 +312,9 @@ def main(args: list[str] | None = None) -> int:
     # rclpy calls this after its own handler: SIGTERM, like SIGINT, ends the loading of a model.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        rclpy.init(args=args)
-    except RuntimeError as error:  # rclpy has no public name for what bad arguments raise
-        get_logger('segment').fatal(f'bad arguments: {error}')
+        initialize('segment', args, NAMES)
+    except StartError as error:
+        get_logger('segment').fatal(str(error))
         return 1
     node = executor = None
     try:

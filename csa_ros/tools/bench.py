@@ -16,13 +16,14 @@ from csa_ros.bench.plot import PlotError
 from csa_ros.bench.timing import machine
 from csa_ros.model.errors import ModelError
 from csa_ros.threads import set_threads
+from csa_ros.tools.arguments.bench import make_parser
 from tqdm import tqdm
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the bench, or make the page; return the exit status."""
     modules, missing = sections.load()
-    parser = make_parser(modules)
+    parser = make_parser()
     args = sys.argv[1:] if args is None else list(args)
     options = parser.parse_args(args)
     if options.page:
@@ -40,25 +41,8 @@ def main(args: Sequence[str] | None = None) -> int:
     chosen = {name: module for name, module in modules.items()
               if name in (options.names or modules) and name not in missing}
     set_threads(options.threads)
-    return _run(chosen, options, shlex.join(['bench', *args]))
-
-
-def make_parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
-    """Return the parser of the command line, with the options of all sections."""
-    parser = argparse.ArgumentParser(
-        prog='bench', description=__doc__,
-        epilog='The page: bench --page docs/performance.md FILE.json [FILE.json ...]')
-    parser.add_argument('names', nargs='*', metavar='SECTION',
-                        help=f"{', '.join(sections.SECTIONS)}; all if none is named")
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to FILE')
-    parser.add_argument('--page', type=Path, metavar='FILE',
-                        help='measure nothing: make a page, and its plots beside it, of the JSON '
-                        'files that are named instead of sections')
-    parser.add_argument('--threads', type=int, default=0,
-                        help='threads on a CPU; 0 takes as many as can run at once')
-    for name, module in modules.items():
-        module.add_arguments(parser.add_argument_group(f'section {name}', module.TITLE))
-    return parser
+    return _run(chosen, options, shlex.join(
+        ['python', '-m', 'csa_ros.tools.bench', *args]))
 
 
 def _run(modules: dict[str, ModuleType], options: argparse.Namespace, command: str) -> int:

@@ -11,8 +11,9 @@ import signal
 import sys
 from typing import Any
 
+from csa_ros.choices import ATTENTIONS
+from csa_ros.choices import DEFAULT_MODEL
 from csa_ros.evaluation import comparison
-from csa_ros.evaluation.datasets import benchmarks
 from csa_ros.evaluation.datasets.benchmark import Benchmark
 from csa_ros.evaluation.datasets.benchmark import BenchmarkError
 from csa_ros.evaluation.datasets.demo import RENDERED
@@ -28,40 +29,21 @@ from csa_ros.evaluation.report.result import describe_all
 from csa_ros.evaluation.report.sheet import encode
 from csa_ros.evaluation.run import make_task
 from csa_ros.evaluation.run import run
-from csa_ros.model.attention.methods import ATTENTION
-from csa_ros.model.attention.methods import RESIDUAL
 from csa_ros.model.backbone import Backbone
-from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.text import templates
 from csa_ros.model.weights.source import DEMO as DEMO_MODEL
-from csa_ros.settings import INFERENCE
-from csa_ros.settings import REFINE
 from csa_ros.shards import Shard
 from csa_ros.threads import set_threads
 from csa_ros.threads import usable_threads
+from csa_ros.tools.arguments.evaluate import BENCHMARKS
+from csa_ros.tools.arguments.evaluate import make_parser
+from csa_ros.tools.arguments.evaluate import MOST_WORKERS
+from csa_ros.tools.arguments.evaluate import SETTINGS
 import torch
 
-# What can be given in place of a data set's own: type or choices, and what it is.
-SETTINGS = {
-    'refine': (REFINE, 'how labels are refined by the picture'),
-    'inference': (INFERENCE, 'windows or one pass'),
-    'short_side': (int, 'pixels that the short side of a picture is resized to'),
-    'crop': (int, 'side of a window in pixels'),
-    'stride': (int, 'pixels from one window to the next'),
-    'logit_scale': (float, 'sharpness of the softmax over the words'),
-    'unknown_threshold': (float, 'probability below which a pixel gets no label'),
-    'min_area': (float, 'share of the foreground that a class must exceed'),
-}
-BENCHMARKS = {**benchmarks.BENCHMARKS, **RENDERED}
-_EPILOG = """
-The same command goes on where an interrupted one was ended; with other settings it begins anew,
-beside what is there. Exit status: 0 all is well, 1 something is missing or failed, 2 bad
-arguments, 3 done, but pictures of other shards are missing, 130 interrupted.
-"""
 DONE, FAILED, BAD_ARGUMENTS, OTHERS_MISSING = 0, 1, 2, 3
-_MOST_WORKERS = 4
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -77,62 +59,13 @@ def main(args: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     try:
-        return _run(options, names, shlex.join(['evaluate', *args]))
+        return _run(options, names, shlex.join(['python', '-m', 'csa_ros.tools.evaluate', *args]))
     except KeyboardInterrupt:
         print('\nevaluate: interrupted; the same command goes on from here', file=sys.stderr)
         return 128 + signal.SIGINT
     except (BenchmarkError, ModelError, RecordsError, OSError, RuntimeError, ValueError) as error:
         _say(str(error))
         return FAILED
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog='evaluate', description=__doc__, epilog=_EPILOG)
-    what = parser.add_argument_group('what')
-    what.add_argument('--dataset', nargs='+', default=[], metavar='NAME',
-                      help=f"{', '.join(BENCHMARKS)}; {' and '.join(RENDERED)} need no files")
-    what.add_argument('--all', action='store_true',
-                      help='all data sets but the rendered ones, beside the published figures')
-    what.add_argument('--compare', action='store_true',
-                      help='compare ways to segment each data set: attentions, refinement, '
-                      'windows, prompts and sizes; what follows says what they start from')
-    what.add_argument('--root', type=Path, metavar='DIR',
-                      help='folder that holds the data sets, each as it is unpacked')
-    what.add_argument('--limit', type=int, metavar='N',
-                      help='segment N pictures of each data set, evenly spaced')
-    what.add_argument('--page', nargs='+', type=Path, metavar='FILE',
-                      help='segment nothing: put the figures of JSON files into a page, which is '
-                      'named first')
-    how = parser.add_argument_group('how')
-    how.add_argument('--model', help='as for the parameter of the node (default: demo for '
-                     f'rendered data sets alone, otherwise {DEFAULT_MODEL})')
-    how.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    how.add_argument('--precision', default='auto', help='auto, fp32, fp16, bf16 or int8')
-    how.add_argument('--attention', default='csa',
-                     help=f"{', '.join(ATTENTION)} (default: %(default)s)")
-    how.add_argument('--residual', choices=RESIDUAL, default='auto',
-                     help="the last block's residual connection and feed-forward network "
-                     '(default: %(default)s)')
-    how.add_argument('--prompts', default='imagenet80',
-                     help='name of an ensemble, or one template (default: %(default)s)')
-    for name, (values, meaning) in SETTINGS.items():
-        kind = {'choices': values} if isinstance(values, tuple) else {'type': values}
-        how.add_argument(f"--{name.replace('_', '-')}", **kind,
-                         help=f"{meaning}; without it the data set's")
-    work = parser.add_argument_group('work')
-    work.add_argument('--out', type=Path, default=Path('evaluation'), metavar='DIR',
-                      help='folder for the results (default: %(default)s)')
-    work.add_argument('--workers', type=int, metavar='N',
-                      help='processes that read pictures ahead (default: none on a CPU, up to '
-                      f'{_MOST_WORKERS} beside a GPU)')
-    work.add_argument('--threads', type=int, default=0,
-                      help='threads on a CPU; 0 takes as many as can run at once')
-    work.add_argument('--shard', default='0/1', metavar='I/N',
-                      help='do the share of process I of N, counted from 0')
-    work.add_argument('--worst', type=int, default=8, metavar='N',
-                      help='pictures on the sheet of the worst (default: %(default)s)')
-    return parser
 
 
 def _names(options: argparse.Namespace) -> list[str]:
@@ -152,7 +85,7 @@ def _all_rendered(names: Sequence[str]) -> bool:
 
 def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
     """Raise ValueError for options that can be judged before anything is loaded."""
-    _choose(options.attention, ATTENTION, 'attention')
+    _choose(options.attention, ATTENTIONS, 'attention')
     templates(options.prompts)
     Shard.parse(options.shard)
     for name, least in (('limit', 1), ('workers', 0), ('threads', 0), ('worst', 1)):
@@ -251,7 +184,7 @@ def _write_page(path: Path, *files: Path) -> int:
 def _workers(options: argparse.Namespace, device: torch.device) -> int:
     if options.workers is not None:
         return options.workers
-    return 0 if device.type == 'cpu' else min(_MOST_WORKERS, usable_threads())
+    return 0 if device.type == 'cpu' else min(MOST_WORKERS, usable_threads())
 
 
 def _summarise(results: Sequence[dict[str, Any]], failed: dict[str, str], out: Path) -> str:

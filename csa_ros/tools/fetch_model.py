@@ -1,11 +1,10 @@
 """Fetch the weights of a model beforehand, so that the node can load them without a network."""
 
-import argparse
 from collections.abc import Callable
 import sys
 
+from csa_ros.choices import DEFAULT_MODEL
 from csa_ros.model import wordpiece
-from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.errors import ModelError
 from csa_ros.model.towers.architecture import needs_word_pieces
 from csa_ros.model.weights.catalogue import PRESETS
@@ -14,6 +13,7 @@ from csa_ros.model.weights.source import find_weights
 from csa_ros.model.weights.source import find_word_pieces
 from csa_ros.model.weights.source import parse_model
 from csa_ros.model.weights.source import Source
+from csa_ros.tools.arguments.fetch_model import make_parser
 import huggingface_hub
 import open_clip
 
@@ -26,28 +26,18 @@ tower    parameters of the image tower
 licence  of the weights, as their page had it when this list was made: read it
 mIoU     percent: published mean over the eight benchmarks of arXiv 2312.01597
          with attention csa; - where nobody has published it
-here     whether it can be loaded without a network; 'fetch_model PRESET' says
-         where to get those that are downloaded by hand
+here     whether it can be loaded without a network; fetching one says where to
+         get those that are downloaded by hand
 
-Fetch one with 'fetch_model PRESET', and load it with model:=PRESET; a file of
-your own with weights of that kind loads with model:=PRESET:/path/to/file. Other
-pairs of open_clip go by ARCH/TAG, such as {DEFAULT_MODEL}."""
+Fetch one with 'ros2 run csa_ros fetch_model PRESET', and load it with
+model:=PRESET; a file of your own with weights of that kind loads with
+model:=PRESET:/path/to/file. Other pairs of open_clip go by ARCH/TAG, such as
+{DEFAULT_MODEL}."""
 
 
 def main(args: list[str] | None = None) -> int:
     """Download the weights of one model, or list what is known; return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog='fetch_model',
-        description='Download the weights of a model into the cache of this user. The node and '
-                    'the Python interface then load them without a network.')
-    parser.add_argument(
-        'model', nargs='?', default=DEFAULT_MODEL,
-        help='a preset, or an open_clip pair ARCH/TAG, as for the parameter model of the node '
-             '(default: %(default)s)')
-    parser.add_argument('--list', action='store_true',
-                        help='list the presets and which of them are on this machine; works '
-                             'without a network')
-    arguments = parser.parse_args(args)
+    arguments = make_parser().parse_args(args)
     if arguments.list:
         print(table())
         return 0

@@ -37,9 +37,14 @@ def main(args: Sequence[str] | None = None) -> int:
     writer = Writer(options.output, options.name, choices)
     if options.vocabulary is None:
         # Words on the command line need no ROS.
+        from csa_ros.ros.context import StartError
         from csa_ros.ros.legend_listener import listen
-        listen('hydra_labels', options.legend,
-               lambda text: writer.take(read_legend(text)) and options.once, args[ros:])
+        try:
+            listen('hydra_labels', options.legend,
+                   lambda text: writer.take(read_legend(text)) and options.once, args[ros:])
+        except StartError as error:
+            print(f'hydra_labels: {error}', file=sys.stderr)
+            return 1
         return 0
     try:
         vocabulary = Vocabulary.parse(options.vocabulary)

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
-from pathlib import Path
 import re
 import signal
 import sqlite3
@@ -19,6 +18,10 @@ from csa_ros.parameters.config import read_config_file
 from csa_ros.segmenter import Segmenter
 from csa_ros.shards import Shard
 from csa_ros.threads import set_threads
+from csa_ros.tools.arguments.segment_bag import DONE
+from csa_ros.tools.arguments.segment_bag import FAILED
+from csa_ros.tools.arguments.segment_bag import IMAGES_LEFT_OUT
+from csa_ros.tools.arguments.segment_bag import make_parser
 try:
     from csa_ros.bags import jobs
     from csa_ros.bags import run
@@ -29,16 +32,7 @@ except ModuleNotFoundError as error:
         raise
     HAS_ROSBAGS = False
 
-DONE, FAILED, IMAGES_LEFT_OUT = 0, 1, 3
-_FORMATS = ('bag', 'png', 'mp4')
-_PART_IMAGES = 200
 _MOST_REASONS = 5
-_EPILOG = f"""
-The same command goes on where an interrupted one was ended, and does nothing if there is nothing
-left to do. With --shard it does its share, and whichever ends last puts the results together. Exit
-status: {DONE} all is well, {FAILED} it failed (the command may be repeated), 2 bad arguments,
-{IMAGES_LEFT_OUT} done, but some images could not be read and have no masks.
-"""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -61,50 +55,6 @@ def main(args: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
     except (ModelError, OSError, RuntimeError, ValueError, sqlite3.Error) as error:
         return _fail(str(error))
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog='segment_bag', description=__doc__, epilog=_EPILOG)
-    parser.add_argument('bags', nargs='+', type=Path, metavar='IN',
-                        help='folder of a rosbag2 recording, or a .mcap or .db3 file')
-    parser.add_argument('out', type=Path, metavar='OUT',
-                        help='new folder for the result; for several bags, for a folder of each')
-    parser.add_argument('--topics', type=_list, default=(), metavar='T,T',
-                        help='image topics to segment, raw or compressed; all if left out')
-    parser.add_argument('--vocabulary', metavar='WORDS',
-                        help='the words, as for the parameter of the node: "road, car|truck"')
-    parser.add_argument('--params-file', type=Path, metavar='YAML',
-                        help='parameters as for the node')
-    parser.add_argument('--model', help='as for the parameter of the node; demo is bundled')
-    parser.add_argument('--device', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--rate', type=float, metavar='HZ',
-                        help='label at most so many images of a topic in a second of recording; '
-                        'the parameter max_rate')
-    parser.add_argument('--format', choices=_FORMATS, default=_FORMATS[0],
-                        help='bag: with all that was recorded (default); png: one file for each '
-                        'mask; mp4: a video for each topic, H.264 if '
-                        'PyAV is installed')
-    parser.add_argument('--outputs', type=_list, metavar='O,O',
-                        help='of labels, overlay and confidence (default: labels,overlay; of mp4 '
-                        'overlay, and nothing else)')
-    parser.add_argument('--storage', choices=('mcap', 'sqlite3'), default='',
-                        help='storage of the bag that is written; that of IN if left out')
-    parser.add_argument('--name', default='segment',
-                        help='name of the node: topics of the masks begin with it (default: '
-                        '%(default)s)')
-    parser.add_argument('--shard', default='0/1', metavar='I/N',
-                        help='do the share of process I of N, counted from 0')
-    parser.add_argument('--part-images', type=int, default=_PART_IMAGES, metavar='N',
-                        help='how many images an interruption can cost, and shards are '
-                        'dealt at once; bags are split into files of so many (default: '
-                        '%(default)s)')
-    return parser
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(filter(None, (item.strip() for item in text.split(','))))
 
 
 def _outputs(options: argparse.Namespace) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import argparse
 import time
 
 from csa_ros.bench import inputs
+from csa_ros.bench.options import TITLES
 from csa_ros.bench.targets import in_ms
 from csa_ros.bench.targets import Target
 from csa_ros.bench.timing import alternate
@@ -11,21 +12,12 @@ from csa_ros.bench.timing import expect
 from csa_ros.segmenter import Segmenter
 from tqdm import tqdm
 
-TITLE = 'Cameras on a GPU'
+TITLE = TITLES['gpu.cameras']
 NEEDS_GPU = True
 CAMERAS, SIZE, CLASSES = 4, (1280, 720), 20
 # What was asked of the node.
 RATE = 30
 AIMS = (f'{CAMERAS} cameras of {SIZE[0]} x {SIZE[1]} at {RATE} Hz sustained',)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this section."""
-    parser.add_argument('--cameras-model', default=inputs.DEFAULT_MODEL, help=inputs.MODEL_HELP)
-    parser.add_argument('--cameras-rounds', type=int, default=100,
-                        help='how often a batch is timed (default: %(default)s)')
-    parser.add_argument('--cameras-seconds', type=float, default=5.0,
-                        help='how long batch follows batch (default: %(default)s)')
 
 
 def measure(options: argparse.Namespace, progress: tqdm) -> dict:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from csa_ros.bench import inputs
+from csa_ros.bench.options import TITLES
 from csa_ros.bench.plain import PlainPath
 from csa_ros.bench.targets import in_ms
 from csa_ros.bench.targets import Target
@@ -20,7 +21,7 @@ from csa_ros.settings import Settings
 import numpy as np
 from tqdm import tqdm
 
-TITLE = 'Frames on a GPU'
+TITLE = TITLES['gpu.frames']
 NEEDS_GPU = True
 SIZES = ((640, 480), (1280, 720))
 CLASSES = (20, 171)
@@ -43,15 +44,6 @@ class Method:
 
 METHODS = (Method('csa'), Method('csa, fp32', precision='fp32'), Method('sc-clip', 'sc-clip'),
            Method('csa, pamr', settings=Settings(refine='pamr')))
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this section."""
-    parser.add_argument('--gpu-model', default=inputs.DEFAULT_MODEL, help=inputs.MODEL_HELP)
-    parser.add_argument('--gpu-rounds', type=int, default=200,
-                        help='how often each is timed (default: %(default)s)')
-    parser.add_argument('--gpu-plain-rounds', type=int, default=20,
-                        help='how often the plain path is timed (default: %(default)s)')
 
 
 def measure(options: argparse.Namespace, progress: tqdm) -> dict:

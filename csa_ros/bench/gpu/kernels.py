@@ -9,6 +9,7 @@ from csa_ros.bench import inputs
 from csa_ros.bench.gpu.frames import make_segmenter
 from csa_ros.bench.gpu.frames import Method
 from csa_ros.bench.gpu.frames import METHODS
+from csa_ros.bench.options import TITLES
 from csa_ros.bench.timing import expect
 from csa_ros.bench.timing import synchronize
 from csa_ros.bench.timing import table
@@ -18,7 +19,7 @@ from torch.profiler import profile
 from torch.profiler import ProfilerActivity
 from tqdm import tqdm
 
-TITLE = 'Kernels of a frame on a GPU'
+TITLE = TITLES['gpu.kernels']
 NEEDS_GPU = True
 # What is looked into: the method by its name, the size (width, height) and the classes.
 CASES = (('csa', (640, 480), 20), ('csa', (1280, 720), 171), ('sc-clip', (640, 480), 20),
@@ -26,15 +27,6 @@ CASES = (('csa', (640, 480), 20), ('csa', (1280, 720), 171), ('sc-clip', (640, 4
 # Of a frame's kernels, those that are listed on the page; the JSON has all.
 LISTED = 12
 _NAME_LENGTH = 70
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this section."""
-    parser.add_argument('--kernels-model', default=inputs.DEFAULT_MODEL, help=inputs.MODEL_HELP)
-    parser.add_argument('--kernels-frames', type=int, default=10,
-                        help='frames that are looked into (default: %(default)s)')
-    parser.add_argument('--kernels-trace', type=Path, metavar='FOLDER',
-                        help='write a trace of each case there, for ui.perfetto.dev')
 
 
 def measure(options: argparse.Namespace, progress: tqdm) -> dict:

@@ -3,20 +3,17 @@
 import argparse
 
 from csa_ros.bench import agreement
+from csa_ros.bench.options import TITLES
 from csa_ros.bench.targets import percent
 from csa_ros.bench.targets import Target
 from tqdm import tqdm
 
-TITLE = 'Half precision on a GPU'
+TITLE = TITLES['gpu.precision']
 NEEDS_GPU = True
 PRECISIONS = ('fp32', 'fp16', 'bf16')
 # What was asked of the node.
 EQUAL = 0.995
 AIMS = (f'fp16 labels equal to those of fp32 on at least {EQUAL:.1%} of pixels (demo)',)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add no option: it is the demo model that knows what it sees."""
 
 
 def measure(options: argparse.Namespace, progress: tqdm) -> dict:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from csa_ros.bench import inputs
+from csa_ros.bench.options import TITLES
 from csa_ros.bench.runtimes import Tower
 from csa_ros.bench.targets import in_ms
 from csa_ros.bench.timing import alternate
@@ -17,20 +18,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-TITLE = 'Runtimes for the image tower on a GPU'
+TITLE = TITLES['gpu.towers']
 NEEDS_GPU = True
 EAGER = 'PyTorch, eager'
 
 Encode = Callable[[Tensor], Tensor]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this section."""
-    parser.add_argument('--towers-model', default=inputs.DEFAULT_MODEL, help=inputs.MODEL_HELP)
-    parser.add_argument('--towers-windows', type=int, default=6,
-                        help='windows of a frame (default: %(default)s, as 640x480 has)')
-    parser.add_argument('--towers-rounds', type=int, default=100,
-                        help='how often each is timed (default: %(default)s)')
 
 
 @torch.inference_mode()

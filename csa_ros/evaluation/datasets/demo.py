@@ -7,8 +7,8 @@ from pathlib import Path
 from csa_ros.demo.hard import DISTURBANCES
 from csa_ros.demo.hard import HardScene
 from csa_ros.demo.scenes import CLASSES
+from csa_ros.demo.scenes import EVALUATION_SEEDS
 from csa_ros.demo.scenes import Scene
-from csa_ros.demo.train import EVALUATION_SEEDS
 from csa_ros.evaluation.datasets.benchmark import Benchmark
 from csa_ros.settings import Settings
 import numpy as np

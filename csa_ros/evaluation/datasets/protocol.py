@@ -16,9 +16,9 @@ from dataclasses import fields
 from dataclasses import replace
 from typing import Any
 
+from csa_ros.choices import DEFAULT_MODEL
 from csa_ros.evaluation.datasets.benchmark import Benchmark
 from csa_ros.model.backbone import Backbone
-from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.errors import ModelError
 from csa_ros.model.weights.source import parse_model
 from csa_ros.settings import Settings

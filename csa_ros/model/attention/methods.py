@@ -21,6 +21,7 @@ from typing import Any
 from typing import ClassVar
 from typing import Protocol
 
+from csa_ros.choices import RESIDUAL
 from csa_ros.model.attention.gem import Gem
 from csa_ros.model.attention.mixing import as_trained
 from csa_ros.model.attention.mixing import attend
@@ -43,7 +44,6 @@ from csa_ros.model.towers.tower import Block
 from csa_ros.model.towers.tower import Tower
 from torch import Tensor
 
-RESIDUAL = ('auto', 'keep', 'drop')
 # From this width on, that of ViT-L, CSA is worse than CLIP as trained unless both are dropped.
 LARGE_WIDTH = 1024
 

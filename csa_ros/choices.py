@@ -1,0 +1,18 @@
+"""
+What can be chosen by name, and its limits, for help and parameters: nothing of it is loaded here.
+
+The modules that do what is chosen import PyTorch, which takes seconds.
+"""
+
+DEFAULT_MODEL = 'ViT-B-16-quickgelu/openai'
+# The keys of PRECISIONS in csa_ros.model.backbone.
+PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
+# Labels change a little with bf16, which `auto` takes from so many times the speed of fp32 on.
+LEAST_SPEEDUP = 1.3
+# The keys of ATTENTION in csa_ros.model.attention.methods.
+ATTENTIONS = ('csa', 'vanilla', 'maskclip', 'clearclip', 'naclip', 'sc-clip', 'gem')
+RESIDUAL = ('auto', 'keep', 'drop')
+# The keys of TEMPLATES in csa_ros.model.text.
+ENSEMBLES = ('imagenet80', 'imagenet7', 'robot8', 'simple')
+# The authors' limit for panoramas: the long side is never resized beyond this.
+LONG_SIDE = 2048

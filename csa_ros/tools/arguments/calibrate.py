@@ -1,0 +1,69 @@
+"""The command line of `calibrate`."""
+
+import argparse
+from pathlib import Path
+
+DESCRIPTION = (
+    'Choose unknown_threshold by a few pictures with truth, so that unknown means something.')
+DONE, FAILED, UNMET = 0, 1, 3
+# What the streets of the demo show and its vocabulary does not name.
+LEFT_OUT = ('car', 'bus')
+STREETS = 20
+# With fewer, bounds are bounds of the frames that there are.
+FEW = 8
+_EPILOG = f"""
+A mask is a PNG of the size of its picture, with the id of each pixel's class in the order of the
+vocabulary, 255 where nothing is marked, and an id of --outside where something is that the
+vocabulary has no word for. However many pixels a frame has, it counts as one sample: bounds come
+from resampling whole frames, so take them from different places and times, {FEW} or more. Exit
+status: {DONE} all is well, {FAILED} it failed, 2 bad arguments,
+{UNMET} no threshold grants the wish (all else was written).
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(prog='calibrate', description=DESCRIPTION, epilog=_EPILOG)
+    frames = parser.add_argument_group('frames')
+    frames.add_argument('--images', nargs='+', type=Path, default=[], metavar='PATH',
+                        help='pictures, or folders of them')
+    frames.add_argument('--masks', nargs='+', type=Path, default=[], metavar='PATH',
+                        help='their masks, or folders of them: front.png is that of front.jpg')
+    frames.add_argument('--outside', type=_ids, default=(), metavar='ID,ID',
+                        help='ids in the masks of what the vocabulary has no word for, and what '
+                        'is to become unknown')
+    frames.add_argument('--demo', action='store_true',
+                        help=f'instead of pictures: streets that render themselves, with words '
+                        f'for all but {" and ".join(LEFT_OUT)} unless --vocabulary says otherwise')
+    frames.add_argument('--limit', type=int, metavar='N',
+                        help=f'take at most so many frames (default: all; {STREETS} of --demo)')
+    wish = parser.add_argument_group('wish').add_mutually_exclusive_group()
+    wish.add_argument('--risk', type=float, metavar='R',
+                      help='the share of errors among labelled pixels is to be at most R (0.1 if '
+                      'neither is given)')
+    wish.add_argument('--coverage', type=float, metavar='C',
+                      help='the share of pixels that are labelled is to be at least C')
+    parser.add_argument('--confidence', type=float, default=0.95, metavar='P',
+                        help='the wish is to hold in this share of resamples of the frames '
+                        '(default: %(default)s)')
+    node = parser.add_argument_group('as for the node')
+    node.add_argument('--vocabulary', metavar='WORDS', help='the words: "road, car|truck"')
+    node.add_argument('--params-file', type=Path, metavar='YAML', help='its parameters')
+    node.add_argument('--model', help='demo is bundled')
+    node.add_argument('--device', help='auto, cpu, cuda or cuda:N')
+    node.add_argument('--attention', help='self-attention of the model')
+    node.add_argument('--prompts', help='name of a prompt ensemble, or a template')
+    node.add_argument('--logit-scale', type=float, metavar='S',
+                      help='sharpness of the softmax, which all probabilities depend on')
+    node.add_argument('--name', default='segment', help='its name (default: %(default)s)')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to FILE')
+    parser.add_argument('--plot', type=Path, metavar='FILE', help='draw the curves into FILE')
+    return parser
+
+
+def _ids(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(item) for item in text.split(','))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is no list of ids: write 254 or 253,254') from error
