@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 import re
+from typing import Any
 import warnings
 
 from csa_ros.model.errors import ModelError
@@ -187,7 +188,7 @@ def _containers(document: object) -> Iterator[tuple[str, dict[str, object]]]:
 
     Each comes once, however often it is held, and if it holds itself.
     """
-    waiting: list[tuple[str, object]] = [('', document)]
+    waiting: list[tuple[str, Any]] = [('', document)]
     seen = set()
     for place, container in waiting:
         if id(container) in seen:
@@ -237,9 +238,9 @@ def _below(prefix: str, names: Mapping[str, object], others: Sequence[str]) -> d
 def _are_same(weights: Mapping[str, object], others: Mapping[str, object]) -> bool:
     """Tell whether two names stand for the same memory, as of a model that was saved twice."""
     return weights.keys() == others.keys() and all(
-        value is others[name] or (isinstance(value, Tensor) and isinstance(others[name], Tensor)
-                                  and value.data_ptr() == others[name].data_ptr())
-        for name, value in weights.items())
+        value is other or (isinstance(value, Tensor) and isinstance(other, Tensor)
+                           and value.data_ptr() == other.data_ptr())
+        for value, other in ((value, others[name]) for name, value in weights.items()))
 
 
 def _preferred(clips: Sequence[Weights], path: Path) -> Weights:
