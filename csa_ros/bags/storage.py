@@ -43,8 +43,9 @@ def remedy(path: Path) -> str:
     files, name = (stored_files(path), 'FILE') if path.is_dir() else ([path], path)
     advice = {
         'mcap': f'write anew what can be read of a file with `mcap recover {name} -o NEW.mcap`',
-        'sqlite3': f'write anew what can be read of a file with `sqlite3 {name} .recover | '
-                   'sqlite3 NEW.db3`'}
+        # `.recover` ends with an error at files that are cut off.
+        'sqlite3': f'write anew what can be read of a file with `sqlite3 {name} .dump | sed '
+                   "'s/^ROLLBACK.*/COMMIT;/' | sqlite3 NEW.db3`"}
     kinds = {_kind(file) for file in files}
     steps = [text for kind, text in advice.items() if kind in kinds]
     if path.is_dir():
@@ -144,7 +145,7 @@ def _check_file(path: Path) -> None:
         plain = path.name.removesuffix('.zstd').removesuffix('.zst')
         raise BagError(
             f'{path} is a file that was compressed as a whole: name the folder of its bag, whose '
-            f'{_METADATA} says so, or unpack it with `zstd -d {path} -o NEW/{plain}`')
+            f'{_METADATA} says so, or unpack it with `zstd -dc {path} > NEW{Path(plain).suffix}`')
     if kind == 'lfs':
         raise BagError(f'{path} is a pointer of Git LFS to a recording: get that with '
                        '`git lfs pull`')
