@@ -126,6 +126,8 @@ def invalid_change(rng: random.Random) -> Change:
         ('points_layout', 'sparse'),
         ('depth_slop', -1),
         ('cameras', ['front', 'left']),
+        ('image_topic', rng.choice(('/elsewhere', '/{camera}/image', 'a//b', 5))),
+        ('depth_topic', rng.choice((['/a', '/b'], '/{cam}/depth'))),
         ('transport', 'compressed'),
         ('prompts', 'a photo'),
         ('prompts', ['a {}', 'no place']),
