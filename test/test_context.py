@@ -53,7 +53,7 @@ def test_arguments_of_a_node_are_not(args):
 
 
 @pytest.mark.parametrize('run, given, said', [
-    (run_node, ['modle:=demo', 'refin:=pamr'],
+    (run_node, ['modle:=demo', 'model:=demo', 'refin:=pamr'],
      ['modle (did you mean model?)', 'refin (did you mean refine?)']),
     (run_node, ['speed:=3'], ['speed']),
     (run_camera, ['rat:=3.0', 'encoding:=none'], ['rat (did you mean rate?)']),

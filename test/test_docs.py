@@ -202,6 +202,7 @@ ELSEWHERE = {
     'git clone': 'wants a network',
     'rosdep install': 'wants an installation of ROS',
     'colcon': 'wants an installation of ROS',
+    'sudo sysctl': 'changes the kernel of the machine',
     'docker': 'wants a daemon; the files that it is given are looked for',
     'rviz2': 'wants an installation of ROS and a display',
     'python3 -m venv': 'is for a workspace',

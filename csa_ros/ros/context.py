@@ -75,8 +75,7 @@ def warn_of_unknown(node: Node) -> None:
                and name not in _OF_RCLPY and not name.startswith(_QOS)]
     if not unknown:
         return
-    # Those of the node that it was not given: who misspells a name wants one of them.
-    known = [name for name in getattr(node, '_parameters', {}) if name not in given]
+    known = list(getattr(node, '_parameters', {}))
     shown = ', '.join(f'{name}{_hint(name, known)}' for name in unknown[:_MOST_NAMES])
     more = f' and {len(unknown) - _MOST_NAMES} more' if len(unknown) > _MOST_NAMES else ''
     node.get_logger().warning(
