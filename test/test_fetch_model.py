@@ -1,14 +1,20 @@
 """The command that fetches weights beforehand, without a network."""
 
+import errno
+import http.server
 import re
 import socket
+import threading
+import types
 
 from csa_ros.model import wordpiece
 from csa_ros.model.errors import ModelError
 from csa_ros.model.towers.architecture import build
+from csa_ros.model.weights import hub
 from csa_ros.model.weights.catalogue import PRESETS
 from csa_ros.model.weights.source import parse_model
 from csa_ros.tools import fetch_model
+from huggingface_hub import constants
 import open_clip
 import pytest
 import torch
@@ -19,6 +25,7 @@ MODEL = 'ViT-B-16-quickgelu/openai'
 @pytest.fixture
 def downloads(monkeypatch, tmp_path):
     """Return the list of what was downloaded; each download puts one file in the cache."""
+    monkeypatch.setattr(hub, 'check_reachable', lambda: None)
     downloads = []
     weights = tmp_path / 'weights.bin'
 
@@ -179,7 +186,127 @@ def test_no_network(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
     monkeypatch.setenv('HOME', str(tmp_path))
     monkeypatch.setattr(open_clip, 'download_pretrained', download)
+    monkeypatch.setattr(hub, 'check_reachable', lambda: None)
     assert fetch_model.main([MODEL]) == 1
     message = capsys.readouterr().err
     assert 'name resolution. Check the network' in message
     assert message.count('\n') == 1
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Answers each request for a file with one status."""
+
+    status = 200
+
+    def do_HEAD(self):
+        self.send_response(200 if self.path == '/' else self.status)
+        self.send_header('Content-Length', '0')
+        self.end_headers()
+
+    do_GET = do_HEAD
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def home(monkeypatch, tmp_path):
+    """Make a folder the cache of what is fetched, and let there be neither token nor proxy."""
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path / 'hub'))
+    monkeypatch.setattr('huggingface_hub.constants.HF_TOKEN_PATH', str(tmp_path / 'token'))
+    monkeypatch.setenv('HOME', str(tmp_path))
+    for name in ('HF_TOKEN', 'HUGGING_FACE_HUB_TOKEN', 'HTTP_PROXY', 'HTTPS_PROXY', 'http_proxy',
+                 'https_proxy', 'ALL_PROXY', 'all_proxy'):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def be_the_hub(monkeypatch, address):
+    monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', address)
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition('{repo_id}')
+    monkeypatch.setattr('huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE',
+                        f'{address}/{"".join(template[1:])}')
+
+
+@pytest.fixture
+def server(home, monkeypatch):
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Hub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    be_the_hub(monkeypatch, f'http://127.0.0.1:{server.server_port}')
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize('model', [MODEL, 'diva-openai-l14'])
+@pytest.mark.parametrize('status, token, advice', [
+    (401, 'hf_expired', 'does not accept the token of this machine, which may have expired: make '
+     'another .*settings/tokens.* unset HF_TOKEN'),
+    (401, '', 'no such repository for everyone: .*hf auth login'),
+    (403, 'hf_fine', 'wants to be asked: log in on their page'),
+    (404, '', 'has no such file any more'),
+])
+def test_answers_of_the_hub_have_each_their_remedy(server, monkeypatch, capsys, model, status,
+                                                   token, advice):
+    monkeypatch.setattr(Hub, 'status', status)
+    if token:
+        monkeypatch.setenv('HF_TOKEN', token)
+    assert fetch_model.main([model]) == 1
+    message = capsys.readouterr().err
+    assert re.search(advice, message), message
+    assert 'Check the network' not in message
+    assert message.count('\n') == 1
+
+
+class Answer(Exception):
+    """An error of a hub client, with the response that it is about."""
+
+    def __init__(self, status):
+        super().__init__(f'{status} Server Error')
+        self.response = types.SimpleNamespace(status_code=status)
+
+
+@pytest.mark.parametrize('error, advice', [
+    (Answer(429), 'too many requests'),
+    (Answer(503), r'out of order \(status 503\): try again later'),
+    (Answer(407), 'The proxy wants a name'),
+    (OSError(errno.ENOSPC, 'No space left on device'), 'no room is left: make room or .*HF_HOME'),
+    (PermissionError(errno.EACCES, 'Permission denied'), 'may not be written: .*HF_HOME'),
+    (OSError('[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed'), 'SSL_CERT_FILE'),
+    (OSError('[Errno -2] Name or service not known'), 'Check the network and HTTPS_PROXY'),
+])
+@pytest.mark.parametrize('depth', [0, 1, 2])
+def test_causes_are_found_behind_other_errors(error, advice, depth):
+    for number in range(depth):
+        outer = FileNotFoundError('Failed to download file')
+        if number % 2:
+            outer.__cause__ = error
+        else:
+            outer.__context__ = error
+        error = outer
+    assert re.search(advice, hub.remedy(error))
+
+
+@pytest.mark.parametrize('model', [MODEL, 'diva-openai-l14', 'clipa-l14'])
+def test_offline_by_choice_is_no_fault_of_the_network(home, monkeypatch, capsys, model):
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_OFFLINE', True)
+    assert fetch_model.main([model]) == 1
+    message = capsys.readouterr().err
+    assert re.search('HF_HUB_OFFLINE forbids it. Nothing is fetched while .*: unset it', message)
+    assert 'Check the network' not in message
+
+
+def test_without_a_network_it_is_tried_once(home, monkeypatch, capsys):
+    """A port that nobody listens on: the hub's client alone would try for a minute."""
+    with socket.socket() as unused:
+        unused.bind(('127.0.0.1', 0))
+        address = f'http://127.0.0.1:{unused.getsockname()[1]}'
+    be_the_hub(monkeypatch, address)
+    waits = []
+    monkeypatch.setattr('time.sleep', waits.append)
+    assert fetch_model.main([MODEL]) == 1
+    assert f'{address} cannot be reached: ' in (message := capsys.readouterr().err)
+    assert 'Check the network' in message and message.count('\n') == 1
+    assert not waits

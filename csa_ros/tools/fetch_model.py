@@ -7,6 +7,7 @@ from csa_ros.choices import DEFAULT_MODEL
 from csa_ros.model import wordpiece
 from csa_ros.model.errors import ModelError
 from csa_ros.model.towers.architecture import needs_word_pieces
+from csa_ros.model.weights import hub
 from csa_ros.model.weights.catalogue import PRESETS
 from csa_ros.model.weights.source import DEMO
 from csa_ros.model.weights.source import find_weights
@@ -71,7 +72,7 @@ def fetch(model: str) -> None:
         try:
             find_word_pieces(source)
         except ModelError:
-            _download(f'the tokenizer of {model}', wordpiece.fetch_table)
+            _download(f'the tokenizer of {model}', _download_word_pieces)
             find_word_pieces(source)
     print(f'{model} is at {path} ({path.stat().st_size / 2**20:.0f} MiB)')
 
@@ -102,10 +103,17 @@ def _is_here(name: str) -> str:
 
 
 def _download_weights(source: Source) -> None:
+    if source.file is not None or (source.pretrained or {}).get('hf_hub'):
+        hub.check_reachable()
     if source.file is not None:
         huggingface_hub.hf_hub_download(*source.file)
     else:
         open_clip.download_pretrained(source.pretrained)
+
+
+def _download_word_pieces() -> None:
+    hub.check_reachable()
+    wordpiece.fetch_table()
 
 
 def _download(what: str, download: Callable[[], None]) -> None:
@@ -113,9 +121,8 @@ def _download(what: str, download: Callable[[], None]) -> None:
     try:
         download()
     except Exception as error:  # noqa: B902 - each transport of the hub client raises its own
-        reason = str(error).rstrip('.')
-        raise ModelError(f'could not download {what}: {reason}. Check the network, or copy the '
-                         'cache folder of a machine that has the weights') from error
+        reason = ' '.join(str(error).split()).rstrip('.')
+        raise ModelError(f'could not download {what}: {reason}. {hub.remedy(error)}') from error
 
 
 if __name__ == '__main__':
