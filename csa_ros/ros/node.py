@@ -1,6 +1,7 @@
 """The lifecycle node `segment`: images in, labels out, words that change while it runs."""
 
 from collections.abc import Callable
+from functools import partial
 from functools import wraps
 import gc
 import signal
@@ -13,6 +14,7 @@ from csa_ros.parameters.config import Config
 from csa_ros.parameters.config import read_config
 from csa_ros.parameters.errors import ParameterError
 from csa_ros.parameters.table import NAMES
+from csa_ros.ros.answering import StateAnswers
 from csa_ros.ros.camera import Camera
 from csa_ros.ros.descriptors import declarations
 from csa_ros.ros.diagnostics import Condition
@@ -24,8 +26,10 @@ from csa_ros.ros.diagnostics import status
 from csa_ros.ros.inputs import ImageInput
 from csa_ros.ros.pipeline import Bookmark
 from csa_ros.ros.pipeline import Pipeline
+from csa_ros.ros.pipeline import prepare
 from csa_ros.ros.transport import remedy_for_losses
 from csa_ros.segmenter import Segmenter
+from csa_ros.segmenter import Words
 from csa_ros.threads import set_threads
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
@@ -68,7 +72,8 @@ class SegmentNode(LifecycleNode):
 
     `load` makes the segmenter when the node is configured, and takes what `Segmenter.load` does.
     Raises ParameterError or rclpy's ParameterException for bad initial parameters. Spin it in a
-    SingleThreadedExecutor: all callbacks are short, save the one that loads the model.
+    SingleThreadedExecutor: all callbacks are short, save the one that loads the model, and that
+    lets the services answer which tell the state.
     """
 
     def __init__(self, load: Callable[..., Segmenter] = Segmenter.load, **kwargs: Any) -> None:
@@ -86,6 +91,7 @@ class SegmentNode(LifecycleNode):
         self._read_parameters()
         self.add_on_set_parameters_callback(self._validate)
         self._parameters_set = self.create_guard_condition(self._reconcile)
+        self._answers = StateAnswers(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(1.0, self._tick, clock=self._steady_clock)
 
@@ -102,10 +108,9 @@ class SegmentNode(LifecycleNode):
         threads = set_threads(config.model.threads)
         self.get_logger().info(f'loading {config.model.model}, CPU threads: {threads} ...')
         try:
-            segmenter = self._load(
-                **config.model.to_load, settings=config.settings, measure=True)
+            segmenter, words = self._answers.during(partial(_load, self._load, config))
             self._pipeline = Pipeline(
-                self, segmenter, config, self._bookmark, self._statistics)
+                self, segmenter, words, config, self._bookmark, self._statistics)
         except Exception as error:
             self._fault = f'not configured: {_explain(error)}'
             self.get_logger().error(self._fault)
@@ -269,6 +274,12 @@ class SegmentNode(LifecycleNode):
                 'attention': self._config.model.attention,
                 'vocabulary version': str(snapshot.version),
                 'vocabulary size': str(len(snapshot.words.vocabulary))})
+
+
+def _load(load: Callable[..., Segmenter], config: Config) -> tuple[Segmenter, Words]:
+    """Return what the pipeline needs first; a function, which does not keep the node alive."""
+    segmenter = load(**config.model.to_load, settings=config.settings, measure=True)
+    return segmenter, prepare(segmenter, config)
 
 
 def _explain(error: Exception) -> str:

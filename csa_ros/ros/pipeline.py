@@ -62,16 +62,26 @@ class _Frame:
     snapshot: Snapshot
 
 
+def prepare(segmenter: Segmenter, config: Config) -> Words:
+    """
+    Return the encoded words of a configuration, after a blank frame with them.
+
+    The first real frame is then not slow. Errors of the segmenter pass through.
+    """
+    words = segmenter.encode(config.vocabulary, config.prompts)
+    segmenter.segment(np.zeros((*WARM_UP_SIZE, 3), np.uint8), words, config.settings)
+    return words
+
+
 class Pipeline:
     """
     Segments the images of all cameras by the newest configuration.
 
-    Making one encodes the vocabulary and runs a blank frame, so that the first real one is not
-    slow; errors of the segmenter pass through. Legends go on from `bookmark`.
-    `statistics` are those of the cameras, by name.
+    `words` are those of the configuration, as `prepare` returns them. Legends go on from
+    `bookmark`. `statistics` are those of the cameras, by name.
     """
 
-    def __init__(self, node: LifecycleNode, segmenter: Segmenter, config: Config,
+    def __init__(self, node: LifecycleNode, segmenter: Segmenter, words: Words, config: Config,
                  bookmark: Bookmark, statistics: Mapping[str, Statistics]) -> None:
         self.segmenter = segmenter
         self.fault = ''
@@ -80,10 +90,8 @@ class Pipeline:
         self._clock = node.get_clock()
         self._log = node.get_logger()
         self._config = config
-        self._newest = self._snapshot = Snapshot.of(
-            config, bookmark.version + 1, segmenter.encode(config.vocabulary, config.prompts))
+        self._newest = self._snapshot = Snapshot.of(config, bookmark.version + 1, words)
         self._timeline: Timeline[Snapshot] = Timeline(bookmark.after_last_mask)
-        self._warm_up()
         self._legend = LegendOutput(node)
         self._log_times: dict[tuple[str, str], float] = {}
         self._frames = LatestWorker('segment', self._process, self._report_worker_error)
@@ -158,10 +166,6 @@ class Pipeline:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return bookmark
-
-    def _warm_up(self) -> None:
-        blank = np.zeros((*WARM_UP_SIZE, 3), np.uint8)
-        self.segmenter.segment(blank, self._snapshot.words, self._snapshot.settings)
 
     def _process(self, offers: list[_Offer]) -> None:
         frames = []
