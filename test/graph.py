@@ -15,6 +15,7 @@ from csa_ros.segmenter import Segmenter
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import GetAvailableTransitions
 from lifecycle_msgs.srv import GetState
 import numpy as np
 from rcl_interfaces.msg import Parameter as ParameterMessage
@@ -268,6 +269,20 @@ class Graph:
 
     def state(self):
         return self._call(GetState, 'get_state', GetState.Request()).current_state.label
+
+    def transitions(self):
+        """Return the labels of the transitions that there are from the state."""
+        answer = self._call(GetAvailableTransitions, 'get_available_transitions',
+                            GetAvailableTransitions.Request())
+        return {item.transition.label for item in answer.available_transitions}
+
+    def call_later(self, kind, name, request):
+        """Call a service of the node; return the future of its answer."""
+        client = self.client.create_client(kind, f'/segment/{name}')
+        self._stack.callback(self.client.destroy_client, client)
+        assert client.wait_for_service(TIMEOUT)
+        time.sleep(0.2)  # it has to know its client
+        return client.call_async(request)
 
     def _call(self, kind, name, request):
         client = self.client.create_client(kind, f'/segment/{name}')

@@ -20,8 +20,8 @@ TABLE = json.loads((Path(__file__).parent / 'data/ros_names.json').read_text())
 DISTRIBUTIONS = ['humble', 'jazzy', 'kilted']
 # What rclpy has under these names is not what we mean by them: fields of messages, attributes of
 # ours, methods of threading.Event, and fields of compiled types, of which Kilted alone has stubs.
-NOT_OF_ROS = {'._condition', '._state', '.clear', '.current_state', '.is_set', '.node', '.set',
-              '.to_dict', '.total_count_change', '.version'}
+NOT_OF_ROS = {'._condition', '._state', '.available_transitions', '.clear', '.current_state',
+              '.is_set', '.node', '.set', '.to_dict', '.total_count_change', '.version'}
 HINT = 'run scripts/ros_names, as docs/distributions.md has it'
 
 

@@ -14,15 +14,20 @@ import weakref
 from csa_ros.model.errors import ModelError
 from csa_ros.ros.node import main
 from csa_ros.ros.node import SegmentNode
+from csa_ros.settings import Settings
 from graph import ACTIVATE
 from graph import CLEANUP
 from graph import CONFIGURE
 from graph import DEACTIVATE
+from graph import ProbeSegmenter
 from graph import stamp_of
 from graph import TIMEOUT
 from graph import wait_for
 from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 import pytest
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 
 ROOT = Path(__file__).parent.parent
 
@@ -117,6 +122,41 @@ def test_shutdown_works_in_every_state(graph, tmp_path, before, transition):
     assert graph.change_state(transition)
     assert graph.state() == 'finalized'
     assert worker_threads() == []
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_state_is_told_while_the_model_loads_and_parameters_wait(graph, tmp_path, fails):
+    may_load, loading = threading.Event(), threading.Event()
+
+    def load(**_):
+        loading.set()
+        assert may_load.wait(TIMEOUT)
+        if fails:
+            raise ModelError('no weights here')
+        graph.segmenter = ProbeSegmenter(tmp_path, 'csa', 'auto', Settings())
+        return graph.segmenter
+
+    graph.start(tmp_path, autostart=False, load=load)
+    configured = graph.call_later(ChangeState, 'change_state', ChangeState.Request(
+        transition=Transition(id=CONFIGURE)))
+    wait_for(loading.is_set)
+    words = Parameter('vocabulary', value='a, b, c').to_parameter_msg()
+    changed = graph.call_later(
+        SetParameters, 'set_parameters', SetParameters.Request(parameters=[words]))
+    for _ in range(3):
+        assert graph.state() == 'configuring'
+    assert graph.transitions() == {'transition_success', 'transition_failure', 'transition_error'}
+    assert not configured.done() and not changed.done()
+    may_load.set()
+    wait_for(configured.done)
+    assert configured.result().success != fails
+    wait_for(changed.done)
+    assert changed.result().results[0].successful
+    assert graph.state() == ('unconfigured' if fails else 'inactive')
+    # What had to wait counts.
+    if not fails:
+        assert graph.change_state(ACTIVATE)
+        wait_for(lambda: graph.legends and len(graph.legends[-1]['classes']) == 3)
 
 
 def test_failed_configuration_is_explained_and_can_be_repeated(graph, tmp_path):

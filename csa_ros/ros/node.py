@@ -1,6 +1,7 @@
 """The lifecycle node `segment`: images in, labels out, words that change while it runs."""
 
 from collections.abc import Callable
+from functools import partial
 from functools import wraps
 import gc
 import signal
@@ -15,6 +16,7 @@ from csa_ros.parameters.errors import ParameterError
 from csa_ros.parameters.loadable import loadable
 from csa_ros.parameters.table import NAMES
 from csa_ros.parameters.table import PARAMETERS
+from csa_ros.ros.answering import StateAnswers
 from csa_ros.ros.camera import Camera
 from csa_ros.ros.context import initialize
 from csa_ros.ros.context import StartError
@@ -29,8 +31,10 @@ from csa_ros.ros.diagnostics import status
 from csa_ros.ros.inputs import ImageInput
 from csa_ros.ros.pipeline import Bookmark
 from csa_ros.ros.pipeline import Pipeline
+from csa_ros.ros.pipeline import prepare
 from csa_ros.ros.transport import remedy_for_losses
 from csa_ros.segmenter import Segmenter
+from csa_ros.segmenter import Words
 from csa_ros.threads import set_threads
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
@@ -73,7 +77,8 @@ class SegmentNode(LifecycleNode):
 
     `load` makes the segmenter when the node is configured, and takes what `Segmenter.load` does.
     Raises ParameterError or rclpy's ParameterException for bad initial parameters. Spin it in a
-    SingleThreadedExecutor: all callbacks are short, save the one that loads the model.
+    SingleThreadedExecutor: all callbacks are short, save the one that loads the model, and that
+    lets the services answer which tell the state.
     """
 
     def __init__(self, load: Callable[..., Segmenter] = Segmenter.load, **kwargs: Any) -> None:
@@ -93,6 +98,7 @@ class SegmentNode(LifecycleNode):
         self._keep_loadable()
         self.add_on_set_parameters_callback(self._validate)
         self._parameters_set = self.create_guard_condition(self._reconcile)
+        self._answers = StateAnswers(self)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(1.0, self._tick, clock=self._steady_clock)
 
@@ -109,10 +115,10 @@ class SegmentNode(LifecycleNode):
         threads = set_threads(config.model.threads)
         self.get_logger().info(f'loading {config.model.model}, CPU threads: {threads} ...')
         try:
-            segmenter = self._load(
-                **config.model.to_load, settings=config.settings, measure=True)
+            segmenter, words = self._answers.during(
+                partial(_load, self._load, config, self.get_logger().warning))
             self._pipeline = Pipeline(
-                self, segmenter, config, self._bookmark, self._statistics)
+                self, segmenter, words, config, self._bookmark, self._statistics)
         except Exception as error:
             self._fault = f'not configured: {_explain(error)}'
             self.get_logger().error(self._fault)
@@ -284,6 +290,13 @@ class SegmentNode(LifecycleNode):
                 'attention': self._config.model.attention,
                 'vocabulary version': str(snapshot.version),
                 'vocabulary size': str(len(snapshot.words.vocabulary))})
+
+
+def _load(load: Callable[..., Segmenter], config: Config, warn: Callable[[str], object]
+          ) -> tuple[Segmenter, Words]:
+    """Return what the pipeline needs first; a function, which does not keep the node alive."""
+    segmenter = load(**config.model.to_load, settings=config.settings, measure=True)
+    return segmenter, prepare(segmenter, config, warn)
 
 
 def _explain(error: Exception) -> str:

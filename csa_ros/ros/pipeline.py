@@ -71,16 +71,31 @@ class _Frame:
     snapshot: Snapshot
 
 
+def prepare(segmenter: Segmenter, config: Config, warn: Callable[[str], object]) -> Words:
+    """
+    Return the encoded words of a configuration, after a blank frame with them.
+
+    The first real frame is then not slow. `warn` is told why there was none. Other errors of the
+    segmenter pass through.
+    """
+    words = segmenter.encode(config.vocabulary, config.prompts)
+    try:
+        segmenter.segment(np.zeros((*WARM_UP_SIZE, 3), np.uint8), words, config.settings)
+    except CostError as error:
+        # Frames of the cameras may be of another shape.
+        warn(f'not warmed up: {error}')
+    return words
+
+
 class Pipeline:
     """
     Segments the images of all cameras by the newest configuration.
 
-    Making one encodes the vocabulary and runs a blank frame, so that the first real one is not
-    slow; errors of the segmenter pass through. Legends go on from `bookmark`.
-    `statistics` are those of the cameras, by name.
+    `words` are those of the configuration, as `prepare` returns them. Legends go on from
+    `bookmark`. `statistics` are those of the cameras, by name.
     """
 
-    def __init__(self, node: LifecycleNode, segmenter: Segmenter, config: Config,
+    def __init__(self, node: LifecycleNode, segmenter: Segmenter, words: Words, config: Config,
                  bookmark: Bookmark, statistics: Mapping[str, Statistics]) -> None:
         self.segmenter = segmenter
         self.fault = ''
@@ -90,11 +105,9 @@ class Pipeline:
         self._log = node.get_logger()
         self._config = config
         self._paused = self._closing = False
-        self._newest = self._snapshot = Snapshot.of(
-            config, bookmark.version + 1, segmenter.encode(config.vocabulary, config.prompts))
+        self._newest = self._snapshot = Snapshot.of(config, bookmark.version + 1, words)
         self._doubt(config.vocabulary)
         self._timeline: Timeline[Snapshot] = Timeline(bookmark.after_last_mask)
-        self._warm_up()
         self._legend = LegendOutput(node)
         self._log_times: dict[tuple[str, str], float] = {}
         self._frames = LatestWorker('segment', self._process, self._report_worker_error)
@@ -191,14 +204,6 @@ class Pipeline:
         except CostError:
             return False
         return True
-
-    def _warm_up(self) -> None:
-        blank = np.zeros((*WARM_UP_SIZE, 3), np.uint8)
-        try:
-            self.segmenter.segment(blank, self._snapshot.words, self._snapshot.settings)
-        except CostError as error:
-            # Those of the cameras may be of another shape.
-            self._log.warning(f'not warmed up: {error}')
 
     def _process(self, offers: list[_Offer]) -> None:
         frames = []
