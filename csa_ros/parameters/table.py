@@ -11,6 +11,8 @@ from csa_ros.model.backbone import PRECISIONS
 from csa_ros.model.bf16 import LEAST_SPEEDUP
 from csa_ros.model.text import TEMPLATES
 from csa_ros.parameters.errors import ParameterError
+from csa_ros.sample_range import AUTO
+from csa_ros.sample_range import SENSOR_BITS
 from csa_ros.segmenter import LONG_SIDE
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE
@@ -65,6 +67,9 @@ class Parameter:
         if value is False and 'off' in self.choices:
             # What YAML, and so `ros2 param set`, makes of a bare `off`.
             return 'off'
+        if type(value) is int and str(value) in self.choices:
+            # As anybody would write a choice that is a number.
+            return str(value)
         value = self._typed(value)
         if self.bounds and not self.bounds[0] <= value <= self.bounds[1]:
             low, high = self.bounds
@@ -210,6 +215,11 @@ PARAMETERS = (
         'Subscribe to image (raw) or to image/compressed (compressed).',
         choices=TRANSPORTS,
         loaded=True),
+    Parameter(
+        'sensor_bits', AUTO,
+        'Bits that the 16-bit samples of a camera use; auto learns it from its pictures, and '
+        'stretches those of thermal cameras as stretch does.',
+        choices=SENSOR_BITS),
     Parameter(
         'max_rate', 0.0,
         'Most frames per second and camera that are segmented; 0 sets no limit.',

@@ -15,6 +15,8 @@ import struct
 
 from csa_ros.ros.images import BAYER_CODES
 from csa_ros.ros.images import ImageError
+from csa_ros.sample_range import SampleRange
+from csa_ros.sample_range import scale
 import cv2
 import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
@@ -42,13 +44,14 @@ _RED_BLUE_ENCODINGS = frozenset(
 _TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
 
 
-def to_rgb(msg: CompressedImage) -> np.ndarray:
+def to_rgb(msg: CompressedImage, samples: SampleRange | None = None) -> np.ndarray:
     """
     Decode a camera image to RGB.
 
     `msg` holds a JPEG or PNG file. Its `format` is `jpeg`, `png`, whatever else has no semicolon,
     or what image_transport writes: `ENCODING; CODEC compressed TARGET`, where ENCODING is that of
     the raw image and TARGET, which may be empty, the one in which it was handed to the encoder.
+    `samples` is what is known of the camera's 16-bit samples; without it, they use all 16 bits.
 
     Returns (H, W, 3) uint8 RGB, C-contiguous. A JPEG has no checksum: damage in its middle may
     pass as a damaged picture.
@@ -66,7 +69,10 @@ def to_rgb(msg: CompressedImage) -> np.ndarray:
             f'format {msg.format[:60]!r} is a depth image, not a colour or grey picture; '
             'subscribe to the compressed topic of a colour or mono camera')
     size = _check_header(data, msg.format)
-    return np.ascontiguousarray(_to_8_bit(_arrange(_decode(data, size), msg.format)))
+    rgb = _arrange(_decode(data, size), msg.format)
+    if rgb.dtype == np.uint16:
+        rgb = samples.to_8_bit(rgb) if samples else scale(rgb)
+    return np.ascontiguousarray(rgb)
 
 
 def to_message(rgb: np.ndarray, header: Header, quality: int) -> CompressedImage:
@@ -187,7 +193,3 @@ def _arrange(picture: np.ndarray, declared: str) -> np.ndarray:
             return picture[..., :3]
     channels = picture.shape[2] if picture.ndim == 3 else 1
     return cv2.cvtColor(picture, _TO_RGB[channels])
-
-
-def _to_8_bit(rgb: np.ndarray) -> np.ndarray:
-    return rgb if rgb.dtype == np.uint8 else cv2.convertScaleAbs(rgb, alpha=255 / 65535)
