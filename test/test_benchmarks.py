@@ -386,16 +386,6 @@ def test_indices_of_a_palette_are_read_as_they_are(tmp_path):
     assert cv2.imread(str(tmp_path / 'a.png'), cv2.IMREAD_UNCHANGED).ndim == 3
 
 
-def test_pictures_are_turned_as_their_camera_was(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    upright = cv2.resize(picture(), (64, 48), interpolation=cv2.INTER_NEAREST)
-    Image.fromarray(upright).save(tmp_path / 'a.jpg', exif=exif, quality=100)
-    turned = read_image(tmp_path / 'a.jpg')
-    assert turned.shape == (64, 48, 3)
-    np.testing.assert_array_equal(turned, cv2.imread(str(tmp_path / 'a.jpg'))[:, :, ::-1])
-
-
 def test_grey_pictures_have_three_channels(tmp_path):
     Image.fromarray(picture()[:, :, 0]).save(tmp_path / 'a.jpg')
     assert read_image(tmp_path / 'a.jpg').shape == (6, 8, 3)

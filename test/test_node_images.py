@@ -4,6 +4,7 @@ import array
 
 from csa_ros import draw
 from csa_ros.vocabulary import Vocabulary
+from diagnostic_msgs.msg import DiagnosticStatus
 from graph import ACTIVATE
 from graph import DEACTIVATE
 from graph import make_image
@@ -129,6 +130,28 @@ def test_bad_image_is_dropped_counted_and_explained(graph, tmp_path, spoil, reas
     assert (9000, 0) not in [stamp_of(mask) for mask in graph.labels]
     last = wait_for(lambda: [status for status in graph.statuses if reason in status.message])[-1]
     assert last.level == last.WARN
+
+
+def test_bits_that_do_not_fit_the_camera_are_warned_of_and_auto_mends_it(graph, tmp_path, capfd):
+    def image_of_12_bits(stamp):
+        image = make_image(stamp=stamp, encoding='mono16', channels=2)
+        image.data = array.array('B', np.linspace(0, 4095, 64 * 48).astype('<u2').tobytes())
+        return image
+
+    def has_status(level, text):
+        return any(status.level == level and text in status.message + str(status.values)
+                   for status in graph.statuses[-1:])
+
+    graph.start(tmp_path, sensor_bits=16)
+    graph.stream(lambda: has_status(DiagnosticStatus.WARN, 'set sensor_bits to auto or 12'),
+                 image_of_12_bits)
+    graph.stream(lambda: has_status(DiagnosticStatus.WARN, 'the 16-bit samples are 0 to 4095'),
+                 image_of_12_bits)
+    assert graph.set_each(sensor_bits='nine') != ['']
+    assert graph.set_each(sensor_bits='auto') == ['']
+    graph.stream(lambda: has_status(DiagnosticStatus.OK, '0 to 4095, shown as 12 bits'),
+                 image_of_12_bits)
+    assert capfd.readouterr().err.count('set sensor_bits to auto or 12') == 1
 
 
 def test_frame_that_fails_is_counted_and_the_next_goes_on(graph, tmp_path):

@@ -131,10 +131,11 @@ def test_vocabulary_that_lacks_a_mask_class_is_refused(graph, tmp_path):
     assert graph.set_atomically(vocabulary='car, bus', mask_classes='bus') == ''
 
 
-def make_depth(stamp, metres=2.0, size=(64, 48)):
+def make_depth(stamp, metres=2.0, size=(64, 48), frame='camera_optical'):
     width, height = size
     message = Image(width=width, height=height, encoding='32FC1', step=4 * width)
     message.header.stamp.sec, message.header.stamp.nanosec = stamp
+    message.header.frame_id = frame
     message.data = array.array('B', np.full((height, width), metres, np.float32).tobytes())
     return message
 
@@ -179,7 +180,7 @@ def test_points_carry_position_label_and_colour(graph, tmp_path):
     assert cloud.header.stamp.sec >= 3000
 
 
-def test_points_are_dense_or_organized(graph, tmp_path):
+def test_points_are_dense_or_organized(graph, tmp_path, capfd):
     clouds = []
     graph.start(tmp_path).flow()
     graph.listen('points', clouds, PointCloud2)
@@ -191,6 +192,15 @@ def test_points_are_dense_or_organized(graph, tmp_path):
         graph, 'image', make, lambda: clouds[-1].height == 48 and clouds[-1])
     assert (cloud.width, cloud.is_dense) == (64, False)
     assert np.isnan(read_points(cloud)['z']).all()
+    assert graph.node._pipeline.cameras[0].doubts() == {}
+    # Depth of the same size from another place: points come, with a warning.
+    stray = send_with_depth(graph, frame='depth_optical')
+    both = "depth images are in frame 'depth_optical' and images in 'camera_optical'"
+    seen = len(clouds)
+    stream_to(graph, 'image', stray, lambda: len(clouds) > seen and any(
+        both in status.message and status.level == status.WARN for status in graph.statuses))
+    stream_to(graph, 'image', make, lambda: not graph.node._pipeline.cameras[0].doubts())
+    assert capfd.readouterr().err.count(both) == 1
 
 
 def test_depth_is_subscribed_to_only_for_points(graph, tmp_path):

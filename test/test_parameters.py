@@ -231,6 +231,18 @@ def test_names_that_yaml_takes_for_booleans_arrive_as_text():
     assert read_with(vocabulary='on, off', mask_classes='[on, off]').mask_classes == ('on', 'off')
 
 
+@pytest.mark.parametrize('value, bits', [
+    ('auto', 'auto'), ('stretch', 'stretch'), (12, '12'), ('12', '12'), (16, '16')])
+def test_sensor_bits_may_be_numbers(value, bits):
+    assert read_with(sensor_bits=value).sensor_bits == bits
+
+
+@pytest.mark.parametrize('value', [7, 17, '7', 12.0, True, 'full', ''])
+def test_other_sensor_bits_are_refused(value):
+    with pytest.raises(ParameterError, match=r'sensor_bits is .*: (use auto or 8|it must be)'):
+        read_with(sensor_bits=value)
+
+
 @pytest.mark.parametrize('value', ["'road', 'sky'", '"road", sky', ["'road'", "'sky'"]])
 def test_mask_classes_may_stand_in_quotes(value):
     assert read_with(mask_classes=value).mask_classes == ('road', 'sky')

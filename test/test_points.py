@@ -5,6 +5,7 @@ import struct
 
 from csa_ros.ros.depth import to_metres
 from csa_ros.ros.images import ImageError
+from csa_ros.ros.points import doubt_frames
 from csa_ros.ros.points import Intrinsics
 from csa_ros.ros.points import to_cloud
 import numpy as np
@@ -259,3 +260,12 @@ def test_a_camera_info_that_cannot_be_used_is_refused(msg, size, said):
         Intrinsics.of(msg, size)
     for words in said:
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize('depth, image, doubted', [
+    ('depth_optical', 'color_optical', True), ('a', 'a', False), ('/a', 'a', False),
+    ('', 'a', False), ('a', '', False), ('', '', False)])
+def test_depth_of_another_frame_is_doubted(depth, image, doubted):
+    doubt = doubt_frames(Header(frame_id=depth), Header(frame_id=image))
+    assert bool(doubt) == doubted
+    assert not doubted or (depth in doubt and image in doubt and 'remap depth' in doubt)

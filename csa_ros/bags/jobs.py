@@ -149,4 +149,5 @@ def _identity(recording: Recording, chosen: Sequence[str], request: Request) -> 
         'overlay_alpha': config.overlay_alpha,
         'overlay_legend': config.overlay_legend,
         'max_rate': config.max_rate,
+        'sensor_bits': config.sensor_bits,
     }

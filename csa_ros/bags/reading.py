@@ -11,6 +11,7 @@ from csa_ros.bags.errors import BagError
 from csa_ros.ros import compressed
 from csa_ros.ros import images
 from csa_ros.ros.images import ImageError
+from csa_ros.sample_range import SampleRange
 import numpy as np
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
@@ -212,11 +213,13 @@ def message_of(msgtype: str, data: bytes) -> Any:
         raise ImageError(f'its {len(data)} bytes are no {msgtype}: {error}') from error
 
 
-def picture_of(msgtype: str, data: bytes) -> tuple[Any, np.ndarray]:
+def picture_of(msgtype: str, data: bytes, samples: SampleRange | None = None
+               ) -> tuple[Any, np.ndarray]:
     """
     Return the header of an image message and its picture, (H, W, 3) uint8 RGB.
 
-    `msgtype` is IMAGE or COMPRESSED_IMAGE. Raises ImageError for what the node would drop.
+    `msgtype` is IMAGE or COMPRESSED_IMAGE, `samples` what is known of 16-bit samples. Raises
+    ImageError for what the node would drop.
     """
     message = message_of(msgtype, data)
-    return message.header, _TO_RGB[msgtype](message)
+    return message.header, _TO_RGB[msgtype](message, samples)

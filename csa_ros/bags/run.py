@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from csa_ros.bags.workspace import Workspace
 from csa_ros.bags.writing import BagPart
 from csa_ros.model.reuse import WindowMemory
 from csa_ros.ros.images import ImageError
+from csa_ros.sample_range import SampleRange
 from csa_ros.segmenter import Pending
 from csa_ros.shards import Shard
 from rosbags.interfaces import Connection
@@ -33,6 +35,8 @@ from rosbags.interfaces import Connection
 _MOST_WAITING = 64
 # Of the reasons for which images are left out, those kept of a part.
 _MOST_REASONS = 5
+# Images of a topic from which the range of 16-bit samples is learned.
+_LEARNED_FROM = 10
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,7 @@ def _submitted(recording: Recording, job: Job, part: Part, labeller: Labeller,
     """Yield the messages of a part, those to be labelled as soon as the work on them has begun."""
     # A part does not depend on those before it, which other processes may make.
     memories = {topic: WindowMemory() for topic in job.cameras}
+    ranges = {topic: _sample_range(recording, job, topic) for topic in job.cameras}
     last_period: dict[str, int | None] = {}
     start, end = span(job, part.index)
     messages = recording.messages(start, end + 1)
@@ -187,7 +192,7 @@ def _submitted(recording: Recording, job: Job, part: Part, labeller: Labeller,
         if topic in job.cameras and connection.msgtype in IMAGES and (
                 period is None or period != last_period.get(topic)):
             try:
-                header, rgb = picture_of(connection.msgtype, data)
+                header, rgb = picture_of(connection.msgtype, data, ranges[topic])
                 message = replace(
                     message, header=header, pending=labeller.submit(rgb, memories[topic]))
                 # Not that of an image that cannot be read: the next one takes its place.
@@ -197,6 +202,22 @@ def _submitted(recording: Recording, job: Job, part: Part, labeller: Labeller,
                 if len(record['reasons']) < _MOST_REASONS:
                     record['reasons'].append(f'{topic} at {time}: {error}')
         yield message
+    record['doubts'] = {topic: samples.complaint for topic, samples in ranges.items()
+                        if samples.complaint}
+
+
+def _sample_range(recording: Recording, job: Job, topic: str) -> SampleRange:
+    """Return what the first images of a topic show of its samples, the same for all parts."""
+    samples = SampleRange(job.request.config.sensor_bits)
+    connections = tuple(item for item in recording.connections if item.topic == topic)
+    for connection, _, data in islice(recording.messages(connections=connections), _LEARNED_FROM):
+        try:
+            picture_of(connection.msgtype, data, samples)
+        except ImageError:
+            continue
+        if not samples.summary:
+            break  # they are of 8 bits
+    return samples
 
 
 def _overlapping(messages: Iterable[_Message]) -> Iterator[_Message]:

@@ -62,6 +62,7 @@ class Config:
     depth_slop: float
     cameras: tuple[CameraTopics, ...]
     transport: str
+    sensor_bits: str
     max_rate: float
     lazy: bool
     autostart: bool
@@ -94,7 +95,7 @@ def read_config(values: Mapping[str, Any]) -> Config:
             cameras=read_cameras(checked),
             **{name: checked[name] for name in (
                 'overlay_alpha', 'overlay_legend', 'points_layout', 'depth_slop', 'transport',
-                'max_rate', 'lazy', 'autostart')})
+                'sensor_bits', 'max_rate', 'lazy', 'autostart')})
     except VocabularyError as error:
         raise ParameterError(f'vocabulary: {error}') from error
     except PromptError as error:

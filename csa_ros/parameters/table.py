@@ -13,6 +13,8 @@ from csa_ros.choices import PRECISIONS
 from csa_ros.choices import RESIDUAL
 from csa_ros.parameters.cameras import MAX_CAMERAS
 from csa_ros.parameters.errors import ParameterError
+from csa_ros.sample_range import AUTO
+from csa_ros.sample_range import SENSOR_BITS
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
@@ -72,6 +74,9 @@ class Parameter:
         if value is False and 'off' in self.choices:
             # What YAML, and so `ros2 param set`, makes of a bare `off`.
             return 'off'
+        if type(value) is int and str(value) in self.choices:
+            # As anybody would write a choice that is a number.
+            return str(value)
         if isinstance(self.default, str) and not isinstance(value, str):
             raise ParameterError(f'{self.name} is {_as_yaml(value)}{self._quoting(value)}: use '
                                  f'{self.constraints or self._choices()}')
@@ -246,6 +251,11 @@ PARAMETERS = (
         'Subscribe to the topic of the images (raw), or to /compressed below it (compressed).',
         choices=TRANSPORTS,
         loaded=True),
+    Parameter(
+        'sensor_bits', AUTO,
+        'Bits that the 16-bit samples of a camera use; auto learns it from its pictures, and '
+        'stretches those of thermal cameras as stretch does.',
+        choices=SENSOR_BITS),
     Parameter(
         'max_rate', 0.0,
         'Most frames per second and camera that are segmented; 0 sets no limit.',

@@ -16,6 +16,7 @@ from csa_ros.ros.inputs import DepthInput
 from csa_ros.ros.inputs import ImageInput
 from csa_ros.ros.outputs import FrameOutputs
 from csa_ros.ros.snapshot import Snapshot
+from csa_ros.sample_range import SampleRange
 from csa_ros.segmenter import Result
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
@@ -40,10 +41,10 @@ class Camera:
     """
     One of the cameras in `config`; what it publishes is below its name, if it has one.
 
-    `listen`, `stop_listening`, `follow_publishers`, `follow_points`, `explain_missing_points` and
-    `destroy` are for the executor's thread; all that has to do with frames (`to_rgb`, `publish`,
-    `change`, `forget`, `memory`) is for the one that segments, to which `call` hands functions.
-    `on_depth_error` is told in that thread why there are no points.
+    `listen`, `stop_listening`, `follow_publishers`, `follow_points`, `explain_missing_points`,
+    `doubts` and `destroy` are for the executor's thread; all that has to do with frames (`to_rgb`,
+    `publish`, `change`, `forget`, `memory`) is for the one that segments, to which `call` hands
+    functions. `on_depth_error` is told in that thread why there are no points.
     """
 
     def __init__(self, node: LifecycleNode, topics: CameraTopics, config: Config,
@@ -57,6 +58,7 @@ class Camera:
         self._node = node
         self._topics = topics
         self._transport = config.transport
+        self._samples = SampleRange(config.sensor_bits)
         self._call = call
         self._on_depth_error = on_depth_error
         self.outputs = FrameOutputs(node, f'~/{self.name}/' if self.name else '~/')
@@ -68,6 +70,7 @@ class Camera:
         # Depth comes in the executor's thread, frames in the other.
         self._matching = threading.Lock()
         self._matcher = depth.DepthMatcher(self._slop)
+        self._depth_doubt = ''
 
     @property
     def image_input(self) -> ImageInput | None:
@@ -78,6 +81,11 @@ class Camera:
     def depth_input(self) -> DepthInput | None:
         """Return the subscriptions that points need, while somebody listens to points."""
         return self._depth_input
+
+    @property
+    def samples(self) -> SampleRange:
+        """Return what is known of the 16-bit samples of its pictures."""
+        return self._samples
 
     def listen(self, on_image: Callable[[Image | CompressedImage], None]) -> None:
         """Subscribe to the images."""
@@ -120,9 +128,16 @@ class Camera:
             reason = f'no CameraInfo has arrived; see `ros2 topic hz {topic}`'
         return self._depth_input.explain_silence() or reason
 
+    def doubts(self) -> dict[str, str]:
+        """Return what may be wrong with what the camera sends, by kind."""
+        kinds = {'samples': self._samples.complaint, 'depth': self._depth_doubt}
+        return {kind: doubt for kind, doubt in kinds.items() if doubt}
+
     def change(self, config: Config) -> None:
         """Take over the parameters of the points."""
         self._points_layout = config.points_layout
+        if config.sensor_bits != self._samples.bits:
+            self._samples = SampleRange(config.sensor_bits)
         if config.depth_slop != self._slop:
             self._slop = config.depth_slop
             self._forget_depth()
@@ -130,6 +145,7 @@ class Camera:
     def forget(self) -> None:
         """Forget the frames that were seen."""
         self.memory.clear()
+        self._samples = SampleRange(self._samples.bits)
         self._forget_depth()
 
     def to_rgb(self, image: Image | CompressedImage) -> np.ndarray:
@@ -141,7 +157,7 @@ class Camera:
         if self._depth_input:
             with self._matching:
                 self._matcher.expect_frame(image.header.stamp)
-        return _CONVERTERS[self._transport].to_rgb(image)
+        return _CONVERTERS[self._transport].to_rgb(image, self._samples)
 
     def publish(self, header: Header, rgb: np.ndarray, result: Result, snapshot: Snapshot
                 ) -> None:
@@ -170,11 +186,13 @@ class Camera:
     def _forget_depth(self) -> None:
         with self._matching:
             self._matcher = depth.DepthMatcher(self._slop)
+        self._depth_doubt = ''
 
     def _publish_points(self, match: tuple[Image, _Labelled] | None) -> None:
         if match is None or self._info is None:
             return
         image, frame = match
+        self._depth_doubt = points.doubt_frames(image.header, frame.header)
         try:
             metres = depth.to_metres(image)
             cloud = points.to_cloud(

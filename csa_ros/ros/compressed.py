@@ -23,6 +23,8 @@ from csa_ros.ros.content import judge_compressed
 from csa_ros.ros.content import PNG
 from csa_ros.ros.images import BAYER_CODES
 from csa_ros.ros.images import ImageError
+from csa_ros.sample_range import SampleRange
+from csa_ros.sample_range import scale
 import cv2
 import numpy as np
 from PIL.ImageFile import ImageFile
@@ -51,13 +53,14 @@ _RED_BLUE_ENCODINGS = frozenset(
 _FROM_BGR = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}
 
 
-def to_rgb(msg: CompressedImage) -> np.ndarray:
+def to_rgb(msg: CompressedImage, samples: SampleRange | None = None) -> np.ndarray:
     """
     Decode a camera image to RGB.
 
     `msg` holds a JPEG or PNG file. Its `format` is `jpeg`, `png`, whatever else has no semicolon,
     or what image_transport writes: `ENCODING; CODEC compressed TARGET`, where ENCODING is that of
     the raw image and TARGET, which may be empty, the one in which it was handed to the encoder.
+    `samples` is what is known of the camera's 16-bit samples; without it, they use all 16 bits.
 
     Returns (H, W, 3) uint8 RGB, C-contiguous. A JPEG has no checksum: damage in its middle may
     pass as a damaged picture.
@@ -73,8 +76,10 @@ def to_rgb(msg: CompressedImage) -> np.ndarray:
     verdict = judge_compressed(msg.format, data)
     if verdict.content is not Content.PICTURE:
         raise ImageError(f'{verdict.reason}; {verdict.remedy}')
-    file = _check_header(data)
-    return np.ascontiguousarray(_to_8_bit(_arrange(_decode(data, file), msg.format)))
+    rgb = _arrange(_decode(data, _check_header(data)), msg.format)
+    if rgb.dtype == np.uint16:
+        rgb = samples.to_8_bit(rgb) if samples else scale(rgb)
+    return np.ascontiguousarray(rgb)
 
 
 def to_message(rgb: np.ndarray, header: Header, quality: int) -> CompressedImage:
@@ -225,7 +230,3 @@ def _arrange(picture: np.ndarray, declared: str) -> np.ndarray:
         # The encoder, which takes BGR, was given RGB: red and blue are swapped in the file.
         return picture[..., 2::-1]
     return picture[..., :3]
-
-
-def _to_8_bit(rgb: np.ndarray) -> np.ndarray:
-    return rgb if rgb.dtype == np.uint8 else cv2.convertScaleAbs(rgb, alpha=255 / 65535)

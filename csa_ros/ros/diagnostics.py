@@ -139,12 +139,14 @@ class Condition:
     What the node is, beside what happened.
 
     `state` is the lifecycle state; `fault` is what went wrong last with configuration or with the
-    vocabulary and still holds; `limited` tells that frames are left out on purpose; `remedy` is
-    for images that get lost on their way; `facts` are shown as they are.
+    vocabulary and still holds; `doubts` are what may be wrong with what the camera sends;
+    `limited` tells that frames are left out on purpose; `remedy` is for images that get lost on
+    their way; `facts` are shown as they are.
     """
 
     state: str
     fault: str = ''
+    doubts: tuple[str, ...] = ()
     device: str = ''
     waiting_for: str = ''
     limited: bool = False
@@ -157,8 +159,8 @@ def judge(condition: Condition, report: Report) -> tuple[bytes, str]:
     Return the diagnostic level and a one-line summary.
 
     ERROR: configuration or frames fail. STALE: inactive. WARN: no image arrives, or what is sent
-    is not all used: images or depth that cannot be read or got lost on their way, frames dropped
-    for newer ones, words that could not be encoded. OK otherwise.
+    is not all used or not what it seems: images or depth that cannot be read or got lost on their
+    way, frames dropped for newer ones, words that could not be encoded, doubts. OK otherwise.
     """
     rates = report.rates
     if condition.state != 'active':
@@ -168,7 +170,8 @@ def judge(condition: Condition, report: Report) -> tuple[bytes, str]:
         share = 'some' if rates['published'] else 'all'
         return DiagnosticStatus.ERROR, f'{share} frames fail: {report.last_error}'
     for shortfall in (_starvation(condition, report), _bad_input(report), condition.fault,
-                      explain_losses(condition.remedy, report), _drops(condition, report)):
+                      *condition.doubts, explain_losses(condition.remedy, report),
+                      _drops(condition, report)):
         if shortfall:
             return DiagnosticStatus.WARN, shortfall
     if rates['idle'] and not rates['published']:

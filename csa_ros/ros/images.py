@@ -3,7 +3,7 @@ Camera messages to RGB arrays, and result arrays to image messages.
 
 Every encoding of `sensor_msgs/image_encodings` that is a picture is read, with padded rows and
 in either byte order. 16-bit samples become 8-bit by `round(v / 257)`, as cv_bridge does it
-(`255 / 65535`): black and white are kept exactly, where `v >> 8` would darken. YUV is ITU-R
+(`255 / 65535`), unless a `csa_ros.sample_range.SampleRange` knows better. YUV is ITU-R
 BT.601 in the limited range (Y 16..235), the convention of cv_bridge, OpenCV and UVC cameras.
 
 `8UC1`, `8UC3`, `8UC4` and their 16-bit siblings name a memory layout, not colours. They are
@@ -23,6 +23,8 @@ from typing import NamedTuple
 
 from csa_ros.ros.content import judge_encoding
 from csa_ros.ros.content import spelled
+from csa_ros.sample_range import SampleRange
+from csa_ros.sample_range import scale
 import cv2
 import numpy as np
 from sensor_msgs.msg import Image
@@ -33,13 +35,14 @@ class ImageError(ValueError):
     """An image cannot be converted; the text says what is wrong with it and what to do."""
 
 
-def to_rgb(msg: Image) -> np.ndarray:
+def to_rgb(msg: Image, samples: SampleRange | None = None) -> np.ndarray:
     """
     Convert a camera image to RGB.
 
-    `msg` is a `sensor_msgs/Image` in any picture encoding. Returns (H, W, 3) uint8 RGB,
-    C-contiguous. It shares the message's memory when the message already is RGB without padding
-    (`rgb8`): draw on a copy of it if the message is still needed.
+    `msg` is a `sensor_msgs/Image` in any picture encoding, and `samples` what is known of the
+    camera's 16-bit samples; without it, they are taken to use all 16 bits. Returns (H, W, 3) uint8
+    RGB, C-contiguous. It shares the message's memory when the message already is RGB without
+    padding (`rgb8`): draw on a copy of it if the message is still needed.
 
     Raises ImageError if the encoding is no picture or unknown, or if the size, `step` or data
     contradict each other. It is raised before anything is allocated, so that memory is bounded by
@@ -47,11 +50,12 @@ def to_rgb(msg: Image) -> np.ndarray:
     """
     form = _format_of(msg.encoding)
     _check_layout(msg, form)
-    if _BRIDGE is not None and _suits_cv_bridge(msg, form):
+    ranged = samples is not None and form.sample_bytes == 2
+    if _BRIDGE is not None and not ranged and _suits_cv_bridge(msg, form):
         return _BRIDGE.imgmsg_to_cv2(msg, 'rgb8')
     rgb = form.convert(msg, form)
     if form.sample_bytes == 2:
-        rgb = cv2.convertScaleAbs(rgb, alpha=255 / 65535)
+        rgb = samples.to_8_bit(rgb) if samples else scale(rgb)
     return np.ascontiguousarray(rgb)
 
 

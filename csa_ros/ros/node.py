@@ -91,6 +91,8 @@ class SegmentNode(LifecycleNode):
         self._bookmark = Bookmark()
         # When each camera's silence was last warned of.
         self._warned: dict[str, float] = {}
+        # The kinds of doubt about each camera that were logged and still hold.
+        self._doubted: dict[str, set[str]] = {}
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self.declare_parameters('', declarations())
         warn_of_unknown(self)
@@ -251,6 +253,7 @@ class SegmentNode(LifecycleNode):
             for camera in self._pipeline.cameras:
                 camera.follow_publishers()
                 conditions[camera.name] = self._condition(self._pipeline, camera)
+                self._warn_of_doubts(camera)
                 if camera.image_input:
                     self._warn_of_shortfall(camera, camera.image_input, reports[camera.name])
         node = self.get_fully_qualified_name().lstrip('/')
@@ -274,11 +277,20 @@ class SegmentNode(LifecycleNode):
             self._warned[camera.name] = now
             self.get_logger().warning(reason)
 
+    def _warn_of_doubts(self, camera: Camera) -> None:
+        """Log each kind of doubt once, when it arises."""
+        doubts = camera.doubts()
+        for kind in sorted(doubts.keys() - self._doubted.get(camera.name, set())):
+            place = f'{camera.name}: ' if camera.name else ''
+            self.get_logger().warning(f'{place}{doubts[kind]}')
+        self._doubted[camera.name] = set(doubts)
+
     def _condition(self, pipeline: Pipeline, camera: Camera) -> Condition:
         segmenter, snapshot = pipeline.segmenter, pipeline.newest
         return Condition(
             self._state,
             fault=pipeline.fault,
+            doubts=tuple(camera.doubts().values()),
             device=str(segmenter.device),
             waiting_for=camera.image_input.topic if camera.image_input else '',
             limited=self._config.max_rate > 0,
@@ -289,7 +301,8 @@ class SegmentNode(LifecycleNode):
                 'precision': segmenter.backbone.arithmetic,
                 'attention': self._config.model.attention,
                 'vocabulary version': str(snapshot.version),
-                'vocabulary size': str(len(snapshot.words.vocabulary))})
+                'vocabulary size': str(len(snapshot.words.vocabulary)),
+                **({'16-bit samples': camera.samples.summary} if camera.samples.summary else {})})
 
 
 def _load(load: Callable[..., Segmenter], config: Config, warn: Callable[[str], object]

@@ -83,6 +83,17 @@ class Intrinsics:
         return x.astype(np.float32), y.astype(np.float32)[:, np.newaxis]
 
 
+def doubt_frames(depth: Header, image: Header) -> str:
+    """Return why points may lie beside what they show: depth that is not of the image's frame."""
+    frames = [header.frame_id.lstrip('/') for header in (depth, image)]
+    if not all(frames) or frames[0] == frames[1]:
+        return ''
+    return (f'depth images are in frame {frames[0]!r} and images in {frames[1]!r}: unless that is '
+            'one place, the points lie beside what they show; remap depth to a topic that is '
+            'registered to the camera, as aligned_depth_to_color of RealSense or the output of '
+            'depth_image_proc::RegisterNode')
+
+
 def to_cloud(header: Header, depth: np.ndarray, intrinsics: Intrinsics, rgb: np.ndarray,
              labels: np.ndarray, confidence: np.ndarray, organized: bool) -> PointCloud2:
     """

@@ -129,7 +129,7 @@ def _frames(options: argparse.Namespace, config: Config) -> Sequence[FilePair | 
     if options.demo:
         return [Street(seed, config.vocabulary) for seed in range(options.limit or STREETS)]
     pairs, left_out = find_pairs(
-        options.images, options.masks, config.vocabulary, options.outside)
+        options.images, options.masks, config.vocabulary, options.outside, config.sensor_bits)
     if left_out:
         _say(f'pictures without a mask, which are left out: {left_out}')
     pairs = pairs[:options.limit]

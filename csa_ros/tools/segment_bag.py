@@ -153,6 +153,10 @@ def _report(task: 'run.Task') -> int:
     else:
         _say(f'{out}: {len(task.workspace.missing)} of {len(task.job.parts)} parts are those of '
              'other shards and not there yet; the shard that ends last puts all together')
+    doubts = {topic: doubt for record in records
+              for topic, doubt in record.get('doubts', {}).items()}
+    for topic, doubt in doubts.items():
+        _say(f'{out}: {topic}: {doubt}')
     if bad:
         reasons = [reason for record in records for reason in record['reasons']]
         _say(f'{out}: {bad} images could not be read and have no masks, among them')

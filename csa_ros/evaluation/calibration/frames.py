@@ -4,18 +4,24 @@ from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
 
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Scene
 from csa_ros.evaluation.calibration.curve import IGNORED
 from csa_ros.evaluation.calibration.curve import OUTSIDE
+from csa_ros.files import visible_files
+from csa_ros.picture_files import orientation
+from csa_ros.picture_files import PictureError
+from csa_ros.picture_files import read_picture
+from csa_ros.picture_files import SUFFIXES
+from csa_ros.sample_range import AUTO
+from csa_ros.sample_range import SampleRange
 from csa_ros.vocabulary import Vocabulary
-import cv2
 import numpy as np
 from PIL import Image
 
-PICTURES = ('.bmp', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 MASKS = ('.png',)
 STREET_SIZE = (320, 240)
 # PIL's modes of one channel; what a palette says of colours does not matter.
@@ -33,13 +39,14 @@ class FilePair:
     A picture and its mask: a PNG whose values are ids of the vocabulary.
 
     In the mask 255 does not count, and the ids in `outside` show what the vocabulary has no word
-    for.
+    for. `samples` is what is known of the 16-bit samples of the pictures; it learns from each.
     """
 
     image: Path
     mask: Path
     vocabulary: Vocabulary
     outside: tuple[int, ...] = ()
+    samples: SampleRange = field(default_factory=SampleRange, compare=False)
 
     @property
     def name(self) -> str:
@@ -52,11 +59,11 @@ class FilePair:
 
         The truth holds class ids, IGNORED or OUTSIDE. Raises FrameError.
         """
-        rgb, ids = _read_picture(self.image), _read_mask(self.mask)
+        rgb, ids = self._read_picture(), _read_mask(self.mask)
         if rgb.shape[:2] != ids.shape:
             raise FrameError(
                 f'{self.mask} is {_size(ids)} and {self.image} {_size(rgb)} pixels: a mask must '
-                'have the size of its picture')
+                f'have the size of its picture{self._turned()}')
         self._check(ids)
         if (ids == IGNORED).all():
             raise FrameError(f'{self.mask} is {IGNORED}, that is unmarked, everywhere: mark '
@@ -64,6 +71,19 @@ class FilePair:
         truth = ids.astype(np.int16)
         truth[np.isin(ids, self.outside)] = OUTSIDE
         return rgb, truth
+
+    def _read_picture(self) -> np.ndarray:
+        try:
+            return read_picture(self.image, self.samples)
+        except PictureError as error:
+            raise FrameError(f'{error}: is it whole, and may you read it?') from error
+
+    def _turned(self) -> str:
+        turn = orientation(self.image)
+        return '' if turn == 1 else (
+            f'. Its EXIF says orientation {turn}, which is not followed: the node sees pixels as '
+            'they are stored. Store it upright (`mogrify -auto-orient`), or draw the mask on it '
+            'as it is stored')
 
     def _check(self, ids: np.ndarray) -> None:
         last = len(self.vocabulary) - 1
@@ -78,13 +98,15 @@ class FilePair:
 
 
 def find_pairs(images: Sequence[Path], masks: Sequence[Path], vocabulary: Vocabulary,
-               outside: tuple[int, ...]) -> tuple[list[FilePair], int]:
+               outside: tuple[int, ...], sensor_bits: str = AUTO
+               ) -> tuple[list[FilePair], int]:
     """
     Return the pairs of pictures and masks whose names differ in the suffix alone, sorted.
 
-    `images` and `masks` are folders or files. The second value is the number of pictures without
-    a mask, which are left out. Raises FrameError where there is nothing to pair, for a mask
-    without its picture, and for an id in `outside` that means something else.
+    `images` and `masks` are folders or files, `sensor_bits` the parameter of the node. The second
+    value is the number of pictures without a mask, which are left out. Raises FrameError where
+    there is nothing to pair, for a mask without its picture, and for an id in `outside` that means
+    something else.
     """
     for value in outside:
         if value < len(vocabulary) or value >= IGNORED:
@@ -92,7 +114,8 @@ def find_pairs(images: Sequence[Path], masks: Sequence[Path], vocabulary: Vocabu
                        else 'what does not count' if value == IGNORED else 'no 8-bit value')
             raise FrameError(f'the outside id {value} is {meaning}: use one from '
                              f'{len(vocabulary)} to {IGNORED - 1}')
-    pictures, truths = _by_stem(images, PICTURES, 'picture'), _by_stem(masks, MASKS, 'mask')
+    pictures, truths = _by_stem(images, SUFFIXES, 'picture'), _by_stem(masks, MASKS, 'mask')
+    samples = SampleRange(sensor_bits)
     alone = sorted(set(truths) - set(pictures))
     if alone:
         raise FrameError(f'{_some(truths[stem] for stem in alone)} of {len(truths)} masks have no '
@@ -102,7 +125,7 @@ def find_pairs(images: Sequence[Path], masks: Sequence[Path], vocabulary: Vocabu
         if mask.samefile(pictures[stem]):
             raise FrameError(f'{mask} is given as a picture and as its mask: give the masks of '
                              'another folder')
-    return [FilePair(pictures[stem], mask, vocabulary, outside)
+    return [FilePair(pictures[stem], mask, vocabulary, outside, samples)
             for stem, mask in sorted(truths.items())], len(pictures) - len(truths)
 
 
@@ -131,8 +154,8 @@ def _by_stem(paths: Sequence[Path], suffixes: Sequence[str], what: str) -> dict[
     """Return the files that are meant, by their name without suffix; raise FrameError."""
     files = []
     for path in paths:
-        found = sorted(path.iterdir()) if path.is_dir() else [path]
-        found = [file for file in found if file.suffix.lower() in suffixes]
+        found = (visible_files(path, suffixes) if path.is_dir() else
+                 [path] if path.suffix.lower() in suffixes else [])
         if not path.exists():
             raise FrameError(f'{path} does not exist')
         if not found:
@@ -145,16 +168,6 @@ def _by_stem(paths: Sequence[Path], suffixes: Sequence[str], what: str) -> dict[
         raise FrameError(f'{_some(twice)}: which is the {what}? Give each name once, such as with '
                          f'{twice[0].parent / ("*" + twice[0].suffix)}')
     return {file.stem: file for file in files}
-
-
-def _read_picture(path: Path) -> np.ndarray:
-    try:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    except cv2.error as error:
-        raise FrameError(f'{path} cannot be read as a picture: {error}') from error
-    if picture is None:
-        raise FrameError(f'{path} cannot be read as a picture: is it whole, and may you read it?')
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
 def _read_mask(path: Path) -> np.ndarray:

@@ -6,7 +6,8 @@ import io
 from pathlib import Path
 
 from csa_ros.evaluation.datasets.benchmark import BenchmarkError
-import cv2
+from csa_ros.picture_files import decode_picture
+from csa_ros.picture_files import PictureError
 import numpy as np
 from PIL import Image
 
@@ -67,17 +68,18 @@ def read_image(path: Path) -> np.ndarray:
     """
     Return a picture (H, W, 3) uint8, RGB; raise BenchmarkError if it is damaged.
 
-    OpenCV decodes it, turned as its EXIF says, as in MMCV's `LoadImageFromFile`: other decoders
-    differ in single grey levels.
+    OpenCV decodes it, as in MMCV's `LoadImageFromFile`: other decoders differ in single grey
+    levels. Pixels are as they are stored, and so are those of the annotation.
     """
     data = _bytes(path)
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if picture is None:
-        raise BenchmarkError(f'{path} is no picture that OpenCV can read; {_AGAIN}')
+    try:
+        picture = decode_picture(data)
+    except PictureError as error:
+        raise BenchmarkError(f'{path} is no picture that OpenCV can read; {_AGAIN}') from error
     if not data.endswith(_ENDS):
         # Older OpenCV fills what is missing with grey and only logs it.
         _decode(path, data)
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+    return picture
 
 
 def read_annotation(path: Path) -> np.ndarray:
