@@ -27,9 +27,9 @@ DEMO = 'demo'
 DEMO_WEIGHTS = Path(__file__).parents[2] / 'demo' / 'weights'
 # Where open_clip keeps weights that it fetches from a plain URL.
 URL_CACHE = '~/.cache/clip'
-GRAMMAR = ("'demo', 'ARCH/TAG' (such as 'ViT-B-16-quickgelu/openai'), 'ARCH:/path/to/weights', "
-           "'PRESET' or 'PRESET:/path/to/weights' ('ros2 run csa_ros fetch_model --list' lists "
-           'the presets)')
+GRAMMAR = ("'demo', 'demo:/path/to/weights', 'ARCH/TAG' (such as 'ViT-B-16-quickgelu/openai'), "
+           "'ARCH:/path/to/weights', 'PRESET' or 'PRESET:/path/to/weights' ('ros2 run csa_ros "
+           "fetch_model --list' lists the presets)")
 
 
 # A value for each of red, green and blue.
@@ -66,13 +66,13 @@ def parse_model(model: str) -> Source:
     Raises ModelError for a malformed string, an unknown preset, architecture or tag (with the
     closest names) and an architecture that cannot be used (with the reason).
     """
-    if model == DEMO:
-        return _parse_demo()
     match = re.fullmatch(r'([^:/]+)(?:([:/])(.+))?', model)
     name, separator, rest = match.groups(default='') if match else ('', '', '')
+    if name == DEMO and separator != '/':
+        return _parse_demo(model, rest)
     if name in PRESETS and separator != '/':
         return _parse_preset(model, name, rest)
-    if not separator or name in PRESETS:
+    if not separator or name in (DEMO, *PRESETS):
         hint = did_you_mean(name, [DEMO, *PRESETS])
         raise ModelError(f'model {model!r} is not understood{hint}: write {GRAMMAR}')
     config = _known_config(name)
@@ -118,15 +118,43 @@ def find_word_pieces(source: Source) -> Path:
     return path
 
 
-def _parse_demo() -> Source:
+def prefix_for_files(source: Source) -> str:
+    """
+    Return what to write before the path of a file with other weights of a source's model.
+
+    An architecture that is loaded by a tag may have another activation, or want other pixels, than
+    the one of the same name without a tag. Raises ModelError if none is like it.
+    """
+    name = re.split('[/:]', source.name)[0]
+    plain = name.removesuffix('-quickgelu')
+    for prefix in (name, f'{plain}-quickgelu', plain, *PRESETS):
+        try:
+            other = parse_model(f'{prefix}:weights')
+        except ModelError:
+            continue
+        if _recipe(other) == _recipe(source):
+            return prefix
+    raise ModelError(f'no model that can be named before the path of a file is like '
+                     f'{source.name!r}: start from one of its architecture that is listed by '
+                     "'ros2 run csa_ros fetch_model --list'")
+
+
+def _recipe(source: Source) -> tuple:
+    """Return all that a file of weights does not say."""
+    config = {**source.config, 'quick_gelu': bool(source.config.get('quick_gelu'))}
+    return config, source.mean, source.std, source.short_side, source.stride
+
+
+def _parse_demo(model: str, path: str) -> Source:
     try:
         document = json.loads((DEMO_WEIGHTS / 'open_clip_config.json').read_text())
     except OSError as error:
         raise ModelError(f'the bundled demo model cannot be read ({error}): reinstall csa_ros, '
                          'or make it with python -m csa_ros.demo.train') from error
     preprocess = document['preprocess_cfg']
-    return Source(DEMO, document['model_cfg'], tuple(preprocess['mean']),
-                  tuple(preprocess['std']), path=DEMO_WEIGHTS / 'model.safetensors',
+    file = Path(os.path.expanduser(path)) if path else DEMO_WEIGHTS / 'model.safetensors'
+    return Source(model, document['model_cfg'], tuple(preprocess['mean']),
+                  tuple(preprocess['std']), path=file,
                   short_side=document['short_side'], stride=document['stride'])
 
 
