@@ -9,6 +9,7 @@ from csa_ros.demo.scenes import EVALUATION_SEEDS
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.weights import source
+from csa_ros.training import optimizer
 import numpy as np
 import open_clip
 import pytest
@@ -119,8 +120,8 @@ def test_a_clock_of_steps_and_one_of_minutes(monkeypatch):
 
 def test_the_rate_rises_and_falls():
     """It is highest after the warm-up, and nothing at the end."""
-    rates = [train.one_cycle(progress) for progress in np.linspace(0, 1, 101)]
-    assert np.argmax(rates) == 100 * train.WARM_UP
+    rates = [optimizer.one_cycle(progress) for progress in np.linspace(0, 1, 101)]
+    assert np.argmax(rates) == 100 * optimizer.WARM_UP
     assert max(rates) == 1
     assert 0 < rates[0] < 0.05
     assert rates[-1] == 0

@@ -24,7 +24,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 import itertools
 import json
-import math
 import os
 from pathlib import Path
 import time
@@ -36,14 +35,17 @@ from csa_ros.demo.crops import Crops
 from csa_ros.demo.crops import View
 from csa_ros.demo.crops import view_of
 from csa_ros.demo.hard import HardScene
-from csa_ros.demo.losses import pooled_logits
-from csa_ros.demo.losses import sigmoid_loss
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Frame
 from csa_ros.demo.scenes import Scene
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.text import templates
+from csa_ros.training.losses import balanced_sigmoid_loss
+from csa_ros.training.losses import pooled_logits
+from csa_ros.training.optimizer import DECAY
+from csa_ros.training.optimizer import groups
+from csa_ros.training.optimizer import one_cycle
 import cv2
 import numpy as np
 import open_clip
@@ -74,10 +76,8 @@ SHORT_SIDE, STRIDE = 384, 56
 PATCH_DROPOUT = 0.5
 # How much the mean of the patches counts at first in the stage of tokens.
 MEAN_SHARE = 0.5
-# For `sigmoid_loss`, in the other two stages.
+# For `balanced_sigmoid_loss`, in the other two stages.
 PRIOR = 0.5
-# Share of a stage in which the learning rate rises, before it falls to zero along a cosine.
-WARM_UP = 0.05
 SAVE_SECONDS = 60.0
 
 
@@ -158,13 +158,6 @@ class Clock:
         return (time.monotonic() - self._start) / (60 * self._minutes)
 
 
-def one_cycle(progress: float) -> float:
-    """Return the share of the peak learning rate at a share of the stage (arXiv 1708.07120)."""
-    if progress < WARM_UP:
-        return (progress + 0.04 * WARM_UP) / (1.04 * WARM_UP)
-    return (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP))) / 2
-
-
 def normalise(images: Tensor) -> Tensor:
     """Turn images (N, 3, H, W) in 0..1 into the input of the tower."""
     mean, std = (torch.tensor(PREPROCESS[key], device=images.device).view(3, 1, 1)
@@ -183,8 +176,8 @@ def towers_loss(model: open_clip.CLIP, batch: Batch, stage: str, progress: float
 
     def compare(features: Tensor, prior: float) -> Tensor:
         cosines = F.normalize(features.float(), dim=-1) @ text.T
-        return sigmoid_loss(cosines * model.logit_scale.exp() + model.logit_bias, batch.truth,
-                            prior)
+        logits = cosines * model.logit_scale.exp() + model.logit_bias
+        return balanced_sigmoid_loss(logits, batch.truth, prior)
 
     if stage == 'tokens':
         # The class token alone leaves the patches' features to chance in so small a tower; the
@@ -192,7 +185,8 @@ def towers_loss(model: open_clip.CLIP, batch: Batch, stage: str, progress: float
         share = MEAN_SHARE * (1 - progress)
         return compare(image, 0.0) + share * compare(patches.mean(dim=1), 0.0)
     patches = F.normalize(patches.float(), dim=-1)
-    return compare(image, PRIOR) + sigmoid_loss(pooled_logits(patches, text), batch.truth, PRIOR)
+    return compare(image, PRIOR) + balanced_sigmoid_loss(pooled_logits(patches, text), batch.truth,
+                                                         PRIOR)
 
 
 def words_loss(model: open_clip.CLIP, encoder: DenseEncoder, batch: Batch) -> Tensor:
@@ -200,7 +194,7 @@ def words_loss(model: open_clip.CLIP, encoder: DenseEncoder, batch: Batch) -> Te
     with torch.no_grad():
         patches = encoder.forward(normalise(batch.images)).flatten(1, 2)
     text = model.encode_text(batch.tokens, normalize=True)
-    return sigmoid_loss(pooled_logits(patches, text), batch.truth, PRIOR)
+    return balanced_sigmoid_loss(pooled_logits(patches, text), batch.truth, PRIOR)
 
 
 def build_model(seed: int) -> open_clip.CLIP:
@@ -220,13 +214,10 @@ def backbone_of(model: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer) -> 
 
 
 def parameters_of(model: open_clip.CLIP, stage: str) -> list[dict[str, Any]]:
-    """Return what learns in a stage, in groups; as in CLIP's training, matrices alone decay."""
+    """Return what learns in a stage, in groups for the optimizer."""
     named = [(name, parameter) for name, parameter in model.named_parameters()
              if stage != 'words' or not name.startswith(('visual.', 'logit_'))]
-    matrices = [p for n, p in named if p.ndim > 1 and 'embedding' not in n]
-    rest = [p for n, p in named if p.ndim <= 1 or 'embedding' in n]
-    return [{'params': matrices, 'weight_decay': 0.0 if stage == 'words' else 0.05},
-            {'params': rest, 'weight_decay': 0.0}]
+    return groups(named, 0.0 if stage == 'words' else DECAY)
 
 
 def save(model: open_clip.CLIP, folder: Path) -> None:
@@ -264,9 +255,9 @@ def fit(backbone: Backbone, stage: str, batches: Iterable[tuple[float, Batch]], 
     """Train a model with what `feed` yields, and call `keep` now and then and at the end."""
     model = backbone.clip.train()
     encoder = DenseEncoder(backbone, 'csa')
-    groups = parameters_of(model, stage)
-    parameters = [parameter for group in groups for parameter in group['params']]
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=parameters[0].is_cuda)
+    learning = parameters_of(model, stage)
+    parameters = [parameter for group in learning for parameter in group['params']]
+    optimizer = torch.optim.AdamW(learning, betas=(0.9, 0.98), fused=parameters[0].is_cuda)
     kept = time.monotonic()
     for progress, batch in batches:
         for group in optimizer.param_groups:

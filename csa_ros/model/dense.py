@@ -40,7 +40,7 @@ class DenseEncoder:
     def forward(self, pixels: Tensor) -> Tensor:
         """Do the same outside of inference mode, which exporters cannot trace."""
         rows, columns = self.grid(*pixels.shape[-2:])
-        patches = self._project_tokens(pixels)[:, -rows * columns:]
+        patches = self.project_tokens(pixels)[:, -rows * columns:]
         return F.normalize(patches, dim=-1).unflatten(1, (rows, columns))
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
@@ -66,9 +66,10 @@ class DenseEncoder:
         `pixels` as for a call. Returns (N, 1 + patches, D) float32, class token first, patches
         row by row; `sc-clip` alone has no class token.
         """
-        return self._project_tokens(pixels)
+        return self.project_tokens(pixels)
 
-    def _project_tokens(self, pixels: Tensor) -> Tensor:
+    def project_tokens(self, pixels: Tensor) -> Tensor:
+        """Do as `tokens` outside of inference mode, where models learn."""
         tower = self._tower
         self.check(*pixels.shape[-2:])
         grid = self.grid(*pixels.shape[-2:])

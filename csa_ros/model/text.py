@@ -173,7 +173,7 @@ class TextEncoder:
         encoded = []
         for batch in tokens[order].split(prompts_per_batch):
             cancellation.check()
-            encoded.append(_encode_tokens(self._backbone.clip, batch))
+            encoded.append(encode_tokens(self._backbone.clip, batch))
         features = torch.cat(encoded)
         features = F.normalize(features[order.argsort().to(features.device)].float(), dim=-1)
         means = features.unflatten(0, (len(queries), len(ensemble))).mean(dim=1)
@@ -185,7 +185,7 @@ def _lengths(tokens: Tensor) -> Tensor:
     return tokens.argmax(dim=-1) + 1
 
 
-def _encode_tokens(clip: Clip, tokens: Tensor) -> Tensor:
+def encode_tokens(clip: Clip, tokens: Tensor) -> Tensor:
     """Do as `clip.encode_text`, leaving out what cannot change the result; tokens on the host."""
     # Some models have their text tower at the top, others as a part.
     tower, pool_type = ((clip.text, clip.text.pool_type) if hasattr(clip, 'text')

@@ -34,9 +34,9 @@ DEMO = 'demo'
 DEMO_WEIGHTS = Path(__file__).parents[2] / 'demo' / 'weights'
 # Where open_clip keeps weights that it fetches from a plain URL.
 URL_CACHE = '~/.cache/clip'
-GRAMMAR = ("'demo', 'ARCH/TAG' (such as 'ViT-B-16-quickgelu/openai'), 'ARCH:/path/to/weights', "
-           "'PRESET', 'PRESET:/path/to/weights' or '/path/to/folder' ('ros2 run csa_ros "
-           "fetch_model --list' lists the presets)")
+GRAMMAR = ("'demo', 'demo:/path/to/weights', 'ARCH/TAG' (such as 'ViT-B-16-quickgelu/openai'), "
+           "'ARCH:/path/to/weights', 'PRESET', 'PRESET:/path/to/weights' or '/path/to/folder' "
+           "('ros2 run csa_ros fetch_model --list' lists the presets)")
 # What a path begins with that stands alone: `ViT-B-16/openai` is none.
 _PATH = ('/', './', '../', '~')
 
@@ -75,15 +75,15 @@ def parse_model(model: str) -> Source:
     closest names), an architecture that cannot be used (with the reason), and a path alone that
     says nothing about the architecture.
     """
-    if model == DEMO:
-        return _parse_demo()
     if model.startswith(_PATH):
         return _checked(model, _parse_path(model))
     match = re.fullmatch(r'([^:/]+)(?:([:/])(.+))?', model)
     name, separator, rest = match.groups(default='') if match else ('', '', '')
+    if name == DEMO and separator != '/':
+        return _parse_demo(model, rest)
     if name in PRESETS and separator != '/':
         return _parse_preset(model, name, rest)
-    if not separator or name in PRESETS:
+    if not separator or name in (DEMO, *PRESETS):
         hint = did_you_mean(name, [DEMO, *PRESETS])
         raise ModelError(f'model {model!r} is not understood{hint}: write {GRAMMAR}')
     config = _known_config(name)
@@ -195,15 +195,43 @@ def _checked(name: str, source: Source) -> Source:
     return source
 
 
-def _parse_demo() -> Source:
+def prefix_for_files(source: Source) -> str:
+    """
+    Return what to write before the path of a file with other weights of a source's model.
+
+    An architecture that is loaded by a tag may have another activation, or want other pixels, than
+    the one of the same name without a tag. Raises ModelError if none is like it.
+    """
+    name = re.split('[/:]', source.name)[0]
+    plain = name.removesuffix('-quickgelu')
+    for prefix in (name, f'{plain}-quickgelu', plain, *PRESETS):
+        try:
+            other = parse_model(f'{prefix}:weights')
+        except ModelError:
+            continue
+        if _recipe(other) == _recipe(source):
+            return prefix
+    raise ModelError(f'no model that can be named before the path of a file is like '
+                     f'{source.name!r}: start from one of its architecture that is listed by '
+                     "'ros2 run csa_ros fetch_model --list'")
+
+
+def _recipe(source: Source) -> tuple:
+    """Return all that a file of weights does not say."""
+    config = {**source.config, 'quick_gelu': bool(source.config.get('quick_gelu'))}
+    return config, source.mean, source.std, source.short_side, source.stride
+
+
+def _parse_demo(model: str, path: str) -> Source:
     try:
         document = json.loads((DEMO_WEIGHTS / 'open_clip_config.json').read_text())
     except OSError as error:
         raise ModelError(f'the bundled demo model cannot be read ({error}): reinstall csa_ros, '
                          'or make it with python -m csa_ros.demo.train') from error
     preprocess = document['preprocess_cfg']
-    return Source(DEMO, document['model_cfg'], tuple(preprocess['mean']),
-                  tuple(preprocess['std']), path=DEMO_WEIGHTS / 'model.safetensors',
+    file = Path(os.path.expanduser(path)) if path else DEMO_WEIGHTS / 'model.safetensors'
+    return Source(model, document['model_cfg'], tuple(preprocess['mean']),
+                  tuple(preprocess['std']), path=file,
                   short_side=document['short_side'], stride=document['stride'])
 
 
