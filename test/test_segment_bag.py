@@ -550,21 +550,21 @@ def test_a_bag_of_no_messages(capsys):
     assert not Path('out').exists()
 
 
-@pytest.mark.parametrize('clock', [
-    lambda index: 0, lambda index: 0 if index == 0 else time_of(index)],
-    ids=['stands', 'starts late'])
-@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+@pytest.mark.parametrize('storage, clock', [
+    ('mcap', lambda index: 0), ('sqlite3', lambda index: 0),
+    ('mcap', lambda index: 0 if index == 0 else time_of(index))],
+    ids=['mcap stands', 'sqlite3 stands', 'mcap starts late'])
 def test_shards_have_equally_many_images_whatever_the_clock(labelled, storage, clock):
-    bag = record(Path('in'), storage, clock=clock, image=camera(9),
+    bag = record(Path('in'), storage, clock=clock, image=camera(4),
                  imu=[text(index) for index in range(9)])
-    for shard in ('0/3', '1/3', '2/3'):
+    for shard in ('0/2', '1/2'):
         labelled.clear()
-        assert run(bag, 'out', '--part-images', '3', '--shard', shard) == 0
-        assert len(labelled) == 3
+        assert run(bag, 'out', '--shard', shard) == 0
+        assert len(labelled) == 2
     after = contents(Path('out'))
     for topic in ('/image', '/imu'):
         assert of(after, topic) == of(contents(bag), topic)
-    assert len(of(after, '/segment/labels')) == 9
+    assert len(of(after, '/segment/labels')) == 4
 
 
 def test_an_image_that_cannot_be_read_does_not_use_up_its_second():
