@@ -7,7 +7,6 @@ import posixpath
 import shlex
 import shutil
 import tempfile
-from typing import List
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchDescription
@@ -18,7 +17,6 @@ from launch.actions import Shutdown
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 import yaml
 
 CONFIG = Path(get_package_share_directory('csa_ros')) / 'config'
@@ -134,7 +132,8 @@ def start_nodes(context):
         # Of the names that fit a node the last counts, and a name has the place of the first file
         # that has it: /**, with which config/segment.yaml begins, comes before the node's own, for
         # which launch sets these values.
-        parameters=[*files, described(values)] if values else files,
+        parameters=[*files, *written(values, posixpath.join('/', namespace, name)),
+                    *sim_time(context)],
         additional_env=environment,
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
         # Only the demo is all there is: elsewhere the rest of the robot must go on.
@@ -250,16 +249,22 @@ def parameters(context, demo, node):
         value = LaunchConfiguration(argument).perform(context)
         if value:
             values[parameter] = value
-    for value in sim_time(context):
-        values.update(value)
     return files, values
 
 
-def described(values):
-    """Return values with their types: launch would read the word `no` as false, `1` as 1."""
-    kinds = {bool: bool, list: List[str], str: str}
-    return {name: ParameterValue(value, value_type=kinds[type(value)])
-            for name, value in values.items()}
+def written(values, node):
+    """
+    Return the path of a file, if there are values, in which they are text whatever they look like.
+
+    Launch would write it by the rules of YAML, and leave without quotes what rcl reads as numbers
+    and booleans, such as the words `y` and `5e-1`.
+    """
+    if not values:
+        return []
+    with tempfile.NamedTemporaryFile(
+            'w', prefix='launch_params_', suffix='.yaml', delete=False) as file:
+        yaml.safe_dump({node: {'ros__parameters': values}}, file, default_style='"')
+    return [file.name]
 
 
 def read_vocabulary(value, node):

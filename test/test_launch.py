@@ -346,7 +346,7 @@ def test_launch_arguments_go_before_files(launch, tmp_path, node):
 
 
 @pytest.mark.parametrize('words', [
-    'road, car|truck', 'no', 'on', '1', '[road, no]', '@indoor, suitcase'])
+    'road, car|truck', 'no', 'y', '5e-1', '[road, no]', '@indoor, suitcase'])
 def test_launch_passes_words_as_text(launch, words):
     _, records = launch(f'vocabulary:={words}', 'vocabulary_file:=indoor')
     assert records['segment']['parameters']['vocabulary'] == words
@@ -361,10 +361,10 @@ def test_launch_refuses_a_vocabulary_file_without_words(launch):
 def test_launch_reads_a_vocabulary_file_as_the_node_would(launch, tmp_path):
     path = tmp_path / 'words.yaml'
     path.write_text('other: {ros__parameters: {vocabulary: [car]}}\n'
-                    "/robot/*: {ros__parameters: {vocabulary: [road, 'no', no-entry]}}\n"
+                    "/robot/*: {ros__parameters: {vocabulary: [road, 'no', '5e-1']}}\n"
                     'robot: {other: {ros__parameters: {vocabulary: [bus]}}}\n')
     _, records = launch(f'vocabulary_file:={path}', 'namespace:=robot')
-    assert records['segment']['parameters']['vocabulary'] == ['road', 'no', 'no-entry']
+    assert records['segment']['parameters']['vocabulary'] == ['road', 'no', '5e-1']
 
 
 @pytest.mark.parametrize('argument', ['params_file', 'vocabulary_file'])
