@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import warnings
 
 from csa_ros.model import text
+from csa_ros.model.errors import ModelError
 from csa_ros.model.text import default_cache_dir
 from csa_ros.model.text import PromptError
 from csa_ros.model.text import templates
@@ -180,3 +181,8 @@ def test_default_folder_follows_the_desktop_convention(monkeypatch, tmp_path):
     monkeypatch.delenv('XDG_CACHE_HOME')
     monkeypatch.setenv('HOME', str(tmp_path))
     assert default_cache_dir() == tmp_path / '.cache' / 'csa_ros'
+
+
+def test_towers_of_another_tokenizer_are_refused(tmp_path):
+    with pytest.raises(ModelError, match='tiny knows 600 tokens, fewer than the tokenizer of'):
+        TextEncoder(make_backbone(vocab_size=600), tmp_path).encode(['road'], 'simple')

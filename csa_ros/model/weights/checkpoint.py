@@ -5,12 +5,14 @@ Where they are is found by looking for the weights that every CLIP has, at any d
 prefix: training scripts call what they save by any name.
 """
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 import re
+from typing import Any
 import warnings
 
 from csa_ros.model.errors import ModelError
@@ -187,14 +189,15 @@ def _containers(document: object) -> Iterator[tuple[str, dict[str, object]]]:
 
     Each comes once, however often it is held, and if it holds itself.
     """
-    waiting: list[tuple[str, object]] = [('', document)]
+    waiting: list[tuple[str, Any]] = [('', document)]
     seen = set()
     for place, container in waiting:
         if id(container) in seen:
             continue
         seen.add(id(container))
-        items = (container.items() if isinstance(container, Mapping)
-                 else ((str(index), value) for index, value in enumerate(container)))
+        items: Iterable[tuple[Any, Any]] = (
+            container.items() if isinstance(container, Mapping)
+            else ((str(index), value) for index, value in enumerate(container)))
         held = {name: value for name, value in items if isinstance(name, str)}
         yield place, _unwrapped(held)
         waiting += [(f'{place}{name}.', value) for name, value in held.items()
@@ -237,9 +240,11 @@ def _below(prefix: str, names: Mapping[str, object], others: Sequence[str]) -> d
 def _are_same(weights: Mapping[str, object], others: Mapping[str, object]) -> bool:
     """Tell whether two names stand for the same memory, as of a model that was saved twice."""
     return weights.keys() == others.keys() and all(
-        value is others[name] or (isinstance(value, Tensor) and isinstance(others[name], Tensor)
-                                  and value.data_ptr() == others[name].data_ptr())
-        for name, value in weights.items())
+        _memory(value) == _memory(others[name]) for name, value in weights.items())
+
+
+def _memory(value: object) -> int:
+    return value.data_ptr() if isinstance(value, Tensor) else id(value)
 
 
 def _preferred(clips: Sequence[Weights], path: Path) -> Weights:

@@ -69,8 +69,9 @@ def to_open_clip(weights: Mapping[str, object]) -> dict[str, object]:
             continue
         for pattern, replacement in _RENAMED:
             name = re.sub(pattern, replacement, name)
-        transposed = name in _TRANSPOSED and isinstance(value, Tensor) and value.dim() == 2
-        converted[name] = value.T.contiguous() if transposed else value
+        if name in _TRANSPOSED and isinstance(value, Tensor) and value.dim() == 2:
+            value = value.T.contiguous()
+        converted[name] = value
     for name in list(converted):
         match = _QUERY.fullmatch(name)
         if match:
