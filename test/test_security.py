@@ -122,6 +122,20 @@ def test_checkpoints_cannot_run_code(tiny, tmp_path, write, suffix):
     assert not marker.exists()
 
 
+@pytest.mark.parametrize('model', ['{folder}', 'Tiny:{folder}', 'Tiny:{folder}/part.bin'])
+def test_files_that_belong_together_cannot_run_code(tiny, tmp_path, model):
+    folder = tmp_path / 'model'
+    folder.mkdir()
+    marker = tmp_path / 'marker'
+    as_state_dict(folder / 'part.bin', Trap(marker))
+    (folder / 'config.json').write_text('{"model_type": "clip"}')
+    (folder / 'pytorch_model.bin.index.json').write_text(
+        '{"weight_map": {"visual.proj": "part.bin"}}')
+    with pytest.raises(ModelError, match='could run code'):
+        load_backbone(model.format(folder=folder), 'cpu')
+    assert not marker.exists()
+
+
 @pytest.mark.filterwarnings('ignore')
 def test_the_traps_work_where_they_are_let(tmp_path):
     """Without this, that no marker appears would prove nothing."""

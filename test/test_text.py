@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import warnings
 
 from csa_ros.model import text
+from csa_ros.model.errors import ModelError
 from csa_ros.model.text import PromptError
 from csa_ros.model.text import templates
 from csa_ros.model.text import TextEncoder
@@ -171,3 +172,8 @@ def test_memory_is_bounded(backbone, tmp_path, monkeypatch):
     features = encoder.encode(QUERIES, 'simple')
     assert len(encoder._memory) == 2
     assert torch.equal(encoder.encode(QUERIES, 'simple'), features)
+
+
+def test_towers_of_another_tokenizer_are_refused(tmp_path):
+    with pytest.raises(ModelError, match='tiny knows 600 tokens, fewer than the tokenizer of'):
+        TextEncoder(make_backbone(vocab_size=600), tmp_path).encode(['road'], 'simple')

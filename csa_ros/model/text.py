@@ -13,6 +13,7 @@ from csa_ros import cancellation
 from csa_ros import home
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import Clip
+from csa_ros.model.errors import ModelError
 from csa_ros.model.tokens import encode
 from csa_ros.model.tokens import tokenize
 import numpy as np
@@ -165,6 +166,11 @@ class TextEncoder:
     @torch.inference_mode()
     def _encode_queries(self, ensemble: tuple[str, ...], queries: Sequence[str]) -> Tensor:
         tokens = tokenize(self._backbone.tokenizer, ensemble, queries)
+        known = self._backbone.clip.vocab_size
+        if int(tokens.max()) >= known:
+            raise ModelError(f'the text tower of {self._backbone.name} knows {known} tokens, '
+                             'fewer than the tokenizer of CLIP makes: it was trained with another '
+                             'one. Take another model')
         prompts_per_batch = PROMPTS_PER_BATCH.get(
             self._backbone.device.type, PROMPTS_PER_BATCH_ELSEWHERE)
         # Sorted by length, so that a batch is cut to what most of its prompts need: 1.5 times

@@ -5,6 +5,7 @@ Where they are is found by looking for the weights that every CLIP has, at any d
 prefix: training scripts call what they save by any name.
 """
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -194,8 +195,9 @@ def _containers(document: object) -> Iterator[tuple[str, dict[str, object]]]:
         if id(container) in seen:
             continue
         seen.add(id(container))
-        items = (container.items() if isinstance(container, Mapping)
-                 else ((str(index), value) for index, value in enumerate(container)))
+        items: Iterable[tuple[Any, Any]] = (
+            container.items() if isinstance(container, Mapping)
+            else ((str(index), value) for index, value in enumerate(container)))
         held = {name: value for name, value in items if isinstance(name, str)}
         yield place, _unwrapped(held)
         waiting += [(f'{place}{name}.', value) for name, value in held.items()
@@ -238,9 +240,11 @@ def _below(prefix: str, names: Mapping[str, object], others: Sequence[str]) -> d
 def _are_same(weights: Mapping[str, object], others: Mapping[str, object]) -> bool:
     """Tell whether two names stand for the same memory, as of a model that was saved twice."""
     return weights.keys() == others.keys() and all(
-        value is other or (isinstance(value, Tensor) and isinstance(other, Tensor)
-                           and value.data_ptr() == other.data_ptr())
-        for value, other in ((value, others[name]) for name, value in weights.items()))
+        _memory(value) == _memory(others[name]) for name, value in weights.items())
+
+
+def _memory(value: object) -> int:
+    return value.data_ptr() if isinstance(value, Tensor) else id(value)
 
 
 def _preferred(clips: Sequence[Weights], path: Path) -> Weights:
