@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 import unicodedata
 
 from csa_ros import draw
@@ -249,13 +250,13 @@ def _read_list(text: str) -> list[str]:
             f'{_shorten(text)!r} starts a list that YAML cannot read; close the bracket and every '
             f'quote, write {PREFIX}indoor for {SIGN}indoor, or leave the brackets out'
         ) from error
-    if all(isinstance(entry, str) for entry in entries):
+    if isinstance(entries, list) and all(isinstance(entry, str) for entry in entries):
         return [unquote(entry) for entry in entries]
     raise VocabularyError(
         f'{_shorten(text)!r} holds lists or mappings; give one flat list of words')
 
 
-def _load(text: str) -> object:
+def _load(text: str) -> Any:
     """Return what YAML reads, with every scalar as text; raise YAMLError."""
     try:
         return yaml.load(text, yaml.BaseLoader)

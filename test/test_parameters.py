@@ -14,8 +14,6 @@ from csa_ros.vocabulary import Vocabulary
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
-from rclpy.parameter import get_parameter_value
-from rclpy.parameter import parameter_value_to_python
 from rclpy.validate_full_topic_name import validate_full_topic_name
 import yaml
 
@@ -159,6 +157,16 @@ def test_mask_classes_may_stand_in_quotes(value):
     assert read_with(mask_classes=value).mask_classes == ('road', 'sky')
 
 
+def read_again(text):
+    """Return what rclpy.parameter.get_parameter_value guesses of the text of a value."""
+    try:
+        read = yaml.safe_load(text)
+    except yaml.parser.ParserError:
+        return text
+    mixed = isinstance(read, list) and not all(isinstance(item, str) for item in read)
+    return text if read is None or mixed else read
+
+
 @pytest.mark.parametrize('name, value', [
     *(('vocabulary', value) for value in (
         '@indoor', 'preset:indoor', '@indoor, suitcase', "'road', 'sky'", '"road", sky', 'no', '1',
@@ -176,8 +184,7 @@ def test_words_mean_the_same_after_dump_and_load(name, value):
     assert loadable(held) == held
     # As ros2 param does it: the value becomes YAML, which is read, and its text is read again.
     read = yaml.safe_load(yaml.dump({'ros__parameters': {name: held}}))['ros__parameters'][name]
-    loaded = parameter_value_to_python(get_parameter_value(str(read)))
-    assert meaning(loaded) == meaning(held) == meaning(value)
+    assert meaning(read_again(str(read))) == meaning(held) == meaning(value)
 
 
 def test_mask_class_that_is_not_there_is_refused_with_the_nearest():
