@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 import unicodedata
 
 from csa_ros import draw
@@ -255,7 +256,7 @@ def _read_list(text: str) -> list[str]:
         f'{_shorten(text)!r} holds lists or mappings; give one flat list of words')
 
 
-def _load(text: str) -> object:
+def _load(text: str) -> Any:
     """Return what YAML reads, with every scalar as text; raise YAMLError."""
     try:
         return yaml.load(text, yaml.BaseLoader)

@@ -154,6 +154,10 @@ def test_viewers_show_input_and_overlay():
     assert image_topics(layout) == {'/image', '/segment/overlay'}
     assert leaves(layout['layout']) == set(layout['configById'])
     assert any(name.startswith('Parameters!') for name in layout['configById'])
+    # Lichtblick and Foxglove each read a title of their own.
+    titles = [(panel['foxglovePanelTitle'], panel['lichtblickPanelTitle'])
+              for panel in layout['configById'].values()]
+    assert all(foxglove == lichtblick for foxglove, lichtblick in titles)
 
 
 def test_fast_dds_takes_its_settings():
