@@ -1,6 +1,7 @@
 """The launch file and the configs: what they name exists, and what they start gets its values."""
 
 import ast
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -18,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILE = ROOT / 'launch/segment.launch.py'
 PROFILE = ROOT / 'config/fastdds_large_images.xml'
 DRIVERS = sorted((ROOT / 'config/cameras').glob('*.yaml'))
+SHARED_MEMORY = 'transport/shared_memory/enabled=true'
 VOCABULARIES = sorted((ROOT / 'config/vocabularies').glob('*.yaml'))
 TREE = ast.parse(LAUNCH_FILE.read_text())
 
@@ -330,6 +332,35 @@ def test_launch_gives_fast_dds_its_settings(launch, monkeypatch, large):
         files = record['fast_dds']
         assert list(files) == ([profiles_variable()] if large else [])
         assert all(Path(file).samefile(PROFILE) for file in files.values())
+
+
+@pytest.mark.parametrize('middleware, others, expected, said', [
+    ('', '', {profiles_variable(): str(PROFILE)}, ''),
+    ('rmw_fastrtps_cpp', '', {profiles_variable(): str(PROFILE)}, ''),
+    ('rmw_fastrtps_dynamic_cpp', '', {profiles_variable(): str(PROFILE)}, ''),
+    ('rmw_zenoh_cpp', '', {'ZENOH_CONFIG_OVERRIDE': SHARED_MEMORY}, ''),
+    ('rmw_zenoh_cpp', 'mode="client"',
+     {'ZENOH_CONFIG_OVERRIDE': f'mode="client";{SHARED_MEMORY}'}, ''),
+    ('rmw_cyclonedds_cpp', '', {}, 'rmw_cyclonedds_cpp: what large images need'),
+    ('rmw_connextdds', '', {}, 'rmw_connextdds: what large images need'),
+])
+def test_launch_gives_large_images_what_the_middleware_needs(
+        monkeypatch, middleware, others, expected, said):
+    launch = pytest.importorskip('launch.launch_context', reason='launch comes with ROS alone')
+    spec = importlib.util.spec_from_file_location('segment_launch', LAUNCH_FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, 'CONFIG', PROFILE.parent)
+    monkeypatch.setenv('RMW_IMPLEMENTATION', middleware)
+    monkeypatch.setenv('ZENOH_CONFIG_OVERRIDE', others)
+    context = launch.LaunchContext()
+    for asked in 'true', 'false':
+        context.launch_configurations['large_images'] = asked
+        environment, advice = module.large_image_settings(context)
+        assert environment == (expected if asked == 'true' else {})
+        texts = [part.text for action in advice for part in action.msg]
+        assert len(texts) == (1 if said and asked == 'true' else 0)
+        assert all(said in text for text in texts)
 
 
 @pytest.mark.parametrize('node', ['/**', 'segment', '/segment'])

@@ -11,6 +11,8 @@ from graph import wait_for
 from graph import WORDS
 import numpy as np
 import pytest
+from rclpy.qos import DurabilityPolicy
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
@@ -178,6 +180,16 @@ def test_points_carry_position_label_and_colour(graph, tmp_path):
     assert points['y'].max() == pytest.approx(2 * (47 - 24) / 50)
     assert (points['label'] == len(WORDS) - 1).all()
     assert cloud.header.stamp.sec >= 3000
+
+
+def test_a_calibration_that_was_latched_will_do(graph, tmp_path):
+    clouds = []
+    latched = graph.client.create_publisher(CameraInfo, 'camera_info', QoSProfile(
+        depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+    latched.publish(make_info())
+    graph.start(tmp_path).flow()
+    graph.listen('points', clouds, PointCloud2)
+    stream_to(graph, 'image', send_with_depth(graph, info=None), lambda: clouds)
 
 
 def test_points_are_dense_or_organized(graph, tmp_path, capfd):
