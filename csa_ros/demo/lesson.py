@@ -6,7 +6,7 @@ A lesson for `train`: the demo's streets in German, of which its model knows no 
         --captions german/captions.jsonl --out german.safetensors \
         --loss patches --epochs 5 --rate 1e-3
     python -m csa_ros.demo.lesson measure demo demo:german.safetensors
-    python -m csa_ros.demo.lesson draw german.jpg demo demo:german.safetensors
+    python -m csa_ros.demo.lesson draw training.jpg demo demo:german.safetensors
 
 Pictures are parts of streets, and captions say in German what is on them, never where. The streets
 that are measured and drawn are others.
@@ -38,6 +38,8 @@ WORDS = {'sky': 'Himmel', 'road': 'Fahrbahn', 'pavement': 'Gehweg', 'grass': 'Ra
          'building': 'Haus', 'tree': 'Baum', 'car': 'Auto', 'bus': 'Omnibus', 'truck': 'Laster',
          'person': 'Mensch', 'bicycle': 'Fahrrad', 'traffic light': 'Ampel',
          'traffic cone': 'Leitkegel'}
+# English sentences around German words mean nothing: words are asked for as they are.
+PROMPTS = '{}'
 # Of no evaluation or training of the demo; those that are measured are of neither.
 FIRST_SEED, FIRST_MEASURED_SEED = 3000, 4000
 # Smallest and largest side of a part, in pixels of a street of 320 x 240.
@@ -94,7 +96,7 @@ def write(folder: Path, streets: int) -> int:
 def measure(model: str, streets: int) -> np.ndarray:
     """Return the IoU of each class by its German word, (classes,) float64, on unseen streets."""
     segmenter = Segmenter.load(model)
-    words = segmenter.encode(_vocabulary())
+    words = segmenter.encode(_vocabulary(), PROMPTS)
     matrix = np.zeros((len(CLASSES), len(CLASSES) + 1), np.int64)
     for seed in tqdm(_measured(streets), model, disable=None):
         frame = _street(seed)
@@ -109,7 +111,7 @@ def picture(models: Sequence[str], streets: int) -> np.ndarray:
     columns, vocabulary = [np.vstack(frames)], _vocabulary()
     for model in models:
         segmenter = Segmenter.load(model)
-        words = segmenter.encode(vocabulary)
+        words = segmenter.encode(vocabulary, PROMPTS)
         overlays = []
         for rgb in frames:
             labels = segmenter.segment(rgb, words).labels

@@ -93,8 +93,8 @@ class Training:
             optimizer.groups(self._parameters.items(), optimizer.DECAY), betas=(0.9, 0.98))
         # Small gradients vanish in fp16 alone.
         self._scaler = _scaler(plan.precision == 'fp16')
-        self._recipe = {'model': backbone.identity, 'pairs': _digest(pairs), **asdict(plan),
-                        'losses': list(plan.losses)}
+        self._recipe = {'model': backbone.name, 'identity': backbone.identity,
+                        'pairs': _digest(pairs), **asdict(plan), 'losses': list(plan.losses)}
         self._step, self._losses = 0, 0.0
         self._history: list[dict[str, Any]] = []
 
@@ -218,7 +218,7 @@ class Training:
 
     def _write(self) -> None:
         write_weights(self._out, expected_weights(self._backbone.clip))
-        report = {'model': self._backbone.name, **self._recipe, 'history': self._history}
+        report = {**self._recipe, 'history': self._history}
         write_text(self.report_path, json.dumps(report, indent=1) + '\n')
 
 
