@@ -19,6 +19,7 @@ from csa_ros.tools import evaluate
 from csa_ros.tools import fetch_model
 from csa_ros.tools import hydra_labels
 from csa_ros.tools import segment_bag
+from csa_ros.tools import train
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
 from pages import commands
@@ -32,7 +33,7 @@ import yaml
 
 TABLES = runpy.run_path(str(DOCS / 'tables.py'))
 TOOLS = {'bench': bench, 'calibrate': calibrate, 'evaluate': evaluate, 'fetch_model': fetch_model,
-         'hydra_labels': hydra_labels, 'segment_bag': segment_bag}
+         'hydra_labels': hydra_labels, 'segment_bag': segment_bag, 'train': train}
 README = (ROOT / 'README.md').read_text()
 
 

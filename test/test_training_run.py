@@ -217,7 +217,7 @@ def test_features_are_those_of_the_model():
 def test_captions_of_several_pictures_are_of_each():
     texts = collect([('a car', 'a road'), ('a road', 'a road')])
     assert texts.texts == ['a car', 'a road']
-    assert texts.index.tolist() == [[0, 1], [1, 1]]
+    assert texts.which.tolist() == [[0, 1], [1, 1]]
     assert texts.own.tolist() == [[True, True], [False, True]]
 
 

@@ -19,12 +19,12 @@ class Texts(NamedTuple):
     """
     Which captions belong to which of N pictures, as long as no two of M are the same.
 
-    `texts` are the M; `index` (N, K) int64 says which each picture has, and `own` (N, M) bool is
+    `texts` are the M; `which` (N, K) int64 says which each picture has, and `own` (N, M) bool is
     true where it has one.
     """
 
     texts: list[str]
-    index: Tensor
+    which: Tensor
     own: Tensor
 
 
@@ -32,13 +32,13 @@ class Features(NamedTuple):
     """
     What a model makes of N pictures and M captions: float32, of length 1.
 
-    `image` is (N, D), `patches` (N, P, D), `text` (M, D); `index` and `own` are as in `Texts`.
+    `image` is (N, D), `patches` (N, P, D), `text` (M, D); `which` and `own` are as in `Texts`.
     """
 
     image: Tensor
     patches: Tensor
     text: Tensor
-    index: Tensor
+    which: Tensor
     own: Tensor
 
 
@@ -46,9 +46,9 @@ def collect(captions: Sequence[Sequence[str]]) -> Texts:
     """Return the captions of pictures, as many of each, each of them once."""
     places = {text: place for place, text in enumerate(
         dict.fromkeys(text for own in captions for text in own))}
-    index = torch.tensor([[places[text] for text in own] for own in captions])
+    which = torch.tensor([[places[text] for text in own] for own in captions])
     own = torch.zeros(len(captions), len(places), dtype=torch.bool)
-    return Texts(list(places), index, own.scatter_(1, index, True))
+    return Texts(list(places), which, own.scatter_(1, which, True))
 
 
 class Encoder:
@@ -79,7 +79,7 @@ class Encoder:
         image, patches = self.images(frames)
         texts = collect(captions)
         device = self._backbone.device
-        return Features(image, patches, self.texts(texts.texts), texts.index.to(device),
+        return Features(image, patches, self.texts(texts.texts), texts.which.to(device),
                         texts.own.to(device))
 
     def images(self, frames: Tensor) -> tuple[Tensor, Tensor]:

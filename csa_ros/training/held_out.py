@@ -61,7 +61,7 @@ def measure(encoder: Encoder, objective: Objective, batches: Iterable[Batch],
         pooled.append(objective.pooled(patches, text))
         of_batch = collect(batch.captions)
         features = Features(image, patches, text[[places[each] for each in of_batch.texts]],
-                            of_batch.index.to(text.device), of_batch.own.to(text.device))
+                            of_batch.which.to(text.device), of_batch.own.to(text.device))
         losses.append(len(image) * objective(features).item())
         first += len(image)
     return Figures(sum(losses) / first, *_found(torch.cat(cosines), own),

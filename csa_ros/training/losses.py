@@ -36,10 +36,10 @@ class Thresholds(NamedTuple):
     for two images and `texts` for two captions; in FFF they are p1, p1', p2 and p3.
     """
 
-    sure: float
-    likely: float
-    images: float
-    texts: float
+    sure: Tensor | float
+    likely: Tensor | float
+    images: Tensor | float
+    texts: Tensor | float
 
 
 @torch.no_grad()
@@ -141,7 +141,7 @@ def balanced_sigmoid_loss(logits: Tensor, target: Tensor, prior: float = 0.0) ->
     return (mean(true) * odds.clamp(max=1) ** prior + mean(false)).mean()
 
 
-def pool_cosines(patches: Tensor, text: Tensor, sharpness: float) -> Tensor:
+def pool_cosines(patches: Tensor, text: Tensor, sharpness: Tensor | float) -> Tensor:
     """
     Return how like captions are to the patches of crops that show them best.
 

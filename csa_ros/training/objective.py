@@ -20,7 +20,7 @@ LOSSES = {
     'dreamlip': 'each of the captions of a picture, and the patches that each is like (DreamLIP, '
                 'arXiv 2403.17007)',
     PATCHES: 'the patches that show a caption best (multiple-instance learning with attention, '
-               'arXiv 1802.04712)',
+             'arXiv 1802.04712)',
 }
 # What a cosine means depends on the model. So scales are tried, and the best is taken.
 _SCALES = torch.logspace(0.5, 2, 16).tolist()
@@ -57,7 +57,7 @@ class Objective(nn.Module):
     @torch.no_grad()
     def fit(self, features: Features) -> None:
         """Choose the scales by what a model makes of some pictures before it learns."""
-        image, patches, text, index, own = features
+        image, patches, text, which, own = features
         cosines = image @ text.T
         self.scale, self.bias = _fitted(cosines, own)
         together = cosines[own]
@@ -65,11 +65,11 @@ class Objective(nn.Module):
         self.sharpness = _SHARPNESS / (text @ patches.transpose(1, 2)).std(-1).mean()
         self.patch_scale, self.patch_bias = _fitted(
             losses.pool_cosines(patches, text, self.sharpness), own)
-        texts, same = text[index], _same(index)
+        texts, same = text[which], _same(which)
         self.contrast = _least(lambda scale: losses.subcaption_loss(image, texts, scale, same),
                                cosines)
         self.group_contrast = _least(lambda scale: losses.grouping_loss(
-            texts, patches, scale, same=_same(index.flatten()[:, None])[0]), cosines)
+            texts, patches, scale, same=_same(which.flatten()[:, None])[0]), cosines)
 
     def _siglip(self, features: Features) -> Tensor:
         return losses.sigmoid_loss(self._logits(features), features.own)
@@ -80,10 +80,10 @@ class Objective(nn.Module):
         return losses.sigmoid_loss(self._logits(features), positive)
 
     def _dreamlip(self, features: Features) -> Tensor:
-        texts, index = features.text[features.index], features.index
-        return (losses.subcaption_loss(features.image, texts, self.contrast, _same(index))
+        texts, which = features.text[features.which], features.which
+        return (losses.subcaption_loss(features.image, texts, self.contrast, _same(which))
                 + losses.grouping_loss(texts, features.patches, self.group_contrast,
-                                       same=_same(index.flatten()[:, None])[0]))
+                                       same=_same(which.flatten()[:, None])[0]))
 
     def _patches(self, features: Features) -> Tensor:
         cosines = self.pooled(features.patches, features.text)
@@ -98,9 +98,9 @@ class Objective(nn.Module):
         return losses.pool_cosines(patches, text, self.sharpness)
 
 
-def _same(index: Tensor) -> Tensor:
+def _same(which: Tensor) -> Tensor:
     """Tell which of N captions say the same, for each of the K of a picture: (K, N, N) bool."""
-    return index.T[:, :, None] == index.T[:, None]
+    return which.T[:, :, None] == which.T[:, None]
 
 
 def _fitted(cosines: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:

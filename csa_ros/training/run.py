@@ -34,6 +34,7 @@ from csa_ros.training.objective import PATCHES
 from csa_ros.training.pairs import Pair
 from csa_ros.training.pictures import batches
 from csa_ros.training.pictures import Pictures
+from csa_ros.training.pictures import Turn
 from csa_ros.training.pictures import turns
 import torch
 from tqdm import tqdm
@@ -92,8 +93,8 @@ class Training:
             optimizer.groups(self._parameters.items(), optimizer.DECAY), betas=(0.9, 0.98))
         # Small gradients vanish in fp16 alone.
         self._scaler = _scaler(plan.precision == 'fp16')
-        self._recipe = {'model': backbone.identity, 'pairs': _digest(pairs), **asdict(plan),
-                        'losses': list(plan.losses)}
+        self._recipe = {'model': backbone.name, 'identity': backbone.identity,
+                        'pairs': _digest(pairs), **asdict(plan), 'losses': list(plan.losses)}
         self._step, self._losses = 0, 0.0
         self._history: list[dict[str, Any]] = []
 
@@ -190,10 +191,11 @@ class Training:
             entry['loss'] = self._losses / self._per_epoch
         if self._held is not None:
             count = len(self._held)
-            turns_ = [[(None, i) for i in range(first, min(first + self._plan.batch, count))]
-                      for first in range(0, count, self._plan.batch)]
+            chosen: list[list[Turn]] = [
+                [(None, i) for i in range(first, min(first + self._plan.batch, count))]
+                for first in range(0, count, self._plan.batch)]
             figures = held_out.measure(
-                self._encoder, self._objective, batches(self._held, turns_, 0),
+                self._encoder, self._objective, batches(self._held, chosen, 0),
                 [self._held.captions((None, i)) for i in range(count)])
             entry['held_out'] = figures._asdict()
         self._history.append(entry)
@@ -216,7 +218,7 @@ class Training:
 
     def _write(self) -> None:
         write_weights(self._out, expected_weights(self._backbone.clip))
-        report = {'model': self._backbone.name, **self._recipe, 'history': self._history}
+        report = {**self._recipe, 'history': self._history}
         write_text(self.report_path, json.dumps(report, indent=1) + '\n')
 
 
