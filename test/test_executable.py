@@ -18,7 +18,8 @@ ROOT = Path(csa_ros.__file__).parents[1]
 NODES = ('demo_camera', 'segment')
 NAMES = sorted(path.name for path in (ROOT / 'bin').iterdir())
 # Without these they say what is missing, before anything is imported that takes long.
-NEEDED = {'segment_bag': ['in', 'out']}
+NEEDED = {'segment_bag': ['in', 'out'],
+          'train': ['--images', 'in', '--captions', 'in.csv', '--out', 'out.safetensors']}
 TIMEOUT = 60
 
 

@@ -17,9 +17,10 @@ from csa_ros.tools import train
 from csa_ros.training import held_out
 from csa_ros.training import optimizer
 from csa_ros.training import run
+from csa_ros.training.choices import LOSSES
+from csa_ros.training.choices import PARTS
 from csa_ros.training.features import collect
 from csa_ros.training.features import Encoder
-from csa_ros.training.objective import LOSSES
 from csa_ros.training.objective import Objective
 import numpy as np
 import open_clip
@@ -139,7 +140,7 @@ def test_the_same_seed_leaves_the_same_file(arguments, tmp_path):
     assert not same(weights(one), weights(three))
 
 
-@pytest.mark.parametrize('part', optimizer.PARTS)
+@pytest.mark.parametrize('part', PARTS)
 def test_only_what_is_to_learn_does(arguments, start, tmp_path, part):
     train.main(arguments(train=part, epochs=1))
     before, after = weights(start), weights(tmp_path / 'out.safetensors')

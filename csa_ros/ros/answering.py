@@ -63,7 +63,9 @@ class StateAnswers:
             # rclpy would take any other exception for a transition that has failed.
             raise KeyboardInterrupt from None
         finally:
-            self._node.executor = home
+            self._executor.remove_node(self._node)
+            if home:
+                home.add_node(self._node)
             if held:
                 group.ending_execution(self._transition)
         return done.result()

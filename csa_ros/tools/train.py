@@ -2,22 +2,22 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 import signal
 import sys
 
 from csa_ros.model.backbone import Backbone
-from csa_ros.model.backbone import DEFAULT_MODEL
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.weights.source import parse_model
 from csa_ros.model.weights.source import prefix_for_files
 from csa_ros.threads import set_threads
 from csa_ros.threads import usable_threads
+from csa_ros.tools.arguments.train import BATCH
+from csa_ros.tools.arguments.train import make_parser
+from csa_ros.tools.arguments.train import MOST_WORKERS
+from csa_ros.training.choices import PARTS
 from csa_ros.training.errors import TrainingError
 from csa_ros.training.held_out import split
-from csa_ros.training.objective import LOSSES
-from csa_ros.training.optimizer import PARTS
 from csa_ros.training.pairs import Pair
 from csa_ros.training.pairs import read_pairs
 from csa_ros.training.pictures import check_pictures
@@ -26,16 +26,6 @@ from csa_ros.training.run import Training
 import torch
 
 DONE, FAILED = 0, 1
-PRECISIONS = ('auto', 'fp32', 'bf16', 'fp16')
-_BATCH = 64
-_MOST_WORKERS = 4
-_EPILOG = f"""
-The same command goes on where an interrupted one was ended. Captions are a CSV file with the
-columns picture and caption, or a JSONL file with objects such as {{"picture": "front.jpg",
-"captions": ["a red car", "a car on a road"]}}; a picture may have several. Losses: {
-'; '.join(f'{name}: {meaning}' for name, meaning in LOSSES.items())}. Exit status: {DONE} all is
-well, {FAILED} it failed, 2 bad arguments, 130 interrupted.
-"""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -54,47 +44,6 @@ def main(args: Sequence[str] | None = None) -> int:
     except (ModelError, TrainingError) as error:
         _say(str(error))
         return FAILED
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(prog='train', description=__doc__, epilog=_EPILOG)
-    what = parser.add_argument_group('what')
-    what.add_argument('--images', type=Path, required=True, metavar='DIR',
-                      help='folder that holds the pictures')
-    what.add_argument('--captions', type=Path, required=True, metavar='FILE',
-                      help='what they show: .csv or .jsonl')
-    what.add_argument('--out', type=Path, required=True, metavar='FILE',
-                      help='file for the weights: .safetensors')
-    what.add_argument('--model', default=DEFAULT_MODEL,
-                      help='what to go on from, as for the node; demo is bundled (default: '
-                      '%(default)s)')
-    how = parser.add_argument_group('how')
-    how.add_argument('--train', choices=PARTS, default='words', help='; '.join(
-        f'{name}: {part.purpose}' for name, part in PARTS.items()) + ' (default: %(default)s)')
-    how.add_argument('--loss', nargs='+', choices=LOSSES, default=['siglip', 'patches'],
-                     help='what is made smaller, several as a sum; below they are explained '
-                     '(default: siglip patches)')
-    how.add_argument('--epochs', type=int, default=10, metavar='N',
-                     help='how often each picture is learnt from (default: %(default)s)')
-    how.add_argument('--batch', type=int, metavar='N',
-                     help='pictures that are compared in a step; more is better, and takes more '
-                     f'memory (default: {_BATCH}, or as many as there are)')
-    rates = ', '.join(f'{part.rate:g} for {name}' for name, part in PARTS.items())
-    how.add_argument('--rate', type=float, help=f'peak learning rate (default: {rates})')
-    how.add_argument('--held-out', type=float, default=0.1, metavar='S',
-                     help='share of the pictures that is not learnt from, but measured on after '
-                     'each epoch (default: %(default)s)')
-    how.add_argument('--seed', type=int, default=0, help='of all that is left to chance')
-    work = parser.add_argument_group('work')
-    work.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    work.add_argument('--precision', choices=PRECISIONS, default='auto',
-                      help='what the towers compute in; auto: bf16 on a GPU that has it, fp16 on '
-                      'an older one, fp32 on a CPU')
-    work.add_argument('--workers', type=int, metavar='N',
-                      help='processes that read pictures ahead (default: none on a CPU, up to '
-                      f'{_MOST_WORKERS} beside a GPU)')
-    return parser
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -138,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace, device: torch.device, pictures: int) -> Plan:
     learnt, _ = split(pictures, options.held_out, options.seed)
     return Plan(part=options.train, losses=tuple(dict.fromkeys(options.loss)),
-                epochs=options.epochs, batch=options.batch or max(min(_BATCH, len(learnt)), 2),
+                epochs=options.epochs, batch=options.batch or max(min(BATCH, len(learnt)), 2),
                 rate=options.rate or PARTS[options.train].rate, held_out=options.held_out,
                 seed=options.seed, precision=_precision(options.precision, device))
 
@@ -170,7 +119,7 @@ def _report_cut(backbone: Backbone, pairs: Sequence[Pair]) -> None:
 def _workers(options: argparse.Namespace, device: torch.device) -> int:
     if options.workers is not None:
         return options.workers
-    return 0 if device.type == 'cpu' else min(_MOST_WORKERS, usable_threads())
+    return 0 if device.type == 'cpu' else min(MOST_WORKERS, usable_threads())
 
 
 def _say(text: str) -> None:

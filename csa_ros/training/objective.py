@@ -10,18 +10,6 @@ import torch
 from torch import nn
 from torch import Tensor
 
-# The one loss that does not ask for the feature of a whole picture.
-PATCHES = 'patches'
-# By what a model can learn.
-LOSSES = {
-    'siglip': 'each pair of picture and caption for itself (SigLIP, arXiv 2303.15343)',
-    'fff': 'the same, and captions that are likely to be true of other pictures count as theirs '
-           '(FFF, arXiv 2405.10286)',
-    'dreamlip': 'each of the captions of a picture, and the patches that each is like (DreamLIP, '
-                'arXiv 2403.17007)',
-    PATCHES: 'the patches that show a caption best (multiple-instance learning with attention, '
-             'arXiv 1802.04712)',
-}
 # What a cosine means depends on the model. So scales are tried, and the best is taken.
 _SCALES = torch.logspace(0.5, 2, 16).tolist()
 # The patches of a picture that are like a caption by a standard deviation more count so many
@@ -37,7 +25,7 @@ _LIKE_IMAGES, _LIKE_TEXTS = 0.95, 0.95
 
 class Objective(nn.Module):
     """
-    The sum of some of LOSSES.
+    The sum of some of `csa_ros.training.choices.LOSSES`.
 
     Its scales are constants, measured once by `fit`.
     """

@@ -4,31 +4,13 @@ from collections.abc import Iterable
 import math
 import re
 from typing import Any
-from typing import NamedTuple
 
+from csa_ros.training.choices import LAST_BLOCKS
 from torch import nn
 
 # Share of a training in which the learning rate rises, before it falls to zero along a cosine.
 WARM_UP = 0.05
 DECAY = 0.05
-# How many blocks of an image tower learn where only its last ones do.
-LAST_BLOCKS = 2
-
-
-class Part(NamedTuple):
-    """What learns, and at which peak rate unless another is given."""
-
-    purpose: str
-    rate: float
-
-
-# By name. Words are what a class is asked for with, and cost least.
-PARTS = {
-    'words': Part('the text tower alone, from the patches that the node sees', 1e-4),
-    'last-blocks': Part(f'the text tower and the last {LAST_BLOCKS} blocks of the image tower',
-                        2e-5),
-    'all': Part('both towers', 1e-5),
-}
 
 
 def one_cycle(progress: float) -> float:
@@ -47,7 +29,7 @@ def groups(named: Iterable[tuple[str, nn.Parameter]], decay: float) -> list[dict
 
 
 def learning(model: nn.Module, part: str) -> dict[str, nn.Parameter]:
-    """Return the parameters of a CLIP model that learn in one of PARTS, by name."""
+    """Return the parameters of a CLIP model that learn in one of `choices.PARTS`, by name."""
     named = {name: parameter for name, parameter in model.named_parameters()
              # Features are compared at a scale of their own: `csa_ros.training.objective`.
              if name not in ('logit_scale', 'logit_bias')}

@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from csa_ros.model import pixels
+from csa_ros.picture_files import PictureError
+from csa_ros.picture_files import read_picture
 from csa_ros.training.errors import TrainingError
 from csa_ros.training.pairs import Pair
 import cv2
@@ -39,23 +40,6 @@ class Batch(NamedTuple):
 
 # Which picture, and in which epoch; an epoch of None is the picture as it is held out.
 Turn = tuple[int | None, int]
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """
-    Return a picture (H, W, 3) uint8, RGB, turned as its EXIF says; raise TrainingError.
-
-    The pixels are those that the node and `evaluate` see.
-    """
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise TrainingError(f'{path} cannot be read: {error.strerror}') from error
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    if picture is None:
-        raise TrainingError(f'{path} is no picture that OpenCV can read: replace it, and give the '
-                            'same command again')
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
 def check_pictures(pairs: Iterable[Pair]) -> None:
@@ -93,9 +77,9 @@ class Pictures(Dataset):
         pair = self._pairs[index]
         try:
             picture = read_picture(pair.picture)
-        except TrainingError as error:
+        except PictureError as error:
             # Raised in another process it would come out with a traceback in its text.
-            return error
+            return TrainingError(f'{error}: replace it, and give the same command again')
         size = picture.shape[:2]
         cut = _whole(*size) if epoch is None else _part(self._random(epoch, index), *size)
         frame = pixels.resize(picture[cut], (self._size, self._size))

@@ -27,10 +27,10 @@ from csa_ros.training.checkpoint import read_state
 from csa_ros.training.checkpoint import write_state
 from csa_ros.training.checkpoint import write_text
 from csa_ros.training.checkpoint import write_weights
+from csa_ros.training.choices import PATCHES
 from csa_ros.training.errors import TrainingError
 from csa_ros.training.features import Encoder
 from csa_ros.training.objective import Objective
-from csa_ros.training.objective import PATCHES
 from csa_ros.training.pairs import Pair
 from csa_ros.training.pictures import batches
 from csa_ros.training.pictures import Pictures
@@ -49,8 +49,8 @@ class Plan:
     """
     How a model is trained.
 
-    `part` is one of `csa_ros.training.optimizer.PARTS`, `losses` are some of
-    `csa_ros.training.objective.LOSSES`, `batch` pictures are compared in a step, `rate` is the
+    `part` is one of `csa_ros.training.choices.PARTS`, `losses` are some of
+    `csa_ros.training.choices.LOSSES`, `batch` pictures are compared in a step, `rate` is the
     peak learning rate, `held_out` the share of the pictures that is not learnt from, and
     `precision` (fp32, bf16 or fp16) what the towers compute in.
     """
