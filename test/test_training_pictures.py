@@ -3,7 +3,6 @@
 from csa_ros.training import pictures
 from csa_ros.training.errors import TrainingError
 from csa_ros.training.pairs import Pair
-import cv2
 import numpy as np
 from PIL import Image
 import pytest
