@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 from pathlib import Path
+import re
 import shutil
 import signal
 import sqlite3
@@ -274,6 +275,25 @@ def test_reuse_starts_anew_in_each_part(segmenter):
     for shard in ('1/2', '0/2'):
         assert run(bag, 'shards', *options, '--shard', shard) == 0
     assert contents(Path('shards')) == contents(Path('whole'))
+
+
+def test_bits_of_a_sensor_are_learned_from_the_first_images_for_all_parts(labelled, capsys):
+    grey = [frame(index)[..., 0] for index in range(4)]
+    # The last part is dark by itself.
+    samples = [picture.astype(np.uint16) * 16 // (8 if index > 1 else 1)
+               for index, picture in enumerate(grey)]
+    bag = record(Path('in'), image=[raw(index, picture, 'mono16')
+                                    for index, picture in enumerate(samples)])
+    assert run(bag, 'out') == 0
+    expected = [np.round(picture * (255 / 4095)) for picture in samples]
+    for seen, picture in zip(labelled, expected, strict=True):
+        assert np.abs(seen[..., 0] - picture).max() <= 1
+    assert 'sensor_bits' not in capsys.readouterr().err
+    Path('bits.yaml').write_text('segment:\n  ros__parameters: {sensor_bits: 16}\n')
+    assert run(bag, 'dark', '--params-file', 'bits.yaml') == 0
+    assert labelled[4].max() <= 16
+    assert re.search('/image: the 16-bit samples are .* set sensor_bits to auto or 12',
+                     capsys.readouterr().err)
 
 
 def test_rate_takes_the_first_image_of_each_period(segmenter):
