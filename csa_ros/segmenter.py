@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from functools import lru_cache
 import math
 from pathlib import Path
@@ -120,9 +121,7 @@ class Segmenter:
         # Whoever gives the same words with every frame has them encoded once.
         self._encoded = lru_cache(maxsize=8)(lambda vocabulary: self.encode(vocabulary))
         self._parsed = lru_cache(maxsize=8)(Vocabulary.parse)
-        self._cost = cost.Model(attention, backbone.tower.width, backbone.embed_dim,
-                                WINDOWS_PER_BATCH, cost.memory_of(backbone.device),
-                                str(backbone.device))
+        self._attention = attention
         # Cameras come in few sizes.
         self._affordable = lru_cache(maxsize=64)(self._check_cost)
         self._normalize = Normalization(backbone.mean, backbone.std, backbone.device)
@@ -411,6 +410,12 @@ class Segmenter:
             features[start:start + len(batch)] = batch
         assert features is not None
         return features
+
+    @cached_property
+    def _cost(self) -> cost.Model:
+        backbone = self.backbone
+        return cost.Model(self._attention, backbone.tower.width, backbone.embed_dim,
+                          WINDOWS_PER_BATCH, cost.memory_of(backbone.device), str(backbone.device))
 
     def _check_cost(self, size: tuple[int, int], settings: ResolvedSettings, queries: int,
                     frames: int) -> None:
