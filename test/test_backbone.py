@@ -246,7 +246,7 @@ def test_absent_weights_say_how_to_fetch_them():
     ('vit-b-16/openai', r'did you mean ViT-B-16 '),
     ('ViT-B/16', r'no architecture .ViT-B..*did you mean'),
     ('ViT-S-16/laion2b', r'has none; name a file, as in ViT-S-16:/'),
-    ('openai', r'not understood .did you mean openai-.*: write .demo., .ARCH/TAG.'),
+    ('openai', r'not understood .did you mean openai-.*: write .demo., .*, .ARCH/TAG.'),
     ('Openai-B16', r'did you mean openai-b16 '),
     ('openai-b16/laion2b', r'not understood .did you mean openai-b16 '),
     ('', 'not understood'),

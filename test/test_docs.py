@@ -357,7 +357,7 @@ def shell(tmp_path):
 
 
 @pytest.mark.parametrize('line, proof', [
-    ('ros2 run csa_ros hydra_labels --output ~/labels --vocabulary @indoor',
+    ('ros2 run csa_ros hydra_labels --output ~/labels --vocabulary preset:indoor',
      'test -s ~/labels/csa_ros_label_space.yaml -a -s ~/labels/csa_ros.csv'),
     ('export FASTDDS_DEFAULT_PROFILES_FILE=$(ros2 pkg prefix csa_ros)/share/csa_ros/config/'
      'fastdds_large_images.xml', 'test -s "$FASTDDS_DEFAULT_PROFILES_FILE"'),

@@ -4,6 +4,7 @@ from csa_ros.demo import lesson
 from csa_ros.demo import train
 from csa_ros.demo import validation
 from csa_ros.demo.scenes import CLASSES
+from csa_ros.demo.scenes import EVALUATION_SEEDS
 from csa_ros.demo.scenes import IGNORED
 from csa_ros.evaluation.datasets.demo import HARD_SEEDS
 from csa_ros.training.pairs import read_pairs
@@ -13,7 +14,7 @@ import numpy as np
 
 def test_seeds_are_apart():
     """Streets to learn from are neither measured here nor in any evaluation."""
-    others = max(*train.EVALUATION_SEEDS, *validation.SEEDS, *HARD_SEEDS)
+    others = max(*EVALUATION_SEEDS, *validation.SEEDS, *HARD_SEEDS)
     assert others < train.FIRST_TRAINING_SEED + 1400 < lesson.FIRST_SEED
     assert lesson.FIRST_SEED + 1000 <= min(lesson._measured(3))
 

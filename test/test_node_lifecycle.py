@@ -224,7 +224,9 @@ def test_signals_end_the_process_cleanly(graph, number):
         stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True,
         env={**os.environ, 'ROS_DOMAIN_ID': str(graph.domain)})
     try:
-        wait_for(lambda: 'segment' in graph.client.get_node_names() or process.poll(), 'a node')
+        # A busy machine takes long to import PyTorch.
+        wait_for(lambda: 'segment' in graph.client.get_node_names() or process.poll() is not None,
+                 'a node', 5 * TIMEOUT)
         time.sleep(0.5)  # it spins a moment after it is on the graph
         process.send_signal(number)
         # As launch does it: the terminal's Ctrl-C reaches the node first, then launch's own.

@@ -3,6 +3,7 @@
 import array
 
 from csa_ros.demo.scenes import Scene
+from csa_ros.ros import compressed
 from csa_ros.vocabulary import Vocabulary
 import cv2
 from graph import make_image
@@ -70,8 +71,8 @@ def test_corrupt_data_are_dropped_and_explained(graph, tmp_path):
 
 def test_nothing_is_decoded_that_nobody_wants(graph, tmp_path, monkeypatch):
     decoded = []
-    imdecode = cv2.imdecode
-    monkeypatch.setattr(cv2, 'imdecode', lambda *args: decoded.append(1) or imdecode(*args))
+    decode = compressed._decode
+    monkeypatch.setattr(compressed, '_decode', lambda *args: decoded.append(1) or decode(*args))
     graph.start(tmp_path, transport='compressed', listen=False)
     stream_to(graph, 'image/compressed', lambda stamp: compress(PICTURE, stamp=stamp),
               lambda: graph.report().totals['idle'] > 5)

@@ -235,7 +235,7 @@ REFUSALS = [
     ('stride', {'type': ParameterType.PARAMETER_INTEGER, 'integer_value': 64}, 'gaps'),
     ('lazy', {'type': ParameterType.PARAMETER_INTEGER, 'integer_value': 1}, 'true or false'),
     ('crop', {'type': ParameterType.PARAMETER_DOUBLE, 'double_value': 32.0}, 'whole number'),
-    ('inference', {'type': ParameterType.PARAMETER_BOOL, 'bool_value': True}, 'text'),
+    ('inference', {'type': ParameterType.PARAMETER_BOOL, 'bool_value': True}, 'slide or whole'),
     ('lazy', {'type': ParameterType.PARAMETER_NOT_SET}, 'unset'),
     ('autostart', {'type': ParameterType.PARAMETER_BOOL, 'bool_value': False}, 'read-only'),
     ('model', {'type': STRING, 'string_value': 'demo'}, 'cleanup'),

@@ -213,6 +213,7 @@ def main(args: list[str] | None = None) -> int:
             raise
     finally:
         # launch repeats the Ctrl-C that the terminal has sent: leave the rest its time.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
         rclpy.try_shutdown()
+        signal.signal(signal.SIGINT, handler)
     return 0

@@ -195,6 +195,10 @@ def _needed(data: bytes) -> bytes:
     while at + 12 <= len(data):
         length, name = struct.unpack_from('>I4s', data, at)
         end = at + 12 + length
+        if end > len(data):
+            raise ImageError(
+                f'chunk {name!r} of a PNG claims more than its {len(data)} bytes; check the '
+                'connection of the camera that publishes it')
         if name[:1].isupper():
             checksum, = struct.unpack_from('>I', data, end - 4)
             if zlib.crc32(data[at + 4:end - 4]) != checksum:
