@@ -4,11 +4,11 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from functools import lru_cache
 
-from csa_ros.colors import color_of
-from csa_ros.colors import palette
-from csa_ros.lettering import pitch
-from csa_ros.lettering import spell
-from csa_ros.lettering import text_mask
+from csa_ros.drawing.colors import color_of
+from csa_ros.drawing.colors import palette
+from csa_ros.drawing.lettering import pitch
+from csa_ros.drawing.lettering import spell
+from csa_ros.drawing.lettering import text_mask
 import cv2
 import numpy as np
 
@@ -57,7 +57,7 @@ def draw_key(rgb: np.ndarray, names: Sequence[str], colors: np.ndarray,
     factor of two so that a video's key holds still. The text is sized by the picture and shrinks
     and wraps into columns before '+N more' stands for the rest; a picture too small for one row
     stays as it is. With `unknown`, 255 is listed like a class, with an empty swatch, as such
-    pixels have no colour. Names are drawn as `csa_ros.lettering.spell` has them.
+    pixels have no colour. Names are drawn as `csa_ros.drawing.lettering.spell` has them.
     """
     ids = [*range(len(names)), *([_UNKNOWN] if unknown else [])]
     if labels is not None:

@@ -19,8 +19,8 @@ from typing import Any
 from typing import NamedTuple
 import warnings
 
-from csa_ros.cancellation import cancellable
 from csa_ros.labels.decide import Decision
+from csa_ros.process.cancellation import cancellable
 from csa_ros.settings import ResolvedSettings
 from csa_ros.vocabulary import UNKNOWN
 import numpy as np

@@ -9,7 +9,6 @@ import math
 from pathlib import Path
 from typing import TypeAlias
 
-from csa_ros import cancellation
 from csa_ros import cost
 from csa_ros import draw
 from csa_ros.choices import DEFAULT_MODEL
@@ -41,6 +40,7 @@ from csa_ros.model.pixels import taps
 from csa_ros.model.reuse import WindowMemory
 from csa_ros.model.text import templates
 from csa_ros.model.text import TextEncoder
+from csa_ros.process import cancellation
 from csa_ros.settings import ResolvedSettings
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN
@@ -237,7 +237,7 @@ class Segmenter:
         kind of array or of words, or settings that do not fit the model, as
         `csa_ros.cost.CostError` if they make too much of a frame of that size.
 
-        Between windows and blocks it asks whether to go on: see `csa_ros.cancellation`.
+        Between windows and blocks it asks whether to go on: see `csa_ros.process.cancellation`.
         """
         _check_image(rgb)
         settings = self.settings if settings is None else self.resolve(settings)

@@ -3,15 +3,15 @@
 import subprocess
 import sys
 
-from csa_ros import colors
-from csa_ros.color_difference import ciede2000
-from csa_ros.color_difference import DEUTERANOPIA
-from csa_ros.color_difference import distances
-from csa_ros.color_difference import PROTANOPIA
-from csa_ros.color_difference import separations
-from csa_ros.colors import color_of
-from csa_ros.colors import LEAST_DIFFERENCE
-from csa_ros.colors import palette
+from csa_ros.drawing import colors
+from csa_ros.drawing.color_difference import ciede2000
+from csa_ros.drawing.color_difference import DEUTERANOPIA
+from csa_ros.drawing.color_difference import distances
+from csa_ros.drawing.color_difference import PROTANOPIA
+from csa_ros.drawing.color_difference import separations
+from csa_ros.drawing.colors import color_of
+from csa_ros.drawing.colors import LEAST_DIFFERENCE
+from csa_ros.drawing.colors import palette
 from csa_ros.presets import preset_names
 from csa_ros.vocabulary import Vocabulary
 from hypothesis import given
@@ -141,7 +141,7 @@ def test_words_that_only_look_like_plurals_stay(name):
 
 def test_colors_are_the_same_in_every_process():
     names = ['zebra', '日本', *(f'thing {i}' for i in range(80))]
-    code = f'from csa_ros.colors import palette; print(palette({names}).tolist())'
+    code = f'from csa_ros.drawing.colors import palette; print(palette({names}).tolist())'
     printed = subprocess.check_output([sys.executable, '-c', code], text=True)
     assert printed.strip() == str(palette(names).tolist())
     assert color_of('zebra') == (180, 240, 255)

@@ -3,10 +3,7 @@
 import itertools
 import time
 
-from csa_ros import cancellation
 from csa_ros import cost
-from csa_ros.cancellation import cancellable
-from csa_ros.cancellation import Cancelled
 from csa_ros.cost import CostError
 from csa_ros.labels.windows import plan_whole
 from csa_ros.labels.windows import plan_windows
@@ -15,6 +12,9 @@ from csa_ros.model.reuse import WindowMemory
 from csa_ros.parameters.config import read_config
 from csa_ros.parameters.errors import ParameterError
 from csa_ros.parameters.table import PARAMETERS
+from csa_ros.process import cancellation
+from csa_ros.process.cancellation import cancellable
+from csa_ros.process.cancellation import Cancelled
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
 from graph import ACTIVATE

@@ -10,8 +10,8 @@ import sys
 import warnings
 
 import csa_ros
-from csa_ros import executable
-from csa_ros import home
+from csa_ros.process import executable
+from csa_ros.process import home
 import pytest
 
 ROOT = Path(csa_ros.__file__).parents[1]

@@ -1,7 +1,7 @@
 """Names of classes as they are drawn: in ASCII where that will do, else with a font."""
 
 from csa_ros import draw
-from csa_ros import lettering
+from csa_ros.drawing import lettering
 import numpy as np
 from PIL import features
 import pytest

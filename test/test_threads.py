@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from csa_ros import threads
+from csa_ros.process import threads
 import cv2
 import pytest
 import torch
@@ -73,7 +73,7 @@ def test_own_machine_has_threads():
 SET_THREADS = """
 from concurrent.futures import ThreadPoolExecutor
 import sys
-from csa_ros.threads import set_threads, usable_threads
+from csa_ros.process.threads import set_threads, usable_threads
 import cv2
 import torch
 assert set_threads(int(sys.argv[1])) == int(sys.argv[2] or usable_threads())

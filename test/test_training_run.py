@@ -44,8 +44,8 @@ import sys
 sys.path.append({tests!r})
 import towers
 towers.register(Path({folder!r}), {name!r})
-from csa_ros.training import run
 from csa_ros.tools import train
+from csa_ros.training import run
 run.SAVE_SECONDS = 0.0
 learn = run.Training._learn
 

@@ -4,8 +4,8 @@ import os
 import sys
 import threading
 
+from csa_ros.process.threads import BACKGROUND_NICE
 from csa_ros.ros.worker import LatestWorker
-from csa_ros.threads import BACKGROUND_NICE
 import pytest
 
 TIMEOUT = 10.0

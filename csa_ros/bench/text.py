@@ -15,8 +15,8 @@ from csa_ros.bench.timing import table
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.text import templates
 from csa_ros.model.text import TextEncoder
+from csa_ros.process.threads import give_way
 from csa_ros.segmenter import Segmenter
-from csa_ros.threads import give_way
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -35,7 +35,7 @@ from csa_ros.evaluation.run import run
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
-from csa_ros.threads import set_threads
+from csa_ros.process.threads import set_threads
 import numpy as np
 
 NONE, ALL = 'none', 'all'

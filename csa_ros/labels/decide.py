@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 import math
 
-from csa_ros import cancellation
 from csa_ros.labels.merge import FrameLogits
 from csa_ros.labels.refine import MixedLogits
+from csa_ros.process import cancellation
 from csa_ros.vocabulary import UNKNOWN
 import torch
 from torch import Tensor

@@ -25,9 +25,9 @@ from functools import lru_cache
 import itertools
 import math
 
-from csa_ros import cancellation
 from csa_ros.labels.merge import FrameLogits
 from csa_ros.labels.merge import MergeMap
+from csa_ros.process import cancellation
 import torch
 from torch import Tensor
 from torch.nn import functional

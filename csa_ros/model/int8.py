@@ -20,8 +20,6 @@ import tempfile
 from typing import Any
 import warnings
 
-from csa_ros import cancellation
-from csa_ros import home
 from csa_ros.model import dense as dense_module
 from csa_ros.model.attention import gem
 from csa_ros.model.attention import methods as attention_module
@@ -33,6 +31,8 @@ from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.errors import ModelError
 from csa_ros.model.towers import tower as tower_module
 from csa_ros.model.towers import trunk
+from csa_ros.process import cancellation
+from csa_ros.process import home
 import torch
 from torch import nn
 from torch import Tensor
@@ -50,9 +50,9 @@ class Int8Encoder:
     Does as `csa_ros.model.dense.DenseEncoder`, in 8-bit integers.
 
     Exporting a tower takes several seconds, and is done for every size of window: the result is
-    kept in `cache_dir` (None: `csa_ros.home.cache_dir()`), shared by all processes. A folder that
-    cannot be written is no error. Raises ModelError as `csa_ros.model.attention.methods.choose`,
-    and for a tower too large for the format of ONNX.
+    kept in `cache_dir` (None: that of `csa_ros.process.home`), shared by all processes. A folder
+    that cannot be written is no error. Raises ModelError as
+    `csa_ros.model.attention.methods.choose`, and for a tower too large for the format of ONNX.
     """
 
     def __init__(self, backbone: Backbone, attention: str = 'csa',

@@ -9,13 +9,13 @@ import tempfile
 import threading
 import warnings
 
-from csa_ros import cancellation
-from csa_ros import home
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import Clip
 from csa_ros.model.errors import ModelError
 from csa_ros.model.tokens import encode
 from csa_ros.model.tokens import tokenize
+from csa_ros.process import cancellation
+from csa_ros.process import home
 import numpy as np
 import open_clip
 from open_clip.model import text_global_pool
@@ -85,8 +85,9 @@ class TextEncoder:
     """
     Encodes queries with the text tower of a backbone.
 
-    What was encoded once is kept: in memory, and in `cache_dir` (None: that of `csa_ros.home`) as
-    one small file a query, shared by all processes. A folder that cannot be written is no error.
+    What was encoded once is kept: in memory, and in `cache_dir` (None: that of
+    `csa_ros.process.home`) as one small file a query, shared by all processes. A folder that cannot
+    be written is no error.
     """
 
     def __init__(self, backbone: Backbone, cache_dir: Path | None = None) -> None:

@@ -16,6 +16,7 @@ from csa_ros.parameters.errors import ParameterError
 from csa_ros.parameters.loadable import loadable
 from csa_ros.parameters.table import NAMES
 from csa_ros.parameters.table import PARAMETERS
+from csa_ros.process.threads import set_threads
 from csa_ros.ros.answering import StateAnswers
 from csa_ros.ros.camera import Camera
 from csa_ros.ros.context import initialize
@@ -35,7 +36,6 @@ from csa_ros.ros.pipeline import prepare
 from csa_ros.ros.transport import remedy_for_losses
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
-from csa_ros.threads import set_threads
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 import rclpy

@@ -14,11 +14,11 @@ from functools import partial
 import gc
 import time
 
-from csa_ros.cancellation import cancellable
-from csa_ros.cancellation import Cancelled
 from csa_ros.cost import CostError
-from csa_ros.lettering import unspelled
+from csa_ros.drawing.lettering import unspelled
 from csa_ros.parameters.config import Config
+from csa_ros.process.cancellation import cancellable
+from csa_ros.process.cancellation import Cancelled
 from csa_ros.ros.camera import Camera
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.images import ImageError

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 import sys
 
-from csa_ros.executable import load
 from csa_ros.parameters.table import Parameter
 from csa_ros.parameters.table import PARAMETERS
 from csa_ros.presets import SIGN
+from csa_ros.process.executable import load
 from csa_ros.ros.context import LibraryLog
 from csa_ros.ros.usage import asks_for_help
 from csa_ros.ros.usage import usage

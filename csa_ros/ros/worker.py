@@ -8,7 +8,7 @@ import time
 from typing import Generic
 from typing import TypeVar
 
-from csa_ros.threads import give_way
+from csa_ros.process.threads import give_way
 
 Item = TypeVar('Item')
 

@@ -15,7 +15,7 @@ from csa_ros.bench.page import PageError
 from csa_ros.bench.plot import PlotError
 from csa_ros.bench.timing import machine
 from csa_ros.model.errors import ModelError
-from csa_ros.threads import set_threads
+from csa_ros.process.threads import set_threads
 from csa_ros.tools.arguments.bench import make_parser
 from tqdm import tqdm
 

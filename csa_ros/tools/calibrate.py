@@ -23,9 +23,9 @@ from csa_ros.evaluation.calibration.frames import Street
 from csa_ros.model.errors import ModelError
 from csa_ros.parameters.config import Config
 from csa_ros.parameters.config import read_config_file
+from csa_ros.process.threads import set_threads
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
-from csa_ros.threads import set_threads
 from csa_ros.tools.arguments.calibrate import DONE
 from csa_ros.tools.arguments.calibrate import FAILED
 from csa_ros.tools.arguments.calibrate import FEW

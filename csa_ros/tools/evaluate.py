@@ -34,9 +34,9 @@ from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.text import templates
 from csa_ros.model.weights.source import DEMO as DEMO_MODEL
+from csa_ros.process.threads import set_threads
+from csa_ros.process.threads import usable_threads
 from csa_ros.shards import Shard
-from csa_ros.threads import set_threads
-from csa_ros.threads import usable_threads
 from csa_ros.tools.arguments.evaluate import BENCHMARKS
 from csa_ros.tools.arguments.evaluate import make_parser
 from csa_ros.tools.arguments.evaluate import MOST_WORKERS

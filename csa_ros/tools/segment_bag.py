@@ -15,9 +15,9 @@ from csa_ros.bags.labelling import OUTPUTS
 from csa_ros.bags.progress import Progress
 from csa_ros.model.errors import ModelError
 from csa_ros.parameters.config import read_config_file
+from csa_ros.process.threads import set_threads
 from csa_ros.segmenter import Segmenter
 from csa_ros.shards import Shard
-from csa_ros.threads import set_threads
 from csa_ros.tools.arguments.segment_bag import DONE
 from csa_ros.tools.arguments.segment_bag import FAILED
 from csa_ros.tools.arguments.segment_bag import IMAGES_LEFT_OUT

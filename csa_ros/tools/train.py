@@ -10,8 +10,8 @@ from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.weights.source import parse_model
 from csa_ros.model.weights.source import prefix_for_files
-from csa_ros.threads import set_threads
-from csa_ros.threads import usable_threads
+from csa_ros.process.threads import set_threads
+from csa_ros.process.threads import usable_threads
 from csa_ros.tools.arguments.train import BATCH
 from csa_ros.tools.arguments.train import make_parser
 from csa_ros.tools.arguments.train import MOST_WORKERS

@@ -7,9 +7,9 @@ head_dim), each of which is one softmax of their products: `attend` adds these u
 
 from collections.abc import Callable
 
-from csa_ros import cancellation
 from csa_ros.model.attention.positions import Grid
 from csa_ros.model.towers.tower import Block
+from csa_ros.process import cancellation
 import torch
 from torch import Tensor
 from torch.nn import functional as F

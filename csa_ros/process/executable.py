@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 import warnings
 
-from csa_ros import home
+from csa_ros.process import home
 
 INTERRUPTED = 128 + signal.SIGINT
 # Libraries that write to stderr themselves, line by line and past any log. What fails in them is

@@ -5,8 +5,8 @@ from functools import lru_cache
 import hashlib
 from itertools import product
 
-from csa_ros.color_difference import distances
-from csa_ros.color_difference import separations
+from csa_ros.drawing.color_difference import distances
+from csa_ros.drawing.color_difference import separations
 import numpy as np
 
 # By hand, after what things look like and what the Cityscapes labels

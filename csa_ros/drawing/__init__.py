@@ -1,0 +1,1 @@
+"""What pictures are drawn with: colours that can be told apart, and letters of any script."""

@@ -1,0 +1,1 @@
+"""The process itself: how it starts and ends, its home, its threads, work that is given up."""
