@@ -86,8 +86,8 @@ class TextEncoder:
     Encodes queries with the text tower of a backbone.
 
     What was encoded once is kept: in memory, and in `cache_dir` (None: that of
-    `csa_ros.process.home`) as one small file a query, shared by all processes. A folder that cannot
-    be written is no error.
+    `csa_ros.process.home`) as one small file a query, shared by all processes. A folder that
+    cannot be written is no error.
     """
 
     def __init__(self, backbone: Backbone, cache_dir: Path | None = None) -> None:
