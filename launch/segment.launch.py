@@ -70,7 +70,8 @@ def generate_launch_description():
                         'config/vocabularies, as in "indoor"'),
         DeclareLaunchArgument(
             'model', default_value='',
-            description='demo, PRESET, ARCH/TAG of open_clip, PRESET:/path or ARCH:/path; '
+            description='demo, demo:/path, PRESET, ARCH/TAG of open_clip, PRESET:/path, '
+                        'ARCH:/path or /path/to/folder; '
                         'empty: that of the params file or config/segment.yaml'),
         DeclareLaunchArgument(
             'device', default_value='',
@@ -281,8 +282,8 @@ def read_vocabulary(value, node):
 
 def shipped_or_existing(argument, value, folder):
     """Return the path of a file in a folder of config by its bare name, or of any file."""
-    # Not what macOS puts beside files: `._indoor.yaml`.
-    shipped = {path.stem: str(path) for path in (CONFIG / folder).glob('[!.]*.yaml')}
+    from csa_ros.files import visible_files
+    shipped = {path.stem: str(path) for path in visible_files(CONFIG / folder, ('.yaml',))}
     return shipped.get(value) or existing(
         argument, value, f'; the package has {", ".join(sorted(shipped))}')
 

@@ -75,9 +75,8 @@ class Recording:
     @property
     def storage(self) -> str:
         """Return `mcap` or `sqlite3`, the kind of its files."""
-        files = self.path.iterdir() if self.path.is_dir() else [self.path]
         # A compressed file ends in `.mcap.zstd`.
-        return next((storage.STORAGES[suffix] for file in files
+        return next((storage.STORAGES[suffix] for file in storage.stored_files(self.path)
                      for suffix in file.name.split('.')[1:] if suffix in storage.STORAGES), 'mcap')
 
     def times(self, topics: Collection[str]) -> np.ndarray:

@@ -40,22 +40,24 @@ def check(path: Path) -> None:
 
 def remedy(path: Path) -> str:
     """Return what repairs a recording whose files are what they should be, and damaged."""
-    files, name = (stored_files(path), 'FILE') if path.is_dir() else ([path], path)
+    name = 'FILE' if path.is_dir() else path
     advice = {
         'mcap': f'write anew what can be read of a file with `mcap recover {name} -o NEW.mcap`',
         # `.recover` ends with an error at files that are cut off.
         'sqlite3': f'write anew what can be read of a file with `sqlite3 {name} .dump | sed '
                    "'s/^ROLLBACK.*/COMMIT;/' | sqlite3 NEW.db3`"}
-    kinds = {_kind(file) for file in files}
+    kinds = {_kind(file) for file in stored_files(path)}
     steps = [text for kind, text in advice.items() if kind in kinds]
     if path.is_dir():
         steps.append(f'make another {_METADATA} with `ros2 bag reindex {path}`')
     return f'If the recorder was cut off, {", and ".join(steps)}'
 
 
-def stored_files(folder: Path) -> list[Path]:
-    """Return the files of storage in a folder by their names, compressed ones as well."""
-    return sorted(file for file in folder.iterdir()
+def stored_files(path: Path) -> list[Path]:
+    """Return a file, or those of storage in a folder by their names, compressed ones as well."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.iterdir()
                   if file.name.removesuffix('.zstd').rpartition('.')[2] in STORAGES
                   and not file.name.startswith('.'))
 
@@ -63,7 +65,7 @@ def stored_files(folder: Path) -> list[Path]:
 def strangers(path: Path) -> list[str]:
     """Return sentences on files beside a recording that may hold messages and are not read."""
     found = []
-    stored = stored_files(path) if path.is_dir() else [path]
+    stored = stored_files(path)
     for log in (file.with_name(f'{file.name}-wal') for file in stored):
         if log.exists() and log.stat().st_size:
             found.append(f'{log.name} may hold its last messages, which are not read: let SQLite '

@@ -116,8 +116,8 @@ PARAMETERS = (
         'model', DEFAULT_MODEL,
         'The CLIP model that sees and reads.',
         loaded=True,
-        constraints='demo, PRESET, ARCH/TAG (open_clip), PRESET:/path/to/weights, '
-                    'ARCH:/path/to/weights or /path/to/folder'),
+        constraints='demo, demo:/path/to/weights, PRESET, ARCH/TAG (open_clip), '
+                    'PRESET:/path/to/weights, ARCH:/path/to/weights or /path/to/folder'),
     Parameter(
         'device', 'auto',
         'Where the model runs; auto takes a GPU if there is one.',
