@@ -122,6 +122,8 @@ def test_without_any_folder_there_is_an_error(folders, monkeypatch):
     monkeypatch.setattr('tempfile.tempdir', '/dev/null')
     with pytest.raises(StartError, match='logging'):
         initialize('segment', ['segment'])
+    # Nothing is left behind.
+    assert not rclpy.ok()
 
 
 # What libraries say

@@ -39,6 +39,8 @@ def initialize(name: str, args: Sequence[str] | None = None, parameters: Sequenc
         rclpy.init(args=list(args))
     # rclpy has no public name for what bad arguments raise.
     except RuntimeError as error:
+        # Without a log file the context is there all the same.
+        rclpy.try_shutdown()
         raise StartError(f'bad arguments: {error}') from error
     logger = get_logger(name)
     if moved:
