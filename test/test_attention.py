@@ -1,6 +1,5 @@
 """What every attention keeps to, and what each refuses; `test_parity.py` has their numbers."""
 
-from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -27,6 +26,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from towers import backbone_of
 from towers import make_backbone
 from towers import make_clip
 from towers import make_config
@@ -46,7 +46,7 @@ def deep_config(layers=4, side=64):
 @lru_cache
 def deep_backbone(layers=4, side=64):
     """Return a random model with windows of 8 x 8 patches, which is enough for all attentions."""
-    return replace(make_backbone(), clip=make_clip(config=deep_config(layers, side)))
+    return backbone_of(make_clip(config=deep_config(layers, side)))
 
 
 BACKBONE = deep_backbone()
@@ -125,7 +125,7 @@ def test_attentions_differ(attention):
 @pytest.mark.parametrize('attention', ATTENTION)
 def test_bf16_is_close_to_float32(attention):
     """Most patches: where a threshold decides, rounding may decide otherwise."""
-    low = replace(BACKBONE, clip=open_clip.CLIP(**deep_config(), cast_dtype=torch.bfloat16))
+    low = backbone_of(open_clip.CLIP(**deep_config(), cast_dtype=torch.bfloat16))
     low.clip.load_state_dict(BACKBONE.clip.state_dict())
     open_clip.convert_weights_to_lp(low.clip.eval().requires_grad_(False), torch.bfloat16)
     assert low.dtype == torch.bfloat16
@@ -242,7 +242,7 @@ def test_keeping_and_dropping_differ_by_their_definition(attention):
 
 
 def test_the_prior_falls_with_distance_and_leaves_the_class_token_alone():
-    prior = gaussian((3, 5), torch.zeros(1, dtype=torch.float64))
+    prior = gaussian((3, 5), torch.zeros(1, 1, 16, 2, dtype=torch.float64))
     assert prior.shape == (16, 16) and prior.dtype == torch.float64
     assert not prior[0].any() and not prior[:, 0].any()
     for i in range(15):

@@ -613,7 +613,7 @@ def segmenter(tmp_path_factory):
         vision_cfg={'image_size': 224, 'patch_size': 16, 'width': 32, 'layers': 1,
                     'head_width': 16},
         text_cfg={'context_length': 8, 'vocab_size': 16, 'width': 16, 'heads': 1, 'layers': 1})
-    backbone = Backbone(
+    backbone = Backbone.of_clip(
         clip.eval().requires_grad_(False), None, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), 'tiny', 'tiny',
         short_side=336, stride=112)
     return Segmenter(backbone, cache_dir=tmp_path_factory.mktemp('cache'))

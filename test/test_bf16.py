@@ -9,6 +9,7 @@ from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Scene
 from csa_ros.model import bf16
 from csa_ros.model.attention.mixing import as_trained
+from csa_ros.model.attention.positions import smoothed
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.towers.architecture import build
 from csa_ros.model.towers.trunk import parts_of
@@ -151,7 +152,7 @@ def test_what_is_timed_is_a_block_of_the_model(architecture, dtype):
     with torch.device('meta'):
         tower = parts_of(build(config, dtype).visual)
     block, tokens = bf16._block(config, dtype)
-    assert tokens.shape[1:] == tower.positions.shape
+    assert tokens.shape[1:] == tower.place(tower.grid_size, smoothed).shape
 
     def layout(module):
         return {name: (value.shape, value.dtype) for name, value in module.state_dict().items()}

@@ -103,9 +103,10 @@ def load_tower(path, shipped=False):
             if isinstance(module, torch.nn.LayerNorm):
                 module.eps = 1e-6
     clip.visual.load_state_dict(weights)
-    backbone = Backbone(clip.eval().requires_grad_(False), open_clip.SimpleTokenizer(),
-                        (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), path.stem, path.stem,
-                        short_side=grid * patch * 3 // 2, stride=grid * patch // 2)
+    backbone = Backbone.of_clip(
+        clip.eval().requires_grad_(False), open_clip.SimpleTokenizer(), (0.5, 0.5, 0.5),
+        (0.5, 0.5, 0.5), path.stem, path.stem, short_side=grid * patch * 3 // 2,
+        stride=grid * patch // 2)
     return backbone, arrays
 
 

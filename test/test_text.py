@@ -3,7 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 import warnings
 
-from csa_ros.model import text
+from csa_ros.model import text as text_module
+from csa_ros.model import text_tower
 from csa_ros.model.errors import ModelError
 from csa_ros.model.text import PromptError
 from csa_ros.model.text import templates
@@ -77,7 +78,7 @@ def test_prompts_are_cut_after_the_end_token(backbone, tmp_path):
 
 
 def test_batches_are_bounded(backbone, tmp_path, monkeypatch):
-    monkeypatch.setitem(text.PROMPTS_PER_BATCH, 'cpu', 4)
+    monkeypatch.setitem(text_tower.PROMPTS_PER_BATCH, 'cpu', 4)
     runs = watch(backbone)
     queries = ['road', 'sky', 'tree', 'car', 'bus']
     features = TextEncoder(backbone, tmp_path).encode(queries, PAIR)
@@ -167,7 +168,7 @@ def test_a_query_too_long_for_the_tower_is_refused(backbone, tmp_path):
 
 
 def test_memory_is_bounded(backbone, tmp_path, monkeypatch):
-    monkeypatch.setattr(text, 'MEMORY_ENTRIES', 2)
+    monkeypatch.setattr(text_module, 'MEMORY_ENTRIES', 2)
     encoder = TextEncoder(backbone, tmp_path)
     features = encoder.encode(QUERIES, 'simple')
     assert len(encoder._memory) == 2

@@ -3,6 +3,7 @@
 import json
 import sys
 
+from csa_ros.model.attention.positions import smoothed
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.dense import DenseEncoder
@@ -82,8 +83,9 @@ def make(config, dtype=torch.float32):
 
 
 def wrap(clip):
-    return Backbone(clip, open_clip.SimpleTokenizer(context_length=24), (0.5,) * 3, (0.5,) * 3,
-                    'tiny', 'tiny', short_side=48, stride=16)
+    return Backbone.of_clip(
+        clip, open_clip.SimpleTokenizer(context_length=24), (0.5,) * 3, (0.5,) * 3, 'tiny', 'tiny',
+        short_side=48, stride=16)
 
 
 def pixels(height=32, width=32):
@@ -104,8 +106,8 @@ def test_ordinary_attention_gives_the_class_token_of_the_trunk(trunk):
 def test_ordinary_attention_gives_the_pooled_feature_of_clipa():
     clip = make(clipa_config())
     backbone, tower = wrap(clip), ClipTower(clip.visual)
-    tokens = torch.cat([tower.class_token.expand(2, 1, -1), tower.embed(pixels())], dim=1)
-    tokens = tower.enter(tokens + tower.positions)
+    tokens = torch.cat([tower.prefix.expand(2, 1, -1), tower.embed(pixels())], dim=1)
+    tokens = tower.enter(tokens + tower.place(tower.grid_size, smoothed))
     for block in tower.blocks:
         tokens = tokens + block.out(
             F.scaled_dot_product_attention(*block.qkv(block.normed(tokens))))

@@ -34,9 +34,13 @@ def make_clip(seed=0, config=CONFIG):
 
 
 def make_backbone(seed=0, identity=None, **text):
-    clip = make_clip(seed, make_config(**text))
-    return Backbone(clip, open_clip.SimpleTokenizer(context_length=clip.context_length), MEAN, STD,
-                    'tiny', identity or f'tiny-{seed}', short_side=48, stride=16)
+    return backbone_of(make_clip(seed, make_config(**text)), identity or f'tiny-{seed}')
+
+
+def backbone_of(clip, identity='tiny-0'):
+    return Backbone.of_clip(
+        clip, open_clip.SimpleTokenizer(context_length=clip.context_length), MEAN, STD, 'tiny',
+        identity, short_side=48, stride=16)
 
 
 def register(folder, name='Tiny', quick_gelu=False, **text):

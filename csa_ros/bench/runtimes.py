@@ -25,6 +25,7 @@ from csa_ros.demo.scenes import CLASSES
 from csa_ros.labels.windows import cut
 from csa_ros.labels.windows import plan_windows
 from csa_ros.model.attention.methods import choose
+from csa_ros.model.attention.positions import smoothed
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.int8 import Int8Encoder
 from csa_ros.model.towers.trunk import parts_of
@@ -59,14 +60,15 @@ class Tower(nn.Module):
         self._visual = visual
         self._parts = parts_of(visual)
         self._run_blocks = choose('csa', 'auto', self._parts)
+        self._positions = self._parts.place(self._parts.grid_size, smoothed)
         self.eval().requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the features of every patch."""
         parts = self._parts
         x = parts.embed(pixels)
-        class_token = parts.class_token.to(x.dtype).expand(len(x), 1, -1)
-        x = torch.cat([class_token, x], dim=1) + parts.positions.to(x.dtype)
+        prefix = parts.prefix.to(x.dtype).expand(len(x), -1, -1)
+        x = torch.cat([prefix, x], dim=1) + self._positions.to(x.dtype)
         x = self._run_blocks(parts.blocks, parts.enter(x), parts.grid_size)
         return F.normalize(parts.project(x)[:, 1:].float(), dim=-1).unflatten(1, parts.grid_size)
 
@@ -159,11 +161,11 @@ def _measure_speed(encoders: dict[str, Encode], windows: Tensor, rounds: int, pr
 
 
 def _eager(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
-    return torch.inference_mode()(Tower(backbone.clip.visual))
+    return torch.inference_mode()(Tower(backbone.visual))
 
 
 def _one_by_one(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
-    tower = Tower(backbone.clip.visual)
+    tower = Tower(backbone.visual)
 
     @torch.inference_mode()
     def encode(windows: Tensor) -> Tensor:
@@ -173,11 +175,11 @@ def _one_by_one(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
 
 
 def _compiled(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
-    return torch.inference_mode()(torch.compile(Tower(backbone.clip.visual)))
+    return torch.inference_mode()(torch.compile(Tower(backbone.visual)))
 
 
 def _bf16(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
-    low = Tower(copy.deepcopy(backbone.clip.visual).to(torch.bfloat16))
+    low = Tower(copy.deepcopy(backbone.visual).to(torch.bfloat16))
 
     @torch.inference_mode()
     def encode(windows: Tensor) -> Tensor:
@@ -189,13 +191,13 @@ def _bf16(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
 def _torch_int8(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
     from torch.ao.quantization import quantize_dynamic
     return torch.inference_mode()(quantize_dynamic(
-        Tower(copy.deepcopy(backbone.clip.visual)), {nn.Linear}, dtype=torch.qint8))
+        Tower(copy.deepcopy(backbone.visual)), {nn.Linear}, dtype=torch.qint8))
 
 
 def _onnx_runtime(backbone: Backbone, windows: Tensor, folder: Path) -> Encode:
     import onnxruntime
     path = folder / 'tower.onnx'
-    torch.onnx.export(Tower(backbone.clip.visual), (windows,), path, dynamo=True, verbose=False)
+    torch.onnx.export(Tower(backbone.visual), (windows,), path, dynamo=True, verbose=False)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
@@ -212,7 +214,7 @@ def _openvino(precision: str) -> Callable[[Backbone, Tensor, Path], Encode]:
         import openvino
         with torch.no_grad():
             model = openvino.convert_model(
-                Tower(backbone.clip.visual), example_input=windows, input=[tuple(windows.shape)])
+                Tower(backbone.visual), example_input=windows, input=[tuple(windows.shape)])
         compiled = openvino.Core().compile_model(model, 'CPU', {
             'INFERENCE_PRECISION_HINT': precision, 'PERFORMANCE_HINT': 'LATENCY',
             'INFERENCE_NUM_THREADS': torch.get_num_threads()})

@@ -209,8 +209,8 @@ def build_model(seed: int) -> open_clip.CLIP:
 
 def backbone_of(model: open_clip.CLIP, tokenizer: open_clip.SimpleTokenizer) -> Backbone:
     """Return a model as it is segmented with."""
-    return Backbone(model, tokenizer, PREPROCESS['mean'], PREPROCESS['std'], 'demo',
-                    'in training', SHORT_SIDE, STRIDE)
+    return Backbone.of_clip(model, tokenizer, PREPROCESS['mean'], PREPROCESS['std'], 'demo',
+                            'in training', SHORT_SIDE, STRIDE)
 
 
 def parameters_of(model: open_clip.CLIP, stage: str) -> list[dict[str, Any]]:

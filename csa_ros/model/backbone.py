@@ -6,7 +6,6 @@ Loading never touches the network, so that a robot without one starts, or fails,
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 import hashlib
 import importlib
 import json
@@ -17,15 +16,20 @@ from typing import TypeAlias
 from csa_ros.choices import LEAST_SPEEDUP
 from csa_ros.model import bf16
 from csa_ros.model.errors import ModelError
+from csa_ros.model.text_tower import Clip
+from csa_ros.model.text_tower import ClipText
+from csa_ros.model.text_tower import TextTower
 from csa_ros.model.tokens import Tokenizer
 from csa_ros.model.towers.architecture import build
 from csa_ros.model.towers.architecture import halve_layer_norms
 from csa_ros.model.towers.architecture import needs_word_pieces
+from csa_ros.model.towers.radio import RadioVision
 from csa_ros.model.towers.tower import Tower
 from csa_ros.model.towers.trunk import parts_of
 from csa_ros.model.weights import files
 from csa_ros.model.weights.checkpoint import load_weights
 from csa_ros.model.weights.checkpoint import read_weights
+from csa_ros.model.weights.source import Channels
 from csa_ros.model.weights.source import find_weights
 from csa_ros.model.weights.source import find_word_pieces
 from csa_ros.model.weights.source import parse_model
@@ -33,7 +37,8 @@ from csa_ros.model.weights.source import settle
 from csa_ros.model.weights.source import Source
 from csa_ros.model.wordpiece import WordPieceTokenizer
 import open_clip
-from open_clip.model import CustomTextCLIP
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
 import torch
 
 # Types of the weights; `int8` quantises those of the image tower later: `csa_ros.model.int8`.
@@ -43,38 +48,65 @@ PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat
 INT8_PACKAGES = ('onnx', 'onnxruntime', 'onnxscript')
 INT8_TORCH = '2.6'
 
-Clip: TypeAlias = open_clip.CLIP | CustomTextCLIP
+# SCLIP's, for CLIPs.
+CLIP_LOGIT_SCALE = 40.0
+
+Visual: TypeAlias = VisionTransformer | TimmModel | RadioVision
 
 
 @dataclass(frozen=True)
 class Backbone:
     """
-    A CLIP model ready for inference, and what is needed to feed it.
+    A model ready for inference: an image tower, a text tower, and what is needed to feed them.
 
-    `clip` is a CLIP of open_clip's with a vision transformer, `tokenizer` its tokenizer, `mean`
-    and `std` are per RGB channel for pixels in 0..1, `name` is the model as the user wrote
-    it, and `identity` changes whenever the weights, the architecture or the type of the weights
-    do. Frames are best resized to `short_side` pixels and cut into windows of the native size
-    every `stride` pixels. `quantized` says that the image tower is to run in 8-bit integers, by
-    `csa_ros.model.int8.Int8Encoder`; the weights here are in float32 even so. `bf16_speedup` is
-    what the precision was chosen by, if it was measured: how many times as fast bf16 is as fp32.
+    `visual` are the weights of the image tower, and `tower` its parts; `mean` and `std` are per
+    RGB channel for pixels in 0..1, `name` is the model as the user wrote it, and `identity`
+    changes whenever the weights, the architecture or the type of the weights do. Frames are best
+    resized to `short_side` pixels, cut into windows of the native size every `stride` pixels, and
+    decided with cosines multiplied by `logit_scale`. `quantized` says that the image tower is to
+    run in 8-bit integers, by `csa_ros.model.int8.Int8Encoder`; the weights here are in float32
+    even so. `bf16_speedup` is what the precision was chosen by, if it was measured: how many times
+    as fast bf16 is as fp32.
     """
 
-    clip: Clip
-    tokenizer: Tokenizer
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    visual: Visual
+    tower: Tower
+    text: TextTower
+    mean: Channels
+    std: Channels
     name: str
     identity: str
     short_side: int
     stride: int
+    logit_scale: float = CLIP_LOGIT_SCALE
     quantized: bool = False
     bf16_speedup: float | None = None
 
-    @cached_property
-    def tower(self) -> Tower:
-        """Image tower by its parts, as patch features are computed from it."""
-        return parts_of(self.clip.visual)
+    @classmethod
+    def of_clip(cls, clip: Clip, tokenizer: Tokenizer, mean: Channels, std: Channels, name: str,
+                identity: str, short_side: int, stride: int, quantized: bool = False,
+                bf16_speedup: float | None = None) -> 'Backbone':
+        """Return that of a CLIP of open_clip's with a vision transformer, and its tokenizer."""
+        return cls(clip.visual, parts_of(clip.visual), ClipText(clip, tokenizer, name), mean, std,
+                   name, identity, short_side, stride, quantized=quantized,
+                   bf16_speedup=bf16_speedup)
+
+    @property
+    def clip(self) -> Clip:
+        """CLIP that this is made of; ModelError if it is of another kind."""
+        return self._clip_text.clip
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Tokenizer of the CLIP that this is made of; ModelError if it is of another kind."""
+        return self._clip_text.tokenizer
+
+    @property
+    def _clip_text(self) -> ClipText:
+        if not isinstance(self.text, ClipText):
+            raise ModelError(f'{self.name} is no CLIP, whose towers learn together: take a model '
+                             'that is one, such as demo or openai-b16')
+        return self.text
 
     @property
     def patch_size(self) -> int:
@@ -83,23 +115,23 @@ class Backbone:
 
     @property
     def image_size(self) -> int:
-        """Side in pixels of the square images that the tower was trained on."""
-        return self.clip.visual.image_size[0]
+        """Side in pixels of the square images that the tower is used with."""
+        return self.visual.image_size[0]
 
     @property
     def embed_dim(self) -> int:
         """Length of a feature, the same for patches and for text."""
-        return self.tower.projection.shape[1]
+        return self.tower.embed_dim
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.tower.projection.device
+        return self.tower.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Type in which the towers compute; layer norms stay in float32."""
-        return self.tower.projection.dtype
+        return self.tower.dtype
 
     @property
     def arithmetic(self) -> str:
@@ -152,7 +184,7 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto',
     clip = clip.to(torch_device).eval().requires_grad_(False)
     if torch_device.type == 'cuda' and dtype != torch.float32:
         halve_layer_norms(clip.visual, dtype)
-    return Backbone(
+    return Backbone.of_clip(
         clip=clip,
         tokenizer=tokenizer,
         mean=source.mean,

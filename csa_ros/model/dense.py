@@ -24,7 +24,7 @@ class DenseEncoder:
         self._method = methods.choose(attention, residual, self._tower)
         self.description = methods.describe(attention, residual, self._tower)
         # Cameras come in few sizes, so that a handful of grids covers a process.
-        self.positions = lru_cache(maxsize=16)(self._resample_positions)
+        self.positions = lru_cache(maxsize=16)(self._place)
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -63,8 +63,8 @@ class DenseEncoder:
         """
         Return the projected output of every token, not normalised.
 
-        `pixels` as for a call. Returns (N, 1 + patches, D) float32, class token first, patches
-        row by row; `sc-clip` alone has no class token.
+        `pixels` as for a call. Returns (N, prefix + patches, D) float32, class token first,
+        patches row by row last; `sc-clip` gives the patches alone.
         """
         return self.project_tokens(pixels)
 
@@ -74,11 +74,10 @@ class DenseEncoder:
         self.check(*pixels.shape[-2:])
         grid = self.grid(*pixels.shape[-2:])
         x = tower.embed(pixels)
-        class_token = tower.class_token.to(x.dtype).expand(len(x), 1, -1)
-        x = torch.cat([class_token, x], dim=1) + self.positions(*grid).to(x.dtype)
+        prefix = tower.prefix.to(x.dtype).expand(len(x), -1, -1)
+        x = torch.cat([prefix, x], dim=1) + self.positions(*grid).to(x.dtype)
         return tower.project(self._method(tower.blocks, tower.enter(x), grid)).float()
 
-    def _resample_positions(self, rows: int, columns: int) -> Tensor:
-        """Return the position embeddings (1 + rows * columns, width) of a grid of patches."""
-        tower = self._tower
-        return self._method.resample(tower.positions, tower.grid_size, (rows, columns))
+    def _place(self, rows: int, columns: int) -> Tensor:
+        """Return what is added to the tokens of a grid of patches, (prefix + patches, width)."""
+        return self._tower.place((rows, columns), self._method.resample)

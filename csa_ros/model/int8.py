@@ -59,7 +59,7 @@ class Int8Encoder:
                  cache_dir: Path | None = None, residual: str = 'auto') -> None:
         # Of its own: what it remembers while it is traced is of no use outside.
         self._dense = DenseEncoder(backbone, attention, residual)
-        self._visual = backbone.clip.visual
+        self._visual = backbone.visual
         self._recipe = (backbone.identity, attention, residual)
         self._folder = (cache_dir or home.cache_dir()) / 'onnx'
         size = sum(weight.nbytes for weight in self._visual.parameters())

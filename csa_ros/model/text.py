@@ -10,15 +10,9 @@ import threading
 import warnings
 
 from csa_ros.model.backbone import Backbone
-from csa_ros.model.backbone import Clip
-from csa_ros.model.errors import ModelError
-from csa_ros.model.tokens import encode
-from csa_ros.model.tokens import tokenize
-from csa_ros.process import cancellation
 from csa_ros.process import home
 import numpy as np
 import open_clip
-from open_clip.model import text_global_pool
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -39,11 +33,8 @@ TEMPLATES = {
     ),
     'simple': ('a photo of a {}.',),
 }
-# Queries are encoded, and kept, as many at a time as make this many prompts, in batches of so
-# many: on a CPU few enough for its cache and for prompts of like length, on a GPU as many as take
-# it longer to compute than Python to launch.
+# Queries are encoded, and kept, as many at a time as make this many prompts.
 PROMPTS_PER_CHUNK, PROMPTS_PER_CHUNK_ELSEWHERE = {'cpu': 320}, 1600
-PROMPTS_PER_BATCH, PROMPTS_PER_BATCH_ELSEWHERE = {'cpu': 80}, 800
 # About 8 MB at 512 floats each; no vocabulary comes near it.
 MEMORY_ENTRIES = 4096
 
@@ -125,9 +116,9 @@ class TextEncoder:
     def check(self, queries: Sequence[str], prompts: str | Sequence[str]) -> None:
         """Raise PromptError as `encode` would; takes a moment, whatever the number of queries."""
         template = self._longest(templates(prompts))
-        limit = self._backbone.clip.context_length
+        limit = self._backbone.text.context_length
         for query in queries:
-            length = self._count_tokens(template, query)
+            length = self._backbone.text.count(template, query)
             if length > limit:
                 raise PromptError(
                     f'query {query!r} makes a prompt of {length} tokens with the template '
@@ -158,60 +149,13 @@ class TextEncoder:
 
     def _longest(self, ensemble: tuple[str, ...]) -> str:
         # Words are tokenized one by one, so that the same template is longest for every query.
-        return max(ensemble, key=lambda template: self._count_tokens(template, 'word'))
-
-    def _count_tokens(self, template: str, query: str) -> int:
-        # The start and the end of a text are tokens too.
-        return len(encode(self._backbone.tokenizer, template, query)) + 2
+        return max(ensemble, key=lambda template: self._backbone.text.count(template, 'word'))
 
     @torch.inference_mode()
     def _encode_queries(self, ensemble: tuple[str, ...], queries: Sequence[str]) -> Tensor:
-        tokens = tokenize(self._backbone.tokenizer, ensemble, queries)
-        known = self._backbone.clip.vocab_size
-        if int(tokens.max()) >= known:
-            raise ModelError(f'the text tower of {self._backbone.name} knows {known} tokens, '
-                             'fewer than the tokenizer of CLIP makes: it was trained with another '
-                             'one. Take another model')
-        prompts_per_batch = PROMPTS_PER_BATCH.get(
-            self._backbone.device.type, PROMPTS_PER_BATCH_ELSEWHERE)
-        # Sorted by length, so that a batch is cut to what most of its prompts need: 1.5 times
-        # faster with CLIP's templates, of 6 to 13 tokens.
-        order = _lengths(tokens).argsort()
-        encoded = []
-        for batch in tokens[order].split(prompts_per_batch):
-            cancellation.check()
-            encoded.append(encode_tokens(self._backbone.clip, batch))
-        features = torch.cat(encoded)
-        features = F.normalize(features[order.argsort().to(features.device)].float(), dim=-1)
+        features = F.normalize(self._backbone.text.encode(ensemble, queries).float(), dim=-1)
         means = features.unflatten(0, (len(queries), len(ensemble))).mean(dim=1)
         return F.normalize(means, dim=-1)
-
-
-def _lengths(tokens: Tensor) -> Tensor:
-    """Count the tokens of each prompt up to its end token, which has the highest id."""
-    return tokens.argmax(dim=-1) + 1
-
-
-def encode_tokens(clip: Clip, tokens: Tensor) -> Tensor:
-    """Do as `clip.encode_text`, leaving out what cannot change the result; tokens on the host."""
-    # Some models have their text tower at the top, others as a part.
-    tower, pool_type = ((clip.text, clip.text.pool_type) if hasattr(clip, 'text')
-                        else (clip, clip.text_pool_type))
-    device = tower.positional_embedding.device
-    if tower.attn_mask is None or pool_type != 'argmax':
-        return clip.encode_text(tokens.to(device))
-    # In a causal tower nothing after the end token can reach it, and prompts are far shorter than
-    # the context: cutting is exact and several times faster.
-    length = int(_lengths(tokens).max())
-    tokens = tokens[:, :length].to(device)
-    dtype = tower.transformer.get_cast_dtype()
-    x = tower.token_embedding(tokens).to(dtype) + tower.positional_embedding[:length].to(dtype)
-    x = tower.transformer(x, attn_mask=tower.attn_mask[:length, :length])
-    x = text_global_pool(tower.ln_final(x), tokens, pool_type)
-    projection = tower.text_projection
-    if projection is None:
-        return x
-    return projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection
 
 
 class _DiskCache:

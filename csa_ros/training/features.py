@@ -8,7 +8,7 @@ from typing import NamedTuple
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.pixels import Normalization
-from csa_ros.model.text import encode_tokens
+from csa_ros.model.text_tower import encode_tokens
 from open_clip.transformer import VisionTransformer
 import torch
 from torch import Tensor
@@ -69,7 +69,7 @@ class Encoder:
         self._whole = whole
         self._dense = DenseEncoder(backbone, 'vanilla' if learns else 'csa')
         self._normalise = Normalization(backbone.mean, backbone.std, backbone.device)
-        visual = backbone.clip.visual
+        visual = backbone.visual
         # One pass gives both where the feature of an image is that of its class token.
         self._one_pass = (learns and isinstance(visual, VisionTransformer)
                           and visual.attn_pool is None and visual.pool_type == 'tok')

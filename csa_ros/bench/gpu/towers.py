@@ -30,7 +30,7 @@ def measure(options: argparse.Namespace, progress: tqdm) -> dict:
     """Time the tower by every way of running it; the result is for JSON."""
     with inputs.loaded(options.towers_model, 'cuda', 'fp16') as segmenter:
         side = segmenter.backbone.image_size
-        tower = Tower(segmenter.backbone.clip.visual)
+        tower = Tower(segmenter.backbone.visual)
         windows = torch.randn(options.towers_windows, 3, side, side, device='cuda')
     encoders: dict[str, Encode] = {
         EAGER: tower, 'eager, as a CUDA graph': graph_of(tower, windows)}

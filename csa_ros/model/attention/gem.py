@@ -14,10 +14,10 @@ from csa_ros.model.attention.mixing import as_trained
 from csa_ros.model.attention.mixing import attend
 from csa_ros.model.attention.mixing import finish
 from csa_ros.model.attention.mixing import query_key
-from csa_ros.model.attention.positions import Grid
-from csa_ros.model.attention.positions import Resample
 from csa_ros.model.attention.positions import smoothed
 from csa_ros.model.towers.tower import Block
+from csa_ros.model.towers.tower import Grid
+from csa_ros.model.towers.tower import Resample
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -36,11 +36,11 @@ from csa_ros.model.attention.mixing import query_query
 from csa_ros.model.attention.mixing import Similarity
 from csa_ros.model.attention.positions import enlarged
 from csa_ros.model.attention.positions import fitted
-from csa_ros.model.attention.positions import Grid
-from csa_ros.model.attention.positions import Resample
 from csa_ros.model.attention.sc_clip import SelfCalibration
 from csa_ros.model.errors import ModelError
 from csa_ros.model.towers.tower import Block
+from csa_ros.model.towers.tower import Grid
+from csa_ros.model.towers.tower import Resample
 from csa_ros.model.towers.tower import Tower
 from torch import Tensor
 
@@ -79,9 +79,9 @@ class Method(Protocol):
         """
         Return the tokens that are to be projected.
 
-        `x` is (N, 1 + patches, width), class token first, for a `grid` of patches (rows,
-        columns). The patches are the last tokens of the result, (N, patches, width) or
-        (N, 1 + patches, width) with the class token before them.
+        `x` is (N, tokens, width) for a `grid` of patches (rows, columns): class token first,
+        patches last. The patches are the last tokens of the result too, which has those before
+        them or not.
         """
 
 

@@ -7,8 +7,8 @@ head_dim), each of which is one softmax of their products: `attend` adds these u
 
 from collections.abc import Callable
 
-from csa_ros.model.attention.positions import Grid
 from csa_ros.model.towers.tower import Block
+from csa_ros.model.towers.tower import Grid
 from csa_ros.process import cancellation
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 Pairs = tuple[tuple[Tensor, Tensor], ...]
 Similarity = Callable[[Tensor, Tensor], Pairs]
-# (grid, a tensor of the device and type wanted) -> (1 + patches, 1 + patches).
+# (grid, values (N, heads, tokens, head_dim)) -> (tokens, tokens), of their device and type.
 Prior = Callable[[Grid, Tensor], Tensor]
 
 # From so many tokens on, a CPU compares so many at a time with all: each lot takes it a moment.
@@ -51,17 +51,18 @@ def identity(q: Tensor, k: Tensor) -> Pairs:
     return ()
 
 
-def gaussian(grid: Grid, like: Tensor) -> Tensor:
+def gaussian(grid: Grid, v: Tensor) -> Tensor:
     """
     Return what NACLIP adds to the similarity of patches that lie close to each other.
 
-    It is `exp(-d^2 / (2 std^2))` for patches d patches apart, and 0 for the class token.
-    `grid` (rows, columns); `like` has the device and type of the result, (1 + patches,
-    1 + patches), class token first.
+    It is `exp(-d^2 / (2 std^2))` for patches d patches apart, and 0 for the tokens before them.
+    `grid` is (rows, columns), `v` the values that are to be mixed; the result, (tokens, tokens),
+    has their device and type.
     """
-    rows, columns = (_closeness(count, like.device) for count in grid)
-    patches = rows[:, None, :, None] * columns[None, :, None, :]
-    return F.pad(patches.flatten(2).flatten(0, 1), (1, 0, 1, 0)).to(like.dtype)
+    rows, columns = (_closeness(count, v.device) for count in grid)
+    patches = (rows[:, None, :, None] * columns[None, :, None, :]).flatten(2).flatten(0, 1)
+    before = v.shape[2] - len(patches)
+    return F.pad(patches, (before, 0, before, 0)).to(v.dtype)
 
 
 def attend(pairs: Pairs, v: Tensor, prior: Tensor | None = None,

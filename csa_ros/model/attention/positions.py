@@ -7,15 +7,12 @@ numbers include that. Each function here takes the embeddings (1 + rows * column
 (1 + rows * columns, width); the class token keeps its own.
 """
 
-from collections.abc import Callable
 from typing import Any
 
+from csa_ros.model.towers.tower import Grid
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-Grid = tuple[int, int]
-Resample = Callable[[Tensor, Grid, Grid], Tensor]
 
 
 def enlarged(positions: Tensor, native: Grid, grid: Grid) -> Tensor:

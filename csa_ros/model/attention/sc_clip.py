@@ -15,9 +15,9 @@ from csa_ros.model.attention.mixing import as_trained
 from csa_ros.model.attention.mixing import attend
 from csa_ros.model.attention.mixing import key_key
 from csa_ros.model.attention.positions import enlarged
-from csa_ros.model.attention.positions import Grid
-from csa_ros.model.attention.positions import Resample
 from csa_ros.model.towers.tower import Block
+from csa_ros.model.towers.tower import Grid
+from csa_ros.model.towers.tower import Resample
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -78,25 +78,26 @@ class SelfCalibration:
         """Run all blocks; see `csa_ros.model.attention.methods.Method`."""
         depths = Depths.of(len(blocks))
         share = BASE_CLASS_SHARE if len(blocks) <= BASE_BLOCKS else LARGE_CLASS_SHARE
+        before = x.shape[1] - grid[0] * grid[1]
         total = x.new_zeros(x.shape, dtype=torch.float32)
         patches = {}
         for index, block in enumerate(blocks[:-1]):
             x = as_trained(block, x)
             if index in (depths.similar, depths.together):
-                patches[index] = x[:, 1:].float()
+                patches[index] = x[:, before:].float()
             if depths.first <= index < depths.end:
                 total = total + x.float()
-        token, deep = x.float().split([1, x.shape[1] - 1], dim=1)
-        total_token, total = total.split([1, total.shape[1] - 1], dim=1)
+        token, deep = x[:, :1].float(), x[:, before:].float()
+        total_token, total = total[:, :1], total[:, before:]
 
         unusual = outliers(deep)
         similar = cosines(repair(patches[depths.similar], unusual, grid))
         together = cosines(patches[depths.together])
         mixed = average(similar, repair(deep, unusual, grid))
         weights = _above_the_mean(similar)
-        streams = [_last(blocks[-1], y.to(x.dtype), weights).float() + share * class_token
-                   for y, class_token in ((mixed, token), (total, total_token))]
-        return average(together, sum(streams)).to(x.dtype)
+        one, other = (_last(blocks[-1], y.to(x.dtype), weights).float() + share * class_token
+                      for y, class_token in ((mixed, token), (total, total_token)))
+        return average(together, one + other).to(x.dtype)
 
 
 def outliers(patches: Tensor) -> Tensor:

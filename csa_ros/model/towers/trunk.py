@@ -9,6 +9,8 @@ token no position, and `vit_large_patch14_clip_224` (MobileCLIP2-L-14).
 from typing import Any
 
 from csa_ros.model.towers.tower import ClipTower
+from csa_ros.model.towers.tower import Grid
+from csa_ros.model.towers.tower import Resample
 from csa_ros.model.towers.tower import Tower
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
@@ -19,11 +21,7 @@ from torch.nn import functional as F
 
 
 class TrunkBlock:
-    """
-    The parts of a residual attention block of timm, as `csa_ros.model.towers.tower.Block`.
-
-    Those of MobileCLIP have no LayerScale.
-    """
+    """The parts of a residual attention block of timm, as `csa_ros.model.towers.tower.Block`."""
 
     def __init__(self, block: Any) -> None:
         # Which class of timm's it is depends on its version.
@@ -39,13 +37,17 @@ class TrunkBlock:
         qkv = attention.qkv(h).unflatten(-1, (3, attention.num_heads, -1))
         return qkv.permute(2, 0, 3, 1, 4).unbind()
 
-    def out(self, y: Tensor) -> Tensor:
-        """Put heads (N, heads, tokens, head_dim) together; returns (N, tokens, width)."""
+    def merge(self, y: Tensor) -> Tensor:
+        """Put heads (N, heads, tokens, head_dim) together, project: (N, tokens, width)."""
         return self._block.attn.proj(y.transpose(1, 2).flatten(2))
 
+    def out(self, y: Tensor) -> Tensor:
+        """Do the same, and scale it by the block's LayerScale, an identity if it has none."""
+        return self._block.ls1(self.merge(y))
+
     def feed_forward(self, x: Tensor) -> Tensor:
-        """Return what the feed-forward network adds to tokens: second layer norm, MLP."""
-        return self._block.mlp(_norm(self._block.norm2, x))
+        """Return what the feed-forward network adds to tokens: second layer norm, MLP, scale."""
+        return self._block.ls2(self._block.mlp(_norm(self._block.norm2, x)))
 
 
 class Trunk:
@@ -55,6 +57,8 @@ class Trunk:
     As `csa_ros.model.towers.tower.Tower`. `visual` is open_clip's wrapper of it, with timm's
     classifier as the projection.
     """
+
+    attention = 'csa'
 
     def __init__(self, visual: TimmModel) -> None:
         self._trunk = visual.trunk
@@ -70,22 +74,31 @@ class Trunk:
         return self._trunk.embed_dim
 
     @property
-    def projection(self) -> Tensor:
-        """Weights of the last projection, (width, D), on the device and in the type of all."""
-        return self._trunk.head.weight.T
+    def embed_dim(self) -> int:
+        """Length of a feature."""
+        return self._trunk.head.out_features
 
     @property
-    def class_token(self) -> Tensor:
-        """Token of the class before its position is added, (width,)."""
-        return self._trunk.cls_token[0, 0]
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._trunk.head.weight.device
 
     @property
-    def positions(self) -> Tensor:
-        """Position embeddings of the native grid, (1 + rows * columns, width)."""
+    def dtype(self) -> torch.dtype:
+        """Type of the weights; layer norms stay in float32."""
+        return self._trunk.head.weight.dtype
+
+    @property
+    def prefix(self) -> Tensor:
+        """Class token without its position, (1, width)."""
+        return self._trunk.cls_token[0]
+
+    def place(self, grid: Grid, resample: Resample) -> Tensor:
+        """Return the position embeddings of a grid of patches, (1 + patches, width)."""
         positions = self._trunk.pos_embed[0]
         if self._trunk.no_embed_class:
-            return torch.cat([torch.zeros_like(positions[:1]), positions])
-        return positions
+            positions = torch.cat([torch.zeros_like(positions[:1]), positions])
+        return resample(positions, self.grid_size, grid)
 
     def embed(self, pixels: Tensor) -> Tensor:
         """
@@ -105,7 +118,7 @@ class Trunk:
                 x = _tiles(layer.conv, x)
                 # Normalises, and applies the activation, in the type of its weights: float32.
                 x = layer.bn(x.float())
-            x = x.to(self.projection.dtype)
+            x = x.to(self.dtype)
         return x.flatten(2).transpose(1, 2)
 
     def enter(self, tokens: Tensor) -> Tensor:
@@ -123,9 +136,9 @@ def parts_of(visual: TimmModel | VisionTransformer) -> Tower:
 
 
 def _norm(norm: nn.LayerNorm | nn.Identity, x: Tensor) -> Tensor:
+    if isinstance(norm, nn.Identity) or norm.weight.dtype == x.dtype:
+        return norm(x)
     # Its weights stay in float32, which timm's own layers do not expect.
-    if isinstance(norm, nn.Identity):
-        return x
     return F.layer_norm(
         x.float(), norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(x.dtype)
 
