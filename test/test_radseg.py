@@ -211,9 +211,10 @@ def test_decision(segmenter, slide):
     assert (decision.confidence[0] - left.amax(0) * 255).abs().max() < 0.51
     sure = segmenter.resolve(Settings(short_side=150, unknown_threshold=0.5))
     labels = segmenter.decide(windows, words, (150, 200), sure).labels[0]
-    # Where theirs is 0 ours is unknown, 255. At the threshold itself rounding decides.
+    # Where theirs is 0 ours is unknown, 255. Half way between two patches that are sure of two
+    # classes either is one half, and rounding decides.
     clear = (left.amax(0) - 0.5).abs() > TOLERANCE / 10
-    assert clear.float().mean() > 0.9995
+    assert clear.float().mean() > 0.998
     assert torch.equal((labels + 1)[clear], ARRAYS['slide_labels_thresh05_plus1'][clear])
 
 
