@@ -9,8 +9,10 @@ DEFAULT_MODEL = 'ViT-B-16-quickgelu/openai'
 PRECISIONS = ('fp32', 'fp16', 'bf16', 'int8')
 # Labels change a little with bf16, which `auto` takes from so many times the speed of fp32 on.
 LEAST_SPEEDUP = 1.3
+# What the model, or the machine, is best with.
+AUTO = 'auto'
 # The keys of ATTENTION in csa_ros.model.attention.methods.
-ATTENTIONS = ('csa', 'vanilla', 'maskclip', 'clearclip', 'naclip', 'sc-clip', 'gem')
+ATTENTIONS = ('csa', 'vanilla', 'maskclip', 'clearclip', 'naclip', 'sc-clip', 'gem', 'radseg')
 RESIDUAL = ('auto', 'keep', 'drop')
 # The keys of TEMPLATES in csa_ros.model.text.
 ENSEMBLES = ('imagenet80', 'imagenet7', 'robot8', 'simple')

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from csa_ros.labels.windows import plan_windows
 from csa_ros.labels.windows import WindowPlan
+from csa_ros.model.attention.mixing import LONG
 from csa_ros.settings import ResolvedSettings
 import torch
 
@@ -29,8 +30,9 @@ _FLOAT = 4
 # Tensors of the size of the tokens that a block holds at a time: that of its feed-forward network
 # is four times as wide.
 _TOKENS = 8
-# Maps of each patch to each: what a method compares beside the fused attention.
-_MAPS = {'sc-clip': 6, 'naclip': 2}
+# Maps of each patch to each: what a method compares beside the fused attention. Those of
+# `sc-clip` are of each window, and those of `radseg` of each head of each.
+_MAPS = {'sc-clip': 6, 'naclip': 2, 'radseg': 3}
 # Of refining, a pixel: 8 neighbours at two distances, in two passes, each an index and a weight.
 _NEIGHBOURS = 2 * 16 * 2 * _FLOAT
 
@@ -45,6 +47,7 @@ class Model:
 
     attention: str
     width: int
+    heads: int
     embed_dim: int
     windows_per_batch: int
     memory: int
@@ -124,16 +127,19 @@ def _memory(model: Model, plan: WindowPlan, grid: tuple[int, int], output_size: 
     """Yield how many bytes are held while windows are encoded, and while they are merged."""
     windows, patches = frames * len(plan), grid[0] * grid[1]
     batch, tokens = min(windows, model.windows_per_batch), patches + 1
-    features = windows * patches * model.embed_dim * _FLOAT
+    kept = model.width if model.attention == 'radseg' else model.embed_dim
+    features = windows * patches * kept * _FLOAT
     pixels = batch * 3 * plan.crop_height * plan.crop_width * _FLOAT
-    maps = _MAPS.get(model.attention, 0) * tokens ** 2 * _FLOAT
-    if model.attention == 'sc-clip':
-        maps *= batch
+    maps = _maps(model, tokens, batch)
     remembered = 0
     if settings.reuse_threshold:
         remembered = features + windows * 3 * plan.crop_height * plan.crop_width
     yield (features + remembered + pixels + maps
            + batch * tokens * model.width * _TOKENS * _FLOAT)
+    if model.attention == 'radseg':
+        # The patches of one map of all windows are compared with each other.
+        ratio = patches / (plan.crop_height * plan.crop_width)
+        yield features + remembered + _maps(model, int(plan.height * plan.width * ratio), 1)
     height, width = output_size if settings.refine == 'pamr-output' else (plan.height, plan.width)
     columns = output_size[1] if settings.refine == 'off' else width
     # The logits of patches, once more with the windows side by side, and widened.
@@ -144,3 +150,16 @@ def _memory(model: Model, plan: WindowPlan, grid: tuple[int, int], output_size: 
         refined = height * width * (_NEIGHBOURS + 4 * min(queries, 32) * _FLOAT)
         refined += height * queries * output_size[1] * _FLOAT
     yield features + remembered + 2 * logits + widened + refined
+
+
+def _maps(model: Model, tokens: int, batch: int) -> int:
+    """Return the bytes of the maps by which tokens are compared with each other in windows."""
+    count = _MAPS.get(model.attention, 0)
+    rows = tokens
+    if model.attention == 'sc-clip':
+        count *= batch
+    elif model.attention == 'radseg':
+        count *= batch * model.heads
+        # More are compared in lots.
+        rows = min(tokens, LONG)
+    return count * rows * tokens * _FLOAT

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from csa_ros import cost
 from csa_ros import draw
+from csa_ros.choices import AUTO
 from csa_ros.choices import DEFAULT_MODEL
 from csa_ros.choices import LONG_SIDE
 from csa_ros.gpu import GraphRunner
@@ -28,6 +29,7 @@ from csa_ros.labels.refine import refine
 from csa_ros.labels.windows import cut
 from csa_ros.labels.windows import plan_whole
 from csa_ros.labels.windows import plan_windows
+from csa_ros.labels.windows import whole_strides
 from csa_ros.labels.windows import WindowPlan
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import load_backbone
@@ -111,7 +113,7 @@ class Segmenter:
     with `capture=False` it is not, for pictures that are each of another size.
     """
 
-    def __init__(self, backbone: Backbone, attention: str = 'csa',
+    def __init__(self, backbone: Backbone, attention: str = AUTO,
                  settings: Settings = Settings(), cache_dir: Path | None = None,
                  residual: str = 'auto', capture: bool = True) -> None:
         self.backbone = backbone
@@ -121,7 +123,6 @@ class Segmenter:
         # Whoever gives the same words with every frame has them encoded once.
         self._encoded = lru_cache(maxsize=8)(lambda vocabulary: self.encode(vocabulary))
         self._parsed = lru_cache(maxsize=8)(Vocabulary.parse)
-        self._attention = attention
         # Cameras come in few sizes.
         self._affordable = lru_cache(maxsize=64)(self._check_cost)
         self._normalize = Normalization(backbone.mean, backbone.std, backbone.device)
@@ -132,7 +133,7 @@ class Segmenter:
 
     @classmethod
     def load(cls, model: str = DEFAULT_MODEL, device: str = 'auto', precision: str = 'auto',
-             attention: str = 'csa', settings: Settings = Settings(),
+             attention: str = AUTO, settings: Settings = Settings(),
              cache_dir: Path | None = None, residual: str = 'auto', measure: bool = False
              ) -> 'Segmenter':
         """
@@ -168,7 +169,7 @@ class Segmenter:
 
         By default `crop` is the model's native image size, `stride` the same share of `crop` as
         for the native size, and `short_side` the backbone's: 224, 112 and 336 for ViT-B/16, as in
-        SCLIP.
+        SCLIP. `logit_scale` is the backbone's too, and `denoise` the attention's.
         Raises ValueError if `crop` is not a multiple of the patch size, `stride` is larger than
         `crop` or `short_side` is less than a patch, and ModelError if windows of a frame as high
         as wide are too small for the attention.
@@ -183,11 +184,20 @@ class Segmenter:
         if stride > crop:
             raise ValueError(f'stride is {stride} pixels and crop {crop}: windows would leave '
                              'gaps, make stride at most crop')
+        if self.encoder.joining.whole and settings.inference == 'slide' and stride % patch:
+            raise ValueError(f'stride is {stride} pixels: with attention '
+                             f'{self.encoder.attention!r} windows are averaged patch by patch, '
+                             f'make it a multiple of the patch size, {patch}, such as '
+                             f'{max(round(stride / patch), 1) * patch}')
         if short_side < patch:
             raise ValueError(f'short_side is {short_side} pixels: it must be at least one patch '
                              f'of {self.name}, {patch}')
+        logit_scale = (self.backbone.logit_scale if settings.logit_scale is None
+                       else settings.logit_scale)
+        denoise = self.encoder.denoise if settings.denoise is None else settings.denoise
         resolved = ResolvedSettings(
-            **{**vars(settings), 'crop': crop, 'stride': stride, 'short_side': short_side})
+            **{**vars(settings), 'crop': crop, 'stride': stride, 'short_side': short_side,
+               'logit_scale': logit_scale, 'denoise': denoise})
         plan = _plan(self._working_size((short_side, short_side), resolved), resolved)
         self.encoder.check(plan.crop_height, plan.crop_width)
         return resolved
@@ -297,8 +307,8 @@ class Segmenter:
         Run the tower over the windows of frames.
 
         `pixels` (B, 3, h, w) from `pixels`; `settings` resolved. Returns (B * windows, gh, gw, D)
-        float32, a feature of length 1 for each patch: all windows of the first frame row by row,
-        then those of the next.
+        float32, what the encoder keeps of each patch, which is most often a feature of length 1:
+        all windows of the first frame row by row, then those of the next.
         """
         plan = _plan(pixels.shape[-2:], settings)
         return self._encode_windows(pixels, plan, range(len(pixels) * len(plan)))
@@ -312,6 +322,7 @@ class Segmenter:
         `text` (Q, D); `settings` resolved. The result is (Q, H, W) for `output_size` (H, W), and
         is computed when it is indexed.
         """
+        features = self.encoder.joining.join(features, _plan(frame_size, settings))
         merge = self._merge(features.shape[1:3], frame_size, output_size, settings)
         return merge(features @ text.T)
 
@@ -328,8 +339,8 @@ class Segmenter:
         # The host of a GPU need not wait for it here, but for how many planes would do.
         tolerance = _REFINE_TOLERANCE / settings.logit_scale if self.device.type == 'cpu' else 0.0
         words = self._ready(words)
-        return self._decide(features @ words.features.T, words.query_class, output_size, settings,
-                            pixels, tolerance)
+        cosines = self._join(features, output_size, settings) @ words.features.T
+        return self._decide(cosines, words.query_class, output_size, settings, pixels, tolerance)
 
     @torch.inference_mode()
     def compute(self, frames: Tensor, text: Tensor, query_class: Tensor,
@@ -343,8 +354,9 @@ class Segmenter:
         """
         pixels = self._resized_on_device(frames, settings)
         features = self.features(pixels, settings)
-        window_logits = (features @ text.T).masked_fill(query_class == UNKNOWN, _NEVER)
-        return self._decide(window_logits, query_class, frames.shape[1:3], settings, pixels)
+        cosines = self._join(features, frames.shape[1:3], settings) @ text.T
+        cosines = cosines.masked_fill(query_class == UNKNOWN, _NEVER)
+        return self._decide(cosines, query_class, frames.shape[1:3], settings, pixels)
 
     def _ready(self, words: WordsLike) -> Words:
         return words if isinstance(words, Words) else self._encoded(self._vocabulary(words))
@@ -414,8 +426,9 @@ class Segmenter:
     @cached_property
     def _cost(self) -> cost.Model:
         backbone = self.backbone
-        return cost.Model(self._attention, backbone.tower.width, backbone.embed_dim,
-                          WINDOWS_PER_BATCH, cost.memory_of(backbone.device), str(backbone.device))
+        return cost.Model(self.encoder.attention, backbone.tower.width, backbone.tower.heads,
+                          backbone.embed_dim, WINDOWS_PER_BATCH,
+                          cost.memory_of(backbone.device), str(backbone.device))
 
     def _check_cost(self, size: tuple[int, int], settings: ResolvedSettings, queries: int,
                     frames: int) -> None:
@@ -423,12 +436,21 @@ class Segmenter:
         grid = self.encoder.grid(plan.crop_height, plan.crop_width)
         cost.check(self._cost, plan, grid, size, settings, queries, frames)
 
-    def _decide(self, window_logits: Tensor, query_class: Tensor, output_size: Sequence[int],
+    def _join(self, features: Tensor, output_size: Sequence[int], settings: ResolvedSettings
+              ) -> Tensor:
+        """Return what is compared with words of frames: their windows, or they themselves."""
+        plan = _plan(self._working_size(output_size, settings), settings)
+        return self.encoder.joining.join(features, plan)
+
+    def _decide(self, cosines: Tensor, query_class: Tensor, output_size: Sequence[int],
                 settings: ResolvedSettings, pixels: Tensor | None, tolerance: float = 0.0
                 ) -> Decision:
-        merge, enlarge = self._maps(window_logits.shape[1:3], output_size, settings)
+        joining = self.encoder.joining
+        merge, enlarge = self._maps(cosines.shape[1:3], output_size, settings)
+        scores = joining.scores(cosines, settings.logit_scale)
+        logit_scale = None if joining.whole else settings.logit_scale
         frames = []
-        for index, windows in enumerate(window_logits.split(math.prod(merge.tiles))):
+        for index, windows in enumerate(scores.split(math.prod(merge.tiles))):
             logits: Tensor | FrameLogits | MixedLogits
             if settings.refine == 'off':
                 logits = merge(windows)
@@ -437,9 +459,9 @@ class Segmenter:
                                  'frames: give pixels')
             else:
                 logits = refine(windows, pixels[index], merge, enlarge, self._passes(settings),
-                                tolerance)
-            frames.append(decide(logits, query_class, settings.logit_scale,
-                                 settings.unknown_threshold, settings.min_area))
+                                0.0 if joining.whole else tolerance)
+            frames.append(decide(logits, query_class, logit_scale, settings.unknown_threshold,
+                                 settings.min_area, settings.denoise))
         return Decision(torch.stack([frame.labels for frame in frames]),
                         torch.stack([frame.confidence for frame in frames]))
 
@@ -464,7 +486,8 @@ class Segmenter:
                output_size: Sequence[int], settings: ResolvedSettings) -> MergeMap:
         # One window needs no merging: the authors' code interpolates its patches straight to the
         # output size.
-        plan = _plan(output_size if settings.inference == 'whole' else frame_size, settings)
+        one = self.encoder.joining.whole or settings.inference == 'whole'
+        plan = plan_whole(*output_size) if one else _plan(frame_size, settings)
         rows, columns = grid
         height, width = output_size
         return merge_map(plan, (rows, columns), (height, width), self.device)
@@ -473,12 +496,13 @@ class Segmenter:
         """Return the tensors of a frame size that are computed once and kept in caches."""
         frame_size = self._working_size(output_size, settings)
         plan = _plan(frame_size, settings)
-        grid = self.encoder.grid(plan.crop_height, plan.crop_width)
-        maps = self._maps(grid, output_size, settings)
+        joining, grid = self.encoder.joining, self.encoder.grid(plan.crop_height, plan.crop_width)
+        maps = self._maps(self.encoder.grid(*frame_size) if joining.whole else grid, output_size,
+                          settings)
         size = len(maps[0].vertical), len(maps[0].horizontal)
         around = [neighbours(size, dilations, self.device)
                   for dilations, _ in self._passes(settings)]
-        return (self.encoder.positions(*grid), maps, around,
+        return (self.encoder.positions(*grid), joining.maps(plan), maps, around,
                 taps(output_size, frame_size, self.device))
 
     def _working_size(self, size: Sequence[int], settings: ResolvedSettings) -> tuple[int, int]:
@@ -494,7 +518,10 @@ class Segmenter:
             # that is as large as the frame.
             return max(round(side / patch), 1) * patch
 
-        return fit(height), fit(width)
+        fitted = fit(height), fit(width)
+        if self.encoder.joining.whole and settings.inference == 'slide':
+            return whole_strides(*fitted, settings.crop, settings.stride)
+        return fitted
 
 
 def _plan(size: Sequence[int], settings: ResolvedSettings) -> WindowPlan:

@@ -1,8 +1,10 @@
 """What every attention keeps to, and what each refuses; `test_parity.py` has their numbers."""
 
+from dataclasses import replace
 from functools import lru_cache
 from types import SimpleNamespace
 
+from csa_ros.labels.windows import plan_whole
 from csa_ros.model.attention import sc_clip
 from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.model.attention.methods import choose
@@ -62,7 +64,12 @@ def images(count, rows, columns, seed=0):
 
 
 def shape_of_tower(width=64, blocks=2):
-    return SimpleNamespace(width=width, blocks=[None] * blocks)
+    return SimpleNamespace(width=width, blocks=[None] * blocks, attention='csa')
+
+
+def encode(encoder, pixels):
+    """Return what is compared with words."""
+    return encoder.joining.join(encoder(pixels), plan_whole(*pixels.shape[-2:]))
 
 
 # A batch and its images are not multiplied in the same order; what lies within that of a
@@ -85,10 +92,11 @@ def test_any_grid_and_any_batch(attention, rows, columns, count):
         with pytest.raises(ModelError, match=f'{columns} x {rows} patches: it needs 31'):
             encoder(pixels)
         return
-    features = encoder(pixels)
+    features = encode(encoder, pixels)
     assert features.shape == (count, rows, columns, 32)
     torch.testing.assert_close(features.norm(dim=-1), torch.ones(count, rows, columns))
-    assert_equal_features(torch.cat([encoder(image) for image in pixels.split(1)]), features)
+    alone = torch.cat([encode(encoder, image) for image in pixels.split(1)])
+    assert_equal_features(alone, features)
 
 
 @pytest.mark.parametrize('attention', ATTENTION)
@@ -97,7 +105,7 @@ def test_nothing_passes_from_one_image_to_the_next(attention):
     pixels = images(3, 8, 8)
     louder = pixels.clone()
     louder[1] *= 100
-    one, other = ENCODERS[attention](pixels), ENCODERS[attention](louder)
+    one, other = (encode(ENCODERS[attention], batch) for batch in (pixels, louder))
     assert not torch.allclose(one[1], other[1], atol=1e-2)
     torch.testing.assert_close(one[::2], other[::2], atol=1e-5, rtol=0)
 
@@ -117,9 +125,9 @@ def test_towers_of_any_depth(attention, layers):
 @pytest.mark.parametrize('attention', ATTENTION)
 def test_attentions_differ(attention):
     pixels = images(1, 8, 8)
-    features = ENCODERS[attention](pixels)
+    features = encode(ENCODERS[attention], pixels)
     for name, other in ENCODERS.items():
-        assert name == attention or not torch.allclose(features, other(pixels), atol=1e-2)
+        assert name == attention or not torch.allclose(features, encode(other, pixels), atol=1e-2)
 
 
 @pytest.mark.parametrize('attention', ATTENTION)
@@ -129,9 +137,9 @@ def test_bf16_is_close_to_float32(attention):
     low.clip.load_state_dict(BACKBONE.clip.state_dict())
     open_clip.convert_weights_to_lp(low.clip.eval().requires_grad_(False), torch.bfloat16)
     assert low.dtype == torch.bfloat16
-    features = DenseEncoder(low, attention)(images(2, 8, 8))
+    features = encode(DenseEncoder(low, attention), images(2, 8, 8))
     assert features.dtype == torch.float32
-    cosines = (features * ENCODERS[attention](images(2, 8, 8))).sum(-1)
+    cosines = (features * encode(ENCODERS[attention], images(2, 8, 8))).sum(-1)
     assert cosines.median() > 0.99
 
 
@@ -158,7 +166,11 @@ def test_nothing_waits_for_a_gpu(attention, dtype):
         pixels = torch.empty(2, 3, 64, 72, device='cuda')
         with OneDevice():
             features = encoder.forward(pixels)
-    assert (features.shape, features.dtype) == ((2, 8, 9, 32), torch.float32)
+            aggregate = ATTENTION[attention].aggregate
+            if aggregate is not None:
+                features = aggregate(features.flatten(1, 2))
+    assert features.dtype == torch.float32
+    assert features.numel() == 2 * 8 * 9 * (32 if aggregate is None else 64)
 
 
 def test_the_watch_over_devices_notices():
@@ -185,11 +197,14 @@ def test_csa_drops_the_residual_of_large_towers(width, expected):
 @pytest.mark.parametrize('width', [64, 1024])
 def test_all_others_stay_as_they_are(width):
     for name, method in ATTENTION.items():
-        if name != 'csa':
+        if name not in ('csa', 'radseg'):
             assert choose(name, 'auto', shape_of_tower(width)) == method
+    # Made for RADIO's tower, it takes nothing for missing on any other.
+    assert choose('radseg', 'auto', shape_of_tower(width)) == replace(
+        ATTENTION['radseg'], denoise=0.0)
     kept = {name: method.residual for name, method in ATTENTION.items()}
     assert kept == {'csa': True, 'vanilla': True, 'maskclip': True, 'clearclip': False,
-                    'naclip': False, 'sc-clip': None, 'gem': None}
+                    'naclip': False, 'sc-clip': None, 'gem': None, 'radseg': True}
 
 
 @pytest.mark.parametrize('width, attention, residual, expected', [
@@ -217,7 +232,7 @@ def test_what_is_no_choice_is_refused(attention, residual):
 
 
 @pytest.mark.parametrize('attention, residual, message', [
-    ('cs', 'auto', "unknown attention 'cs': choose one of csa, vanilla, maskclip, clearclip, "),
+    ('cs', 'auto', "unknown attention 'cs': choose one of auto, csa, vanilla, maskclip, "),
     ('', 'auto', "unknown attention ''"),
     ('csa', 'yes', "unknown residual 'yes': choose one of auto, keep, drop"),
     ('gem', '', "unknown residual ''"),
@@ -353,7 +368,10 @@ def test_a_strip_that_is_too_small_is_refused_by_itself(tmp_path):
 def test_frames_are_segmented(attention, inference, tmp_path):
     rgb = np.random.default_rng(0).integers(0, 255, (70, 110, 3), np.uint8)
     segmenter = Segmenter(BACKBONE, attention, Settings(inference), tmp_path)
-    assert segmenter.attention == f'{attention} attention'
+    published = attention != 'radseg'
+    assert segmenter.attention == f'{attention} attention' + (
+        '' if published else ', of which nothing is published for this kind of tower')
+    assert segmenter.settings.denoise == 0
     labels = segmenter.segment(rgb, Vocabulary.parse(['road', 'car', 'sky', 'tree'])).labels
     assert labels.shape == (70, 110)
     assert labels.max() <= 3

@@ -479,7 +479,7 @@ def test_bad_arguments_are_refused(args, hint, capsys):
 
 @pytest.mark.parametrize('args, hint', [
     (['--prompts', 'robot9'], "'robot8'"), (['--vocabulary', 'a,a'], 'both named'),
-    (['--attention', 'none'], 'attention'), (['--logit-scale', '0'], 'logit_scale'),
+    (['--attention', 'none'], 'attention'), (['--logit-scale', '-1'], 'logit_scale'),
     (['--plot', 'curve.xyz'], 'let it end in .png')])
 def test_bad_values_are_explained(args, hint, loaded, capsys):
     assert run('--demo', *args) == calibrate.FAILED

@@ -78,7 +78,7 @@ def test_the_corners_of_all_ranges_are_segmented_or_refused_with_a_reason(segmen
     monkeypatch.setattr(cost, 'MAX_WINDOWS', 150)
     monkeypatch.setattr(cost, 'MAX_PATCHES', 400)
     small = Segmenter(segmenter.backbone)
-    small._cost = cost.Model('csa', 64, 32, 64, 2**24, 'cpu')
+    small._cost = cost.Model('csa', 64, 2, 32, 64, 2**24, 'cpu')
     small._text = segmenter._text
     vocabularies = {}
     counts = dict.fromkeys(['invalid', 'refused', 'accepted', 'segmented'], 0)
@@ -128,7 +128,7 @@ def test_the_corners_of_all_ranges_are_segmented_or_refused_with_a_reason(segmen
 ])
 def test_what_costs_too_much_says_what_to_change(segmenter, monkeypatch, size, options, queries,
                                                  reason):
-    monkeypatch.setattr(segmenter, '_cost', cost.Model('csa', 64, 32, 64, 2**32, 'cpu'))
+    monkeypatch.setattr(segmenter, '_cost', cost.Model('csa', 64, 2, 32, 64, 2**32, 'cpu'))
     segmenter._affordable.cache_clear()
     with pytest.raises(CostError, match=reason):
         segmenter.check_frame(size, Settings(**options), queries)
@@ -138,7 +138,7 @@ def test_what_costs_too_much_says_what_to_change(segmenter, monkeypatch, size, o
 @pytest.mark.parametrize('patch', [14, 16])
 def test_whatever_a_large_gpu_may_be_used_for_is_allowed(patch):
     """The largest frame, with windows at every patch, many words, and four cameras together."""
-    model = cost.Model('csa', 1024, 768, 64, 80 * 2**30, 'cuda')
+    model = cost.Model('csa', 1024, 16, 768, 64, 80 * 2**30, 'cuda')
     settings = Segmenter(make_backbone()).resolve(Settings(crop=224, stride=patch,
                                                            short_side=2048))
     for height, width, frames in (2048, 2048, 1), (1152, 2048, 1), (336, 597, 16):

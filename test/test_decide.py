@@ -28,9 +28,15 @@ def class_probabilities(logits, query_class, num_classes, logit_scale):
     return torch.stack([probabilities[query_class == c].amax(0) for c in range(num_classes)])
 
 
-def decide_plainly(logits, query_class, num_classes, logit_scale, threshold, min_area):
-    """Write SCLIP's decision out: labels with UNKNOWN for unsure pixels, winner's probability."""
+def decide_plainly(logits, query_class, num_classes, logit_scale, threshold, min_area, denoise=0):
+    """
+    Write SCLIP's decision out: labels with UNKNOWN for unsure pixels, winner's probability.
+
+    And RADSeg's denoising before it.
+    """
     probabilities = class_probabilities(logits, query_class, num_classes, logit_scale)
+    there = probabilities.flatten(1).amax(1) >= denoise
+    probabilities[~there] = 0
     labels = probabilities.argmax(0)
     foreground = (labels > 0).sum().item()
     for c in range(1, num_classes):
@@ -38,6 +44,8 @@ def decide_plainly(logits, query_class, num_classes, logit_scale, threshold, min
             probabilities[c] = 0
     winner, labels = probabilities.max(0)
     labels[winner < threshold] = UNKNOWN
+    if not there.any():
+        labels[:] = UNKNOWN
     return labels, winner
 
 
@@ -219,3 +227,42 @@ def test_memory_does_not_grow_with_the_classes():
 def test_shapes_that_do_not_fit_are_refused(logits, query_class):
     with pytest.raises(ValueError, match=r'expected \(Q, H, W\) and \(Q,\)'):
         decide(logits, query_class, 40.0)
+
+
+@given(scene=scenes(), min_area=areas, denoise=st.sampled_from([0.01, 0.2, 0.5, 0.9, 1.0]),
+       logit_scale=st.sampled_from([1.0, 10.0, 40.0]))
+def test_classes_that_are_nowhere_probable_lose_their_pixels(
+        scene, min_area, denoise, logit_scale):
+    logits, query_class, num_classes = scene
+    peaks = class_probabilities(*scene, logit_scale).flatten(1).amax(1)
+    assume((peaks - denoise).abs().min() > 1e-5)
+    # With class 0 struck out there is no background to leave out of areas.
+    assume(min_area == 0 or peaks[0] > denoise)
+    labels, winner = decide_plainly(
+        logits, query_class, num_classes, logit_scale, 0.0, min_area, denoise)
+    assume(min_area == 0 or (labels != UNKNOWN).all())
+    decision = decide(logits, query_class, logit_scale, 0.0, min_area, denoise)
+    assert torch.equal(decision.labels.long(), labels)
+    assert (decision.confidence.double() - 255 * winner).abs().max() <= 0.5 + 1e-3
+    # The same from probabilities.
+    probabilities = (logits.double() * logit_scale).softmax(0).float()
+    again = decide(probabilities, query_class, None, 0.0, min_area, denoise)
+    ties = winner == 0
+    assert torch.equal(again.labels[~ties], decision.labels[~ties])
+    assert (again.confidence.int() - decision.confidence.int()).abs().max() <= 1
+
+
+def test_where_no_class_is_left_pixels_are_unknown():
+    logits = torch.zeros(3, 4, 5)
+    decision = decide(logits, torch.arange(3), 40.0, denoise=0.5)
+    assert (decision.labels == UNKNOWN).all() and not decision.confidence.any()
+    assert (decide(logits, torch.arange(3), 40.0, denoise=0.3).labels == 0).all()
+
+
+def test_a_pixel_that_is_no_number_strikes_no_class_out():
+    logits = torch.zeros(2, 2, 2)
+    logits[0] = 1
+    logits[1, 0, 0] = 2
+    logits[:, 1, 1] = torch.nan
+    decision = decide(logits, torch.arange(2), 40.0, denoise=0.5)
+    assert decision.labels.tolist() == [[1, 0], [0, UNKNOWN]]

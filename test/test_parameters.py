@@ -36,7 +36,7 @@ def test_defaults_are_the_contract():
     assert config.prompts == TEMPLATES['imagenet80']
     assert vars(config.model) == {
         'model': 'ViT-B-16-quickgelu/openai', 'device': 'auto', 'precision': 'auto',
-        'attention': 'csa', 'residual': 'auto', 'threads': 0}
+        'attention': 'auto', 'residual': 'auto', 'threads': 0}
     assert (config.overlay_alpha, config.overlay_legend, config.max_rate, config.lazy) == (
         0.5, True, 0.0, True)
 
@@ -81,7 +81,7 @@ def test_threads_are_no_argument_of_load():
     assert config.model.threads == 3
     assert config.model.to_load == {
         'model': 'ViT-B-16-quickgelu/openai', 'device': 'auto', 'precision': 'auto',
-        'attention': 'csa', 'residual': 'auto'}
+        'attention': 'auto', 'residual': 'auto'}
 
 
 @pytest.mark.parametrize('value, expected', [
@@ -97,7 +97,7 @@ def test_forms_of_prompts(value, expected):
 @pytest.mark.parametrize('name, value', [
     ('prompts', []), ('prompts', ['a']), ('prompts', ['simple', 'a {}']), ('prompts', 3),
     ('vocabulary', []), ('vocabulary', ''), ('vocabulary', True), ('vocabulary', [b'a']),
-    ('logit_scale', 0.0), ('logit_scale', float('inf')), ('logit_scale', True),
+    ('logit_scale', -0.5), ('denoise', 1.5), ('logit_scale', float('inf')), ('logit_scale', True),
     ('overlay_alpha', 1.01), ('max_rate', -1.0), ('crop', 10**6), ('crop', True),
     ('threads', -1), ('threads', 257), ('threads', 1.0), ('reuse_threshold', -1.0),
     ('reuse_threshold', 255.5), ('reuse_frames', 0), ('reuse_frames', 1001),

@@ -215,7 +215,7 @@ def test_attention_is_chosen_by_name(words, tmp_path):
         Segmenter(make_backbone(), attention, cache_dir=tmp_path).segment(rgb, words)
         for attention in ('csa', 'vanilla'))
     assert not np.array_equal(csa.confidence, vanilla.confidence)
-    with pytest.raises(ModelError, match="'cas': choose one of csa, vanilla"):
+    with pytest.raises(ModelError, match="'cas': choose one of auto, csa, vanilla"):
         Segmenter(make_backbone(), 'cas')
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+import math
 
 import torch
 from torch import Tensor
@@ -57,6 +58,20 @@ def plan_whole(height: int, width: int) -> WindowPlan:
     """
     longest = max(height, width)
     return plan_windows(height, width, longest, longest)
+
+
+def whole_strides(height: int, width: int, crop: int, stride: int) -> tuple[int, int]:
+    """
+    Return the size to which RADSeg enlarges a frame, so that windows lie `stride` pixels apart.
+
+    The longer side becomes a multiple of the stride, the other as much longer and then one too;
+    neither is less than `crop`. A frame that fits already stays as it is.
+    """
+    longer = max(height, width)
+    length = math.ceil(longer / stride) * stride
+    rows, columns = (max(math.ceil(int(side * length / longer) / stride) * stride, crop)
+                     for side in (height, width))
+    return rows, columns
 
 
 def cut(frame: Tensor, plan: WindowPlan, chosen: Sequence[int] | None = None) -> Tensor:

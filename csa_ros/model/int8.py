@@ -20,15 +20,19 @@ import tempfile
 from typing import Any
 import warnings
 
+from csa_ros.choices import AUTO
 from csa_ros.model import dense as dense_module
+from csa_ros.model import joining
 from csa_ros.model.attention import gem
 from csa_ros.model.attention import methods as attention_module
 from csa_ros.model.attention import mixing
 from csa_ros.model.attention import positions
+from csa_ros.model.attention import radseg
 from csa_ros.model.attention import sc_clip
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.dense import DenseEncoder
 from csa_ros.model.errors import ModelError
+from csa_ros.model.towers import radio
 from csa_ros.model.towers import tower as tower_module
 from csa_ros.model.towers import trunk
 from csa_ros.process import cancellation
@@ -40,7 +44,8 @@ from torch import Tensor
 # Each holds the weights of the tower, a quarter of their size in float32.
 SESSIONS = 4
 # What an exported tower is made by, with this module.
-CODE = (attention_module, dense_module, gem, mixing, positions, sc_clip, tower_module, trunk)
+CODE = (attention_module, dense_module, gem, joining, mixing, positions, radio, radseg, sc_clip,
+        tower_module, trunk)
 # Of a file in the format of ONNX, which is one message of Protocol Buffers.
 MAX_BYTES = 2 * 1024**3
 
@@ -55,12 +60,13 @@ class Int8Encoder:
     `csa_ros.model.attention.methods.choose`, and for a tower too large for the format of ONNX.
     """
 
-    def __init__(self, backbone: Backbone, attention: str = 'csa',
+    def __init__(self, backbone: Backbone, attention: str = AUTO,
                  cache_dir: Path | None = None, residual: str = 'auto') -> None:
         # Of its own: what it remembers while it is traced is of no use outside.
         self._dense = DenseEncoder(backbone, attention, residual)
         self._visual = backbone.visual
-        self._recipe = (backbone.identity, attention, residual)
+        self.attention = self._dense.attention
+        self._recipe = (backbone.identity, self.attention, residual)
         self._folder = (cache_dir or home.cache_dir()) / 'onnx'
         size = sum(weight.nbytes for weight in self._visual.parameters())
         if size >= MAX_BYTES:
@@ -69,13 +75,15 @@ class Int8Encoder:
                              f"{MAX_BYTES / 1024**3:.0f}. Use 'bf16' or 'fp32'")
         self._session = lru_cache(maxsize=SESSIONS)(self._make_session)
         self.description = self._dense.description
+        self.denoise = self._dense.denoise
+        self.joining = self._dense.joining
         self.grid = self._dense.grid
         self.check = self._dense.check
         self.positions = self._dense.positions
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """
-        Return the features of every patch, each of length 1.
+        Return what is kept of every patch, as the encoder in floating point does.
 
         `pixels` (N, 3, H, W) float32 on the CPU, normalised; returns (N, H // patch, W // patch,
         D) float32. Every window is quantised by its own range, so that its features do not depend

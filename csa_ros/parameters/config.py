@@ -151,6 +151,8 @@ def _read_settings(checked: Mapping[str, Any]) -> Settings:
         short_side=checked['short_side'] or None,
         crop=checked['crop'] or None,
         stride=checked['stride'] or None,
+        logit_scale=checked['logit_scale'] or None,
+        denoise=None if checked['denoise'] < 0 else checked['denoise'],
         **{name: checked[name] for name in (
-            'inference', 'logit_scale', 'unknown_threshold', 'min_area', 'refine',
+            'inference', 'unknown_threshold', 'min_area', 'refine',
             'reuse_threshold', 'reuse_frames')})

@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any
 
 from csa_ros.choices import ATTENTIONS
+from csa_ros.choices import AUTO
 from csa_ros.choices import DEFAULT_MODEL
 from csa_ros.choices import ENSEMBLES
 from csa_ros.choices import LEAST_SPEEDUP
@@ -13,7 +14,6 @@ from csa_ros.choices import PRECISIONS
 from csa_ros.choices import RESIDUAL
 from csa_ros.parameters.cameras import MAX_CAMERAS
 from csa_ros.parameters.errors import ParameterError
-from csa_ros.sample_range import AUTO
 from csa_ros.sample_range import SENSOR_BITS
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE
@@ -130,11 +130,11 @@ PARAMETERS = (
         loaded=True,
         choices=('auto', *PRECISIONS)),
     Parameter(
-        'attention', 'csa',
-        'Self-attention of the model; all but vanilla, which is CLIP as trained, are made for '
-        'segmenting.',
+        'attention', AUTO,
+        'Self-attention of the model; all but vanilla, which is the model as trained, are made '
+        'for segmenting. auto is csa for CLIPs and radseg for RADIO.',
         loaded=True,
-        choices=ATTENTIONS),
+        choices=(AUTO, *ATTENTIONS)),
     Parameter(
         'residual', 'auto',
         "The last block's residual connection and feed-forward network; auto does as the "
@@ -172,9 +172,16 @@ PARAMETERS = (
         words=True,
         constraints=f'{", ".join(ENSEMBLES)}, or templates with {{}} where the word goes'),
     Parameter(
-        'logit_scale', 40.0,
-        'Sharpness of the softmax over the words.',
-        bounds=(0.01, 1000.0)),
+        'logit_scale', 0.0,
+        'Sharpness of the softmax over the words; 0 takes the value of the model, 40 for CLIPs '
+        'and 100 for RADIO.',
+        bounds=(0.0, 1000.0)),
+    Parameter(
+        'denoise', -1.0,
+        'A class that is nowhere in a frame as probable as this loses all its pixels there; 0 '
+        'switches that off, -1 takes the value of the attention: 0.5 for radseg with RADIO, else '
+        '0.',
+        bounds=(-1.0, 1.0)),
     Parameter(
         'unknown_threshold', 0.0,
         'Pixels whose class is less probable than this become unknown (255).',

@@ -95,13 +95,13 @@ def _run(options: argparse.Namespace) -> int:
     wish = (Wish('risk', 0.1 if options.risk is None else options.risk)
             if options.coverage is None else Wish('coverage', options.coverage))
     level = calibration.choose(wish)
-    report = _report(calibration, wish, level, frames, config)
+    report = _report(calibration, wish, level, frames, config, segmenter)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + '\n')
     if options.plot:
         plot.draw(
             options.plot, calibration, wish, level, f'{len(frames)} frames, '
-            f'{config.model.model}, logit_scale {config.settings.logit_scale:g}')
+            f'{config.model.model}, logit_scale {segmenter.settings.logit_scale:g}')
     print(describe(report))
     for warning in _warnings(calibration, wish, level):
         _say(f'calibrate: {warning}')
@@ -151,13 +151,14 @@ def measure(segmenter: Segmenter, words: Words, frames: Sequence[FilePair | Stre
 
 
 def _report(calibration: Calibration, wish: Wish, level: int | None,
-            frames: Sequence[FilePair | Street], config: Config) -> dict[str, Any]:
+            frames: Sequence[FilePair | Street], config: Config, segmenter: Segmenter
+            ) -> dict[str, Any]:
     """Return all figures, ready for `json.dumps`."""
     levels = range(len(THRESHOLDS))
     report = {
-        'model': config.model.model, 'attention': config.model.attention,
+        'model': config.model.model, 'attention': segmenter.encoder.attention,
         'vocabulary': config.vocabulary.spec, 'prompts': config.prompts,
-        'logit_scale': config.settings.logit_scale,
+        'logit_scale': segmenter.settings.logit_scale,
         'frames': len(frames), 'pixels': calibration.pixels,
         'outside_share': calibration.outside_share,
         'accuracy': calibration.accuracy, 'mean_confidence': calibration.mean_confidence,

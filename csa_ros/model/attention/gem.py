@@ -36,6 +36,8 @@ class Gem:
 
     resample: Resample = smoothed
     residual: ClassVar[None] = None
+    denoise: ClassVar[float] = 0.0
+    aggregate: ClassVar[None] = None
     min_blocks: ClassVar[int] = 1
     min_patches: ClassVar[int] = 1
 

@@ -11,9 +11,14 @@ feed-forward network are kept. They are named after the papers that they come fr
 - `clearclip`: ClearCLIP, arXiv 2407.12442;
 - `naclip`: NACLIP, arXiv 2404.08181;
 - `sc-clip`: SC-CLIP, `csa_ros.model.attention.sc_clip`;
-- `gem`: GEM, `csa_ros.model.attention.gem`.
+- `gem`: GEM, `csa_ros.model.attention.gem`;
+- `radseg`: RADSeg, `csa_ros.model.attention.radseg`.
+
+`auto` is the one that a tower is published to see best with at the usual cost: `csa` for CLIPs,
+`radseg` for RADIO.
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
@@ -21,6 +26,7 @@ from typing import Any
 from typing import ClassVar
 from typing import Protocol
 
+from csa_ros.choices import AUTO
 from csa_ros.choices import RESIDUAL
 from csa_ros.model.attention.gem import Gem
 from csa_ros.model.attention.mixing import as_trained
@@ -36,6 +42,7 @@ from csa_ros.model.attention.mixing import query_query
 from csa_ros.model.attention.mixing import Similarity
 from csa_ros.model.attention.positions import enlarged
 from csa_ros.model.attention.positions import fitted
+from csa_ros.model.attention.radseg import RadSeg
 from csa_ros.model.attention.sc_clip import SelfCalibration
 from csa_ros.model.errors import ModelError
 from csa_ros.model.towers.tower import Block
@@ -53,7 +60,9 @@ class Method(Protocol):
     What runs the blocks of a tower.
 
     `resample` gives it its positions for grids other than the tower's own; `residual` is None
-    where that is no choice.
+    where that is no choice. `aggregate`, if it is not None, takes the patches of whole frames,
+    (frames, patches, width) float32, and returns what is to be projected of them: see
+    `csa_ros.model.joining`.
     """
 
     # It is a frozen dataclass, of which `replace` makes another.
@@ -66,6 +75,14 @@ class Method(Protocol):
     @property
     def residual(self) -> bool | None:
         """Whether the last block's residual connection and feed-forward network are kept."""
+
+    @property
+    def denoise(self) -> float:
+        """Least probability that a class must reach somewhere in a frame; 0: none must."""
+
+    @property
+    def aggregate(self) -> Callable[[Tensor], Tensor] | None:
+        """What becomes of the patches of whole frames."""
 
     @property
     def min_blocks(self) -> int:
@@ -93,6 +110,8 @@ class LastBlock:
     residual: bool = True
     prior: Prior | None = None
     resample: Resample = enlarged
+    denoise: ClassVar[float] = 0.0
+    aggregate: ClassVar[None] = None
     min_blocks: ClassVar[int] = 1
     min_patches: ClassVar[int] = 1
 
@@ -115,24 +134,34 @@ ATTENTION: dict[str, Method] = {
     'naclip': LastBlock(key_key, residual=False, prior=gaussian),
     'sc-clip': SelfCalibration(),
     'gem': Gem(),
+    'radseg': RadSeg(),
 }
+
+
+def named(attention: str, tower: Tower) -> str:
+    """Return the key of `ATTENTION` that a name stands for: itself, unless it is `auto`."""
+    return tower.attention if attention == AUTO else attention
 
 
 def choose(attention: str, residual: str, tower: Tower) -> Method:
     """
     Return the method of a name, for a tower.
 
-    `attention` is a key of `ATTENTION`. `residual` is `keep` or `drop`, of the last block's
-    residual connection and feed-forward network, or `auto`: as the method has it, except that
-    `csa` drops both in towers 1024 wide and more. Raises ModelError for a name that is unknown, a
-    choice that the method has not, and a tower that it cannot run.
+    `attention` is a key of `ATTENTION`, or `auto`. `residual` is `keep` or `drop`, of the last
+    block's residual connection and feed-forward network, or `auto`: as the method has it, except
+    that `csa` drops both in towers 1024 wide and more. Raises ModelError for a name that is
+    unknown, a choice that the method has not, and a tower that it cannot run.
     """
+    attention = named(attention, tower)
     if attention not in ATTENTION:
         raise ModelError(
-            f'unknown attention {attention!r}: choose one of {", ".join(ATTENTION)}')
+            f'unknown attention {attention!r}: choose one of {", ".join((AUTO, *ATTENTION))}')
     if residual not in RESIDUAL:
         raise ModelError(f'unknown residual {residual!r}: choose one of {", ".join(RESIDUAL)}')
     method = ATTENTION[attention]
+    if isinstance(method, RadSeg) and tower.attention != attention:
+        # How sure other towers are of what is there, nobody has published.
+        method = replace(method, denoise=0.0)
     if len(tower.blocks) < method.min_blocks:
         raise ModelError(f'attention {attention!r} compares outputs of the blocks before the '
                          f'last, and the tower has {len(tower.blocks)}: it needs '
@@ -150,9 +179,13 @@ def choose(attention: str, residual: str, tower: Tower) -> Method:
 def describe(attention: str, residual: str, tower: Tower) -> str:
     """Say in words what `choose` returns, and why where it is not the method's own."""
     method = choose(attention, residual, tower)
+    attention = named(attention, tower)
+    what = f'{attention} attention'
+    if attention == 'radseg' and tower.attention != attention:
+        what += ', of which nothing is published for this kind of tower'
     if method.residual == ATTENTION[attention].residual:
-        return f'{attention} attention'
+        return what
     fate = 'kept' if method.residual else 'dropped'
     reason = f'the tower is {tower.width} wide' if residual == 'auto' else 'as asked for'
-    return (f"{attention} attention, the last block's residual connection and feed-forward "
+    return (f"{what}, the last block's residual connection and feed-forward "
             f'network {fate} ({reason})')

@@ -92,6 +92,23 @@ def _attend(a: Tensor, b: Tensor, v: Tensor, prior: Tensor | None, scale: float 
     return torch.cat(lots, dim=2)
 
 
+def in_lots(mix: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """
+    Return `mix(rows)`, where each row (..., rows, D) is mixed by itself.
+
+    On a CPU many rows are given lot by lot: what compares them with all others would else take
+    memory by their square, and a cancellation would come late.
+    """
+    cancellation.check()
+    if rows.shape[-2] < LONG or rows.device.type != 'cpu':
+        return mix(rows)
+    mixed = []
+    for lot in rows.split(LOT, dim=-2):
+        cancellation.check()
+        mixed.append(mix(lot))
+    return torch.cat(mixed, dim=-2)
+
+
 def finish(block: Block, x: Tensor, mixed: Tensor) -> Tensor:
     """
     Return the output of a block from its mixed values.

@@ -71,6 +71,8 @@ class SelfCalibration:
 
     resample: Resample = enlarged
     residual: ClassVar[None] = None
+    denoise: ClassVar[float] = 0.0
+    aggregate: ClassVar[None] = None
     min_blocks: ClassVar[int] = 2
     min_patches: ClassVar[int] = NEIGHBOURS + 1
 

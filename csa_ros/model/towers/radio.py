@@ -112,6 +112,11 @@ class RadioTower:
         return self._visual.sizes.width
 
     @property
+    def heads(self) -> int:
+        """Number of heads of the attention of a block."""
+        return self._visual.sizes.heads
+
+    @property
     def embed_dim(self) -> int:
         """Length of a feature."""
         return self._visual.sizes.embed_dim

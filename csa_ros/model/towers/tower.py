@@ -67,6 +67,10 @@ class Tower(Protocol):
         """Length of a token."""
 
     @property
+    def heads(self) -> int:
+        """Number of heads of the attention of a block."""
+
+    @property
     def embed_dim(self) -> int:
         """Length of a feature."""
 
@@ -149,6 +153,11 @@ class ClipTower:
     def width(self) -> int:
         """Length of a token."""
         return len(self._visual.class_embedding)
+
+    @property
+    def heads(self) -> int:
+        """Number of heads of the attention of a block."""
+        return self._visual.transformer.resblocks[0].attn.num_heads
 
     @property
     def embed_dim(self) -> int:

@@ -74,6 +74,11 @@ class Trunk:
         return self._trunk.embed_dim
 
     @property
+    def heads(self) -> int:
+        """Number of heads of the attention of a block."""
+        return self._trunk.blocks[0].attn.num_heads
+
+    @property
     def embed_dim(self) -> int:
         """Length of a feature."""
         return self._trunk.head.out_features

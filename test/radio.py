@@ -1,0 +1,64 @@
+"""The small RADIO of the reference file, and what RADSeg's authors' code makes of it."""
+
+from pathlib import Path
+
+from csa_ros.model.backbone import Backbone
+from csa_ros.model.towers.radio import RadioSizes
+from csa_ros.model.towers.radio import RadioTower
+from csa_ros.model.towers.radio import RadioVision
+import numpy as np
+import torch
+
+REFERENCE = Path(__file__).parent / 'data' / 'radseg.npz'
+SIZES = RadioSizes(width=96, layers=3, heads=3, hidden=384, patch_size=16, table=32, prefix=8,
+                   head_width=80, head_layers=2, embed_dim=48)
+_RENAMED = (('base_model.patch_generator.embedder.', 'embedder.'),
+            ('base_model.patch_generator.pos_embed', 'positions'),
+            ('base_model.patch_generator.cls_token.token', 'prefix'),
+            ('base_model.blocks.', 'blocks.'), ('_heads.siglip2.', 'head.'))
+
+
+class Texts:
+    """A text tower whose features are given, by word."""
+
+    context_length = 64
+
+    def __init__(self, features):
+        self._features = features
+
+    def count(self, template, query):
+        return 8
+
+    def encode(self, templates, queries):
+        return torch.stack([self._features[query] for query in queries for _ in templates])
+
+
+def arrays():
+    """Return all arrays of the reference file but its weights, as tensors."""
+    return {name: torch.from_numpy(value) for name, value in np.load(REFERENCE).items()
+            if value.dtype.kind != 'U' and '.' not in name}
+
+
+def visual():
+    """Return the tower and head of the reference file."""
+    weights = {}
+    for name, value in np.load(REFERENCE).items():
+        for prefix, replacement in _RENAMED:
+            if name.startswith(prefix):
+                name = name.replace(prefix, replacement).replace('grandma', 'gamma')
+                weights[name] = torch.from_numpy(value).float()
+    weights['positions'] = weights['positions'][0]
+    built = RadioVision(SIZES, image_size=96)
+    built.load_state_dict(weights)
+    return built.eval().requires_grad_(False)
+
+
+def backbone(align_corners=False, **arguments):
+    """Return it as a backbone, with windows of 96 pixels every 64, and words w0 to w5."""
+    built = visual()
+    stored = np.load(REFERENCE)
+    mean, std = (tuple(stored[f'input_conditioner.norm_{name}'].flatten().tolist())
+                 for name in ('mean', 'std'))
+    features = {f'w{index}': feature for index, feature in enumerate(arrays()['text_embeds'])}
+    return Backbone(built, RadioTower(built, align_corners), Texts(features), mean, std, 'radio',
+                    'radio', short_side=144, stride=64, logit_scale=100.0, **arguments)
