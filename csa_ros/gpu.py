@@ -15,6 +15,7 @@ from collections.abc import Hashable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+import operator
 from typing import Any
 from typing import NamedTuple
 import warnings
@@ -30,11 +31,13 @@ from torch.nn import functional as F
 
 # Queries are padded to a multiple of this, so that a few words more or less need no new capture.
 QUERY_BUCKET = 32
+# And the keys of examples.
+KEY_BUCKET = 64
 # Graphs that are kept, each with a tower's activations; a camera or a batch of them needs one.
 MAX_GRAPHS = 8
 _WARM_UP_RUNS = 3
 
-Compute = Callable[[Tensor, Tensor, Tensor, ResolvedSettings], Decision]
+Compute = Callable[[Tensor, Tensor, Tensor, ResolvedSettings, Sequence[Tensor]], Decision]
 
 
 class Arrays:
@@ -56,10 +59,20 @@ class Arrays:
 
 
 class _Words(NamedTuple):
-    """Queries padded to a multiple of QUERY_BUCKET, as the inputs of a computation."""
+    """
+    Queries padded to a multiple of QUERY_BUCKET, as the inputs of a computation.
+
+    `cache` is nothing, or what examples add to them, with keys padded to one of KEY_BUCKET.
+    """
 
     text: Tensor
     query_class: Tensor
+    cache: tuple[Tensor, ...]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return all of them."""
+        return self.text, self.query_class, *self.cache
 
 
 @dataclass
@@ -82,9 +95,10 @@ class GraphRunner:
     """
     Runs frames on one GPU.
 
-    `compute(frames, text, query_class, settings)` does the work, for `frames` (B, H, W, 3) uint8,
-    `text` (Q, D) float32 and `query_class` (Q,) int64 on the device, without waiting for it;
-    queries of the class UNKNOWN are padding. `constants((H, W), settings)` returns the tensors
+    `compute(frames, text, query_class, settings, cache)` does the work, for `frames`
+    (B, H, W, 3) uint8, `text` (Q, D) float32 and `query_class` (Q,) int64 on the device, without
+    waiting for it; queries of the class UNKNOWN are padding, as keys of `cache` are that are worth
+    nothing: see `csa_ros.teaching.cache.Cache`. `constants((H, W), settings)` returns the tensors
     that it takes from caches, which a graph knows by their addresses alone. Use from one thread.
     """
 
@@ -98,22 +112,23 @@ class GraphRunner:
         self._uploads = torch.cuda.Stream(device)
         self._downloads = torch.cuda.Stream(device)
         self._graphs: OrderedDict[Hashable, _Graph | None] = OrderedDict()
-        self._padded: tuple[Tensor, Tensor, _Words] | None = None
+        self._padded: tuple[tuple[Tensor, ...], _Words] | None = None
 
     @torch.inference_mode()
     def submit(self, images: Sequence[np.ndarray], text: Tensor, query_class: Tensor,
                settings: ResolvedSettings, colors: np.ndarray | None = None,
-               alpha: float | None = None) -> Arrays:
+               alpha: float | None = None, cache: tuple[Tensor, ...] = ()) -> Arrays:
         """
         Begin with images of one size, (H, W, 3) uint8; they may be overwritten afterwards.
 
-        With an `alpha`, overlays are made too, of the class colours (C, 3) uint8.
+        `cache` are keys (K, D), their sharpness (K,) and values (K, Q), and a mask (D,), or
+        nothing. With an `alpha`, overlays are made too, of the class colours (C, 3) uint8.
         """
         frames = self._upload(images)
         with torch.cuda.stream(self._stream):
             self._stream.wait_stream(self._uploads)
             frames.record_stream(self._stream)
-            labels, confidence = self._run(frames, self._pad(text, query_class), settings)
+            labels, confidence = self._run(frames, self._pad(text, query_class, *cache), settings)
             overlay = (None if colors is None or alpha is None
                        else blend(frames, labels, colors, alpha))
         return self._download(labels, confidence, overlay)
@@ -124,22 +139,27 @@ class GraphRunner:
         with torch.cuda.stream(self._uploads):
             return pinned.to(self._device, non_blocking=True)
 
-    def _pad(self, text: Tensor, query_class: Tensor) -> _Words:
-        """Return the padded queries; as long as they are the same tensors, the same ones again."""
-        if (self._padded is None or self._padded[0] is not text
-                or self._padded[1] is not query_class):
-            for tensor in (text, query_class):
+    def _pad(self, *tensors: Tensor) -> _Words:
+        """Return the padded inputs; as long as they are the same tensors, the same ones again."""
+        if self._padded is None or not _are_same(self._padded[0], tensors):
+            for tensor in tensors:
                 tensor.record_stream(self._stream)
+            text, query_class, *cache = tensors
             missing = -len(text) % QUERY_BUCKET
+            if cache:
+                keys, sharpness, values, mask = cache
+                few = -len(keys) % KEY_BUCKET
+                cache = [F.pad(keys, (0, 0, 0, few)), F.pad(sharpness, (0, few)),
+                         F.pad(values, (0, missing, 0, few)), mask]
             words = _Words(F.pad(text, (0, 0, 0, missing)),
-                           F.pad(query_class, (0, missing), value=UNKNOWN))
-            self._padded = text, query_class, words
-        return self._padded[2]
+                           F.pad(query_class, (0, missing), value=UNKNOWN), tuple(cache))
+            self._padded = tensors, words
+        return self._padded[1]
 
     def _run(self, frames: Tensor, words: _Words, settings: ResolvedSettings
              ) -> tuple[Tensor, Tensor]:
         """Return labels and confidence, which the next run leaves alone."""
-        key = frames.shape, words.text.shape, settings
+        key = frames.shape, *(tensor.shape for tensor in words.tensors), settings
         if key not in self._graphs:
             self._graphs[key] = self._try_to_capture(frames, words, settings)
             if len(self._graphs) > MAX_GRAPHS:
@@ -147,12 +167,13 @@ class GraphRunner:
         self._graphs.move_to_end(key)
         graph = self._graphs[key]
         if graph is None:
-            decision = self._compute(frames, *words, settings)
+            decision = self._compute(
+                frames, words.text, words.query_class, settings, words.cache)
             return decision.labels, decision.confidence
         graph.frames.copy_(frames)
         # Few frames come with new words, and each copy takes Python longer than it takes the GPU.
         if graph.loaded is not words:
-            for static, tensor in zip(graph.words, words):
+            for static, tensor in zip(graph.words.tensors, words.tensors):
                 static.copy_(tensor)
             graph.loaded = words
         graph.replay()
@@ -171,10 +192,12 @@ class GraphRunner:
             return None
 
     def _capture(self, frames: Tensor, words: _Words, settings: ResolvedSettings) -> _Graph:
-        frames, inputs = frames.clone(), _Words(*(tensor.clone() for tensor in words))
+        frames = frames.clone()
+        text, query_class, *cache = (tensor.clone() for tensor in words.tensors)
+        inputs = _Words(text, query_class, tuple(cache))
 
         def run() -> Decision:
-            return self._compute(frames, *inputs, settings)
+            return self._compute(frames, text, query_class, settings, inputs.cache)
 
         # Fills the caches of constants, and lets libraries allocate and choose what they use.
         # Work that is given up half way could not be captured any more.
@@ -219,6 +242,10 @@ def _paint_table(colors: bytes, alpha: float, device: torch.device) -> Tensor:
     table[:len(added), 0] = 1 - alpha
     table[:len(added), 1:] = added
     return torch.from_numpy(table).to(device)
+
+
+def _are_same(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
 def _capture(run: Callable[[], Decision], stream: torch.cuda.Stream

@@ -1,10 +1,15 @@
 """Images and a vocabulary to labels: the one way into the ROS-free core."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import replace
 from functools import cached_property
 from functools import lru_cache
+import hashlib
+import json
 import math
 from pathlib import Path
 from typing import TypeAlias
@@ -45,6 +50,19 @@ from csa_ros.model.text import TextEncoder
 from csa_ros.process import cancellation
 from csa_ros.settings import ResolvedSettings
 from csa_ros.settings import Settings
+from csa_ros.teaching.cache import Cache
+from csa_ros.teaching.cache import make
+from csa_ros.teaching.choice import choose
+from csa_ros.teaching.choice import Taught
+from csa_ros.teaching.errors import TeachingError
+from csa_ros.teaching.examples import Examples
+from csa_ros.teaching.examples import Look
+from csa_ros.teaching.looking import look_at
+from csa_ros.teaching.looking import shares
+from csa_ros.teaching.looking import thumbnail
+from csa_ros.teaching.region import mask_of
+from csa_ros.teaching.region import Region
+from csa_ros.teaching.tuning import learn
 from csa_ros.vocabulary import UNKNOWN
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
@@ -65,13 +83,16 @@ class Words:
     A vocabulary ready for use.
 
     `features` (Q, D) float32 of length 1 and `query_class` (Q,) int64 are on the segmenter's
-    device, one row a query; `prompts` are the templates that they were made with.
+    device, one row a query; `prompts` are the templates that they were made with. `cache` is what
+    examples add, and `taught` says of each class that was shown, by its name, what they are worth.
     """
 
     vocabulary: Vocabulary
     features: Tensor
     query_class: Tensor
     prompts: tuple[str, ...]
+    cache: Cache | None = None
+    taught: Mapping[str, Taught] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -218,13 +239,16 @@ class Segmenter:
         self._text.check(self._vocabulary(vocabulary).queries, prompts)
 
     def encode(self, vocabulary: Vocabulary | str | Sequence[str],
-               prompts: str | tuple[str, ...] = 'imagenet80') -> Words:
+               prompts: str | tuple[str, ...] = 'imagenet80', examples: Examples = Examples()
+               ) -> Words:
         """
         Return a vocabulary with its text features; what was encoded before is not encoded again.
 
         `vocabulary` may be what `Vocabulary.parse` takes, `prompts` is as for
-        `csa_ros.model.text.templates`. Raises `csa_ros.model.text.PromptError`,
-        `csa_ros.vocabulary.VocabularyError`, and ValueError for what is no vocabulary.
+        `csa_ros.model.text.templates`. Of `examples`, from `look`, those of its names are used.
+        Raises `csa_ros.model.text.PromptError`, `csa_ros.vocabulary.VocabularyError`,
+        `csa_ros.teaching.errors.TeachingError` for examples that another model has seen, and
+        ValueError for what is no vocabulary.
         """
         vocabulary = self._vocabulary(vocabulary)
         features = self._text.encode(vocabulary.queries, prompts)
@@ -232,7 +256,70 @@ class Segmenter:
         if self.device.type == 'cuda':
             # Frames run on a stream of their own, which does not wait for this one.
             torch.cuda.current_stream(self.device).synchronize()
-        return Words(vocabulary, features, query_class, templates(prompts))
+        words = Words(vocabulary, features, query_class, templates(prompts))
+        return self._taught(words, examples) if examples else words
+
+    def look(self, rgb: np.ndarray, region: Region = None, settings: Settings | None = None,
+             camera: str = '', stamp: int = 0) -> Look:
+        """
+        Return a region of a picture as this model sees it, for `Examples.add`.
+
+        `rgb` is (H, W, 3) uint8, `region` a box (x, y, width, height), a polygon or a mask, see
+        `csa_ros.teaching.region`; None is all of the picture. `camera` and `stamp`, nanoseconds,
+        are kept for people to know. Raises `csa_ros.teaching.errors.TeachingError` for a region
+        that cannot be used, and what `segment` raises.
+        """
+        _check_image(rgb)
+        mask = mask_of(region, rgb.shape[:2])
+        settings = self.settings if settings is None else self.resolve(settings)
+        self._affordable(rgb.shape[:2], settings, 1, 1)
+        pixels = self.pixels([rgb], settings)
+        features = self._join(self.features(pixels, settings), rgb.shape[:2], settings)
+        plan = _plan(pixels.shape[-2:], settings)
+        rows, columns = features.shape[1:3]
+        inside = shares(mask, plan, self.encoder.joining.whole, (rows, columns))
+        return look_at(features, inside, self.fingerprint(settings), camera, stamp,
+                       thumbnail(rgb, mask))
+
+    def fingerprint(self, settings: Settings | None = None) -> str:
+        """Return what tells apart what this model sees, with these settings, from all others."""
+        settings = self.settings if settings is None else self.resolve(settings)
+        recipe = json.dumps([
+            self.backbone.identity, self.attention, self.backbone.quantized, settings.inference,
+            settings.short_side, settings.crop, settings.stride])
+        return hashlib.sha256(recipe.encode()).hexdigest()
+
+    def tune(self, words: Words, examples: Examples, seed: int = 0) -> Words:
+        """
+        Return words that have learned from examples (APE-T), in a second or so.
+
+        `words` come from `encode`, with these `examples` or others. Features and keys of the
+        result are no longer of length 1. Raises TeachingError if none of the names was shown.
+        """
+        taught = self._taught(words, examples)
+        if taught.cache is None:
+            raise TeachingError('nothing was shown of any word in the vocabulary, '
+                                f'{", ".join(words.vocabulary.names)}: teach one of them first')
+        chosen, key_class = examples.of(words.vocabulary.names)
+        features, cache = learn(words.features, words.query_class, chosen, key_class,
+                                taught.taught.values(), self.backbone.logit_scale, seed)
+        return replace(taught, features=features, cache=cache)
+
+    @torch.inference_mode()
+    def _taught(self, words: Words, examples: Examples) -> Words:
+        """Return words with the examples of their names."""
+        chosen, key_class = examples.of(words.vocabulary.names)
+        if not chosen:
+            return words
+        text, query_class = words.features, words.query_class
+        taught = choose(text, query_class, chosen, key_class)
+        keys = torch.stack([example.look.key for example in chosen]).to(self.device)
+        cache = make(text, query_class, keys, key_class.to(self.device),
+                     {c: each.strength for c, each in taught.items()})
+        if self.device.type == 'cuda':
+            torch.cuda.current_stream(self.device).synchronize()
+        return replace(words, cache=cache, taught={
+            words.vocabulary.names[c]: each for c, each in taught.items()})
 
     def segment(self, rgb: np.ndarray, words: WordsLike,
                 settings: Settings | None = None, overlay_alpha: float | None = None,
@@ -282,7 +369,8 @@ class Segmenter:
             return Pending(lambda: results)
         colors = None if overlay_alpha is None else words.vocabulary.colors
         arrays = self._graphs.submit(
-            images, words.features, words.query_class, settings, colors, overlay_alpha)
+            images, words.features, words.query_class, settings, colors, overlay_alpha,
+            () if words.cache is None else words.cache.tensors)
         return Pending(lambda: [Result(*frame) for frame in arrays.wait()])
 
     @torch.inference_mode()
@@ -339,22 +427,24 @@ class Segmenter:
         # The host of a GPU need not wait for it here, but for how many planes would do.
         tolerance = _REFINE_TOLERANCE / settings.logit_scale if self.device.type == 'cpu' else 0.0
         words = self._ready(words)
-        cosines = self._join(features, output_size, settings) @ words.features.T
+        cosines = self._cosines(features, words.features, words.cache, output_size, settings)
         return self._decide(cosines, words.query_class, output_size, settings, pixels, tolerance)
 
     @torch.inference_mode()
     def compute(self, frames: Tensor, text: Tensor, query_class: Tensor,
-                settings: ResolvedSettings) -> Decision:
+                settings: ResolvedSettings, cache: Sequence[Tensor] = ()) -> Decision:
         """
         Do all of the work where the frames are; nothing here waits for the device.
 
         `frames` (B, H, W, 3) uint8; `text` (Q, D) float32; `query_class` (Q,) int64, where a query
         of the class UNKNOWN is padding, which never wins and changes nothing; `settings`
-        resolved. Returns labels and confidences (B, H, W).
+        resolved; `cache` the tensors of a Cache, if there is one. Returns labels and confidences
+        (B, H, W).
         """
         pixels = self._resized_on_device(frames, settings)
         features = self.features(pixels, settings)
-        cosines = self._join(features, frames.shape[1:3], settings) @ text.T
+        cosines = self._cosines(features, text, Cache(*cache) if cache else None,
+                                frames.shape[1:3], settings)
         cosines = cosines.masked_fill(query_class == UNKNOWN, _NEVER)
         return self._decide(cosines, query_class, frames.shape[1:3], settings, pixels)
 
@@ -441,6 +531,13 @@ class Segmenter:
         """Return what is compared with words of frames: their windows, or they themselves."""
         plan = _plan(self._working_size(output_size, settings), settings)
         return self.encoder.joining.join(features, plan)
+
+    def _cosines(self, features: Tensor, text: Tensor, cache: Cache | None,
+                 output_size: Sequence[int], settings: ResolvedSettings) -> Tensor:
+        """Return the cosines of patches and queries, and what examples add to them."""
+        features = self._join(features, output_size, settings)
+        cosines = features @ text.T
+        return cosines if cache is None else cosines + cache.bonus(features)
 
     def _decide(self, cosines: Tensor, query_class: Tensor, output_size: Sequence[int],
                 settings: ResolvedSettings, pixels: Tensor | None, tolerance: float = 0.0

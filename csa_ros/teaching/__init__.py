@@ -1,0 +1,1 @@
+"""Classes that are shown: examples of regions, and what they add to the words."""
