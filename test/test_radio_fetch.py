@@ -140,6 +140,7 @@ def bars(monkeypatch):
     shown = []
 
     class Bar(download.tqdm):
+
         def __init__(self, *args, **options):
             super().__init__(*args, **{**options, 'disable': False})
             shown.append(self)

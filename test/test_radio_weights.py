@@ -200,7 +200,7 @@ def test_towers_of_another_preset_name_it(tmp_path, monkeypatch):
     path = write_folder(tmp_path / 'folder', released(cut(reference_weights(), 2)))
     message = refused(f'{NAME}:{path}')
     assert ('holds a RADIO with 2 blocks of width 96 with LayerScale and 8 tokens before the '
-            f'patches, and {NAME} has 3 blocks of width 96 with LayerScale and 8 tokens') in message
+            f'patches, and {NAME} has 3 blocks of width 96 with LayerScale and 8') in message
     assert 'Take' in message
     other = types.SimpleNamespace(**{**vars(RADIO_PRESETS[NAME]), 'layers': 2})
     monkeypatch.setitem(RADIO_PRESETS, 'other', other)
