@@ -11,7 +11,7 @@ import torch
 
 NAME = 'tiny-radio'
 FILE = 'tiny-radio_half.pth.tar'
-TEXT_WIDTH, TEXT_LAYERS, TEXT_WORDS, TEXT_LENGTH = 32, 2, 40, 64
+TEXT_WIDTH, TEXT_LAYERS, TEXT_WORDS, TEXT_LENGTH = 72, 2, 400, 64
 # The tower of the file gives so many numbers.
 EMBED_DIM = 48
 

@@ -20,6 +20,10 @@ from csa_ros.model.weights import radio_source
 from csa_ros.model.weights.catalogue import RADIO_PRESETS
 from csa_ros.model.weights.radio_format import read_part
 from csa_ros.model.weights.source import parse_model
+from csa_ros.segmenter import Segmenter
+from csa_ros.settings import Settings
+from csa_ros.vocabulary import Vocabulary
+import numpy as np
 from open_clip.constants import OPENAI_DATASET_MEAN
 from open_clip.constants import OPENAI_DATASET_STD
 import pytest
@@ -37,6 +41,7 @@ from radio_files import timm_names
 from radio_files import write_folder
 from safetensors import safe_open
 from safetensors.torch import save_file
+from siglip2 import make_tokenizer
 import timm
 import torch
 from torch.nn.utils import parametrizations
@@ -345,6 +350,31 @@ def test_the_one_file(tmp_path):
     assert all(torch.equal(texts[name], value.half()) for name, value in text_weights().items())
     assert path.stat().st_mode & 0o444 == 0o444
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_words_and_frames_from_the_one_file(tmp_path):
+    """They come out as from the files that it was made of, but for the words' half precision."""
+    parts = radio_source.read_parts(NAME, write_folder(tmp_path / 'folder'))
+    tokenizer = make_tokenizer()
+    (tmp_path / 'folder' / 'tokenizer.json').write_bytes(tokenizer)
+    path = tmp_path / 'one.safetensors'
+    radio_file.write(path, NAME, parts.weights, parts.text, tokenizer)
+    words = ['road', 'sky', 'red car']
+    rgb = np.random.default_rng(0).integers(0, 256, (96, 160, 3), dtype=np.uint8)
+    settings = Settings(crop=96, stride=64, short_side=96, denoise=0)
+    features, results = [], []
+    for model in (path, tmp_path / 'folder'):
+        segmenter = Segmenter.load(f'{NAME}:{model}', 'cpu', settings=settings,
+                                   cache_dir=tmp_path / 'words')
+        assert segmenter.attention == 'radseg attention'
+        encoded = segmenter.encode(Vocabulary.parse(words), 'simple')
+        features.append(encoded.features)
+        results.append(segmenter.segment(rgb, encoded))
+    # Each word is kept under the key of its model.
+    assert len(list((tmp_path / 'words').rglob('*.npy'))) == 6
+    assert (features[0] * features[1]).sum(dim=-1).min() > 0.9999
+    assert (results[0].labels == results[1].labels).mean() > 0.99
+    assert results[0].labels.shape == (96, 160)
 
 
 def test_the_one_file_of_another_preset_or_time(tmp_path, monkeypatch):
