@@ -41,6 +41,7 @@ setup(
         'docs': ['furo', 'myst-parser', 'sphinx'],
         'evaluate': ['matplotlib'],
         'int8': ['onnx', 'onnxruntime', 'onnxscript', 'torch>=2.6'],
+        'radio': ['tokenizers'],
         # Where `colcon test` looks for what runs the tests; without it, it runs none.
         'test': ['pytest'],
     },

@@ -76,22 +76,23 @@ def decide(
     find_winners = _FIND_WINNERS.get(logits.device.type, _winners_by_index)
     if find_winners is _winners_by_index:
         logits, query_class = _in_order_of_classes(logits, query_class)
-    peaks = torch.zeros(len(query_class), device=logits.device)
+    peaks = []
     for rows, band in _bands(logits):
         labels[rows], probability[rows] = find_winners(band, query_class, sharpness)
         if denoise > 0:
-            peaks = torch.maximum(peaks, _peaks(band, sharpness))
-    winners = probability
-    dropped = torch.zeros_like(query_class, dtype=torch.bool)
+            peaks.append(_peaks(band, sharpness))
+    winners, dropped = probability, None
     if denoise > 0:
         highest = torch.zeros(UNKNOWN + 1, device=logits.device)
-        highest = highest.scatter_reduce(0, query_class, peaks, 'amax')
+        highest.scatter_reduce_(0, query_class, torch.stack(peaks).amax(0), 'amax')
         dropped = (highest < denoise)[query_class]
         labels, probability = _without(dropped, logits, query_class, sharpness, winners)
     if min_area > 0:
-        dropped = dropped | _too_small(labels, min_area)[query_class]
+        small = _too_small(labels, min_area)[query_class]
+        dropped = small if dropped is None else dropped | small
         labels, probability = _without(dropped, logits, query_class, sharpness, winners)
-    labels.masked_fill_(dropped.all(), UNKNOWN)
+    if dropped is not None:
+        labels.masked_fill_(dropped.all(), UNKNOWN)
     # Not `probability < threshold`: logits that are no numbers must become unknown as well.
     labels.masked_fill_(~(probability >= unknown_threshold), UNKNOWN)
     confidence = probability.nan_to_num_(0).mul_(255).round_().to(torch.uint8)

@@ -33,8 +33,6 @@ TEMPLATES = {
     ),
     'simple': ('a photo of a {}.',),
 }
-# Queries are encoded, and kept, as many at a time as make this many prompts.
-PROMPTS_PER_CHUNK, PROMPTS_PER_CHUNK_ELSEWHERE = {'cpu': 320}, 1600
 # About 8 MB at 512 floats each; no vocabulary comes near it.
 MEMORY_ENTRIES = 4096
 
@@ -101,10 +99,8 @@ class TextEncoder:
         recalled = {query: self._recall(ensemble, query) for query in queries}
         features = {query: feature for query, feature in recalled.items() if feature is not None}
         missing = [query for query in recalled if query not in features]
-        self.check(missing, ensemble)
-        prompts_per_chunk = PROMPTS_PER_CHUNK.get(
-            self._backbone.device.type, PROMPTS_PER_CHUNK_ELSEWHERE)
-        chunk_size = max(prompts_per_chunk // len(ensemble), 1)
+        self._check_lengths(missing, ensemble)
+        chunk_size = max(self._backbone.text.prompts_per_chunk // len(ensemble), 1)
         for start in range(0, len(missing), chunk_size):
             chunk = missing[start:start + chunk_size]
             for query, feature in zip(chunk, self._encode_queries(ensemble, chunk)):
@@ -114,8 +110,19 @@ class TextEncoder:
         return torch.stack([features[query] for query in queries])
 
     def check(self, queries: Sequence[str], prompts: str | Sequence[str]) -> None:
-        """Raise PromptError as `encode` would; takes a moment, whatever the number of queries."""
-        template = self._longest(templates(prompts))
+        """
+        Raise PromptError as `encode` would; takes a moment, whatever the number of queries.
+
+        What is in a cache is not asked about again, so that it needs no tokenizer.
+        """
+        ensemble = templates(prompts)
+        self._check_lengths(
+            [query for query in queries if self._recall(ensemble, query) is None], ensemble)
+
+    def _check_lengths(self, queries: Sequence[str], ensemble: tuple[str, ...]) -> None:
+        if not queries:
+            return
+        template = self._longest(ensemble)
         limit = self._backbone.text.context_length
         for query in queries:
             length = self._backbone.text.count(template, query)

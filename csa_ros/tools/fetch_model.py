@@ -1,6 +1,7 @@
 """Fetch the weights of a model beforehand, so that the node can load them without a network."""
 
 from collections.abc import Callable
+from pathlib import Path
 import sys
 
 from csa_ros.choices import DEFAULT_MODEL
@@ -9,6 +10,13 @@ from csa_ros.model.errors import ModelError
 from csa_ros.model.towers.architecture import needs_word_pieces
 from csa_ros.model.weights import hub
 from csa_ros.model.weights.catalogue import PRESETS
+from csa_ros.model.weights.catalogue import RADIO_LICENCE
+from csa_ros.model.weights.catalogue import RADIO_PRESETS
+from csa_ros.model.weights.radio_fetch import fetch_radio
+from csa_ros.model.weights.radio_source import is_here
+from csa_ros.model.weights.radio_source import locate
+from csa_ros.model.weights.radio_source import own_file
+from csa_ros.model.weights.radio_source import parse_radio
 from csa_ros.model.weights.source import DEMO
 from csa_ros.model.weights.source import find_weights
 from csa_ros.model.weights.source import find_word_pieces
@@ -26,13 +34,17 @@ NOTES = f"""
 tower    parameters of the image tower
 licence  of the weights, as their page had it when this list was made: read it
 mIoU     percent: published mean over the eight benchmarks of arXiv 2312.01597
-         with attention csa; - where nobody has published it
+         with attention csa; - where nobody has published it. For c-radio-*
+         over the five of them without background, with attention radseg, read
+         off a figure of arXiv 2511.19704 to 0.1: csa with openai-b16 has 37.1
 here     whether it can be loaded without a network; fetching one says where to
          get those that are downloaded by hand
 
 Fetch one with 'ros2 run csa_ros fetch_model PRESET', and load it with
 model:=PRESET; a file of your own with weights of that kind loads with
-model:=PRESET:/path/to/file. Other pairs of open_clip go by ARCH/TAG, such as
+model:=PRESET:/path/to/file. Those of c-radio-* come from nvidia/RADIO and
+google/siglip2-so400m-patch16-naflex, 3.4, 3.9 and 4.7 GB, of which one file of
+1.7, 2.1 and 2.8 GB is left. Other pairs of open_clip go by ARCH/TAG, such as
 {DEFAULT_MODEL}."""
 
 
@@ -57,6 +69,10 @@ def fetch(model: str) -> None:
     `model` is `PRESET` or `ARCH/TAG`. A model that cannot be used is refused before anything is
     downloaded.
     """
+    radio = parse_radio(model)
+    if radio is not None:
+        _fetch_radio(*radio)
+        return
     source = parse_model(model)
     if model in PRESETS:
         preset = PRESETS[model]
@@ -77,12 +93,31 @@ def fetch(model: str) -> None:
     print(f'{model} is at {path} ({path.stat().st_size / 2**20:.0f} MiB)')
 
 
+def _fetch_radio(name: str, path: Path | None) -> None:
+    preset = RADIO_PRESETS[name]
+    if path is None:
+        print(f'{name} is {preset.name} with SigLIP2, {RADIO_LICENCE}, {preset.page}')
+        path = own_file(name)
+        if not path.is_file():
+            _download(name, lambda: fetch_radio(name), path.parent)
+    path = locate(name, path)
+    print(f'{name} is at {path} ({_bytes(path) / 2**20:.0f} MiB)')
+
+
+def _bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
+
+
 def table() -> str:
     """Return the presets and what is known of each, as text of at most 80 columns."""
     rows = [COLUMNS, (DEMO, f'{DEMO_TOWER:.1f} M', DEMO_LICENCE, '-', 'bundled')]
     for name, preset in PRESETS.items():
         miou = '-' if preset.miou is None else f'{preset.miou:.1f}'
         rows.append((name, f'{preset.tower:.0f} M', preset.licence, miou, _is_here(name)))
+    for name, radio in RADIO_PRESETS.items():
+        miou = '-' if radio.miou is None else f'{radio.miou:.1f}'
+        rows.append((name, f'{radio.tower:.0f} M', RADIO_LICENCE, miou,
+                     'yes' if is_here(name) else 'no'))
     widths = [max(map(len, column)) for column in zip(*rows)]
     # Numbers to the right, words to the left.
     lines = ['  '.join((f'{cell:>{width}}' if title in ('tower', 'mIoU') else f'{cell:<{width}}')
@@ -116,13 +151,17 @@ def _download_word_pieces() -> None:
     wordpiece.fetch_table()
 
 
-def _download(what: str, download: Callable[[], None]) -> None:
+def _download(what: str, download: Callable[[], object], folder: Path | None = None) -> None:
+    """Run a download; its errors as ModelError. `folder` as for `hub.remedy`."""
     print(f'fetching {what} ...', flush=True)
     try:
         download()
+    except ModelError:
+        raise
     except Exception as error:  # noqa: B902 - each transport of the hub client raises its own
         reason = ' '.join(str(error).split()).rstrip('.')
-        raise ModelError(f'could not download {what}: {reason}. {hub.remedy(error)}') from error
+        raise ModelError(
+            f'could not download {what}: {reason}. {hub.remedy(error, folder)}') from error
 
 
 if __name__ == '__main__':

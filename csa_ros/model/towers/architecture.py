@@ -77,6 +77,25 @@ def build(config: dict, dtype: torch.dtype = torch.float32) -> open_clip.CLIP | 
     return clip
 
 
+def lower(tower: torch.nn.Module, dtype: torch.dtype) -> None:
+    """
+    Convert a tower that is not open_clip's to `dtype`, in place, as open_clip does with its own.
+
+    Layer norms and what the tower itself holds, positions and class tokens, are in float32.
+    """
+    tower.float()
+    if dtype == torch.float32:
+        return
+    for name, module in list(tower.named_modules()):
+        if isinstance(module, torch.nn.LayerNorm):
+            norm = LayerNormFp32(module.normalized_shape, module.eps, device=module.weight.device)
+            norm.load_state_dict(module.state_dict())
+            parent, _, child = name.rpartition('.')
+            setattr(tower.get_submodule(parent), child, norm)
+        elif not any(module.children()):
+            module.to(dtype)
+
+
 def halve_layer_norms(tower: torch.nn.Module, dtype: torch.dtype) -> None:
     """
     Let the layer norms of a tower take and give `dtype`, in place, if their weights stay the same.

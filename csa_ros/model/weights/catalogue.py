@@ -77,6 +77,49 @@ class Preset:
         return self.by_hand or f'https://huggingface.co/{repository}'
 
 
+@dataclass(frozen=True)
+class RadioPreset:
+    """
+    One C-RADIOv3, whose words SigLIP2's text tower reads; what its weights do not say.
+
+    `name` is NVIDIA's; `file` (repository, path) is in the Hugging Face hub. The tower has
+    `layers` blocks of `width` with attention of `heads`, with LayerScale or without, a table of
+    `table` x `table` positions, and `prefix` tokens before those of the patches; with its head it
+    has `tower` million parameters. `miou` is the published mean, in percent, over five benchmarks
+    without background, VOC20, Context59, ADE20k, COCO-Stuff and Cityscapes: read off a figure of
+    RADSeg (arXiv 2511.19704) to 0.1, None where there is none.
+    """
+
+    name: str
+    file: tuple[str, str]
+    width: int
+    layers: int
+    heads: int
+    tower: float
+    layer_scale: bool = True
+    table: int = 128
+    prefix: int = 8
+    miou: float | None = None
+
+    @property
+    def page(self) -> str:
+        """Address of the page about the weights."""
+        return f'https://huggingface.co/nvidia/{self.name}'
+
+
+# Of the tower and of the text tower, as their pages had it when this was written.
+RADIO_LICENCE = 'NVIDIA Open Model + Apache-2.0'
+# How the table of positions is scaled. NVIDIA's code has False since 2025-06-28, with which RADSeg
+# ran; what it published on the hub, and timm, had True for B and H.
+RADIO_ALIGN_CORNERS = False
+# As RADSeg runs it: pixels of the windows, of their stride and of the shorter side, and the factor
+# of cosines.
+RADIO_IMAGE_SIZE, RADIO_STRIDE, RADIO_SHORT_SIDE = 224, 112, 336
+RADIO_LOGIT_SCALE = 100.0
+# What reads words for all of them: text tower and tokenizer.
+SIGLIP2 = ('google/siglip2-so400m-patch16-naflex', 'model.safetensors')
+SIGLIP2_TOKENIZER = (SIGLIP2[0], 'tokenizer.json')
+
 _MIT = 'MIT'
 _NON_COMMERCIAL = 'CC BY-NC 4.0'
 _APACHE = 'Apache-2.0'
@@ -137,6 +180,18 @@ PRESETS: dict[str, Preset] = {
     'mobileclip-b-lt': Preset('MobileCLIP-B', 'datacompdr_lt', _APPLE),
     'mobileclip2-b': Preset('MobileCLIP2-B', 'dfndr2b', _APPLE),
     'mobileclip2-l14': Preset('MobileCLIP2-L-14', 'dfndr2b', _APPLE),
+}
+
+# Those of RADIO; H was trained without LayerScale.
+RADIO_PRESETS: dict[str, RadioPreset] = {
+    'c-radio-v3-b': RadioPreset(
+        'C-RADIOv3-B', ('nvidia/RADIO', 'c-radio_v3-b_half.pth.tar'), 768, 12, 12, 105.8,
+        miou=48.0),
+    'c-radio-v3-l': RadioPreset(
+        'C-RADIOv3-L', ('nvidia/RADIO', 'c-radio_v3-l_half.pth.tar'), 1024, 24, 16, 327.9),
+    'c-radio-v3-h': RadioPreset(
+        'C-RADIOv3-H', ('nvidia/RADIO', 'c-radio_v3-h_half.pth.tar'), 1280, 32, 16, 660.1,
+        layer_scale=False, miou=46.9),
 }
 
 

@@ -106,22 +106,25 @@ def load_weights(clip: torch.nn.Module, weights: Mapping[str, object], what: str
     else:
         weights = text_at_top(weights)
     expected = expected_weights(clip)
-    missing = expected.keys() - weights.keys()
-    unexpected = {name for name in weights.keys() - expected.keys()
-                  if isinstance(weights[name], Tensor)}
+    faults = misfits(weights, expected)
+    if faults:
+        raise ModelError(f'{what}: {faults}. {advice(found)}')
+    clip.load_state_dict({name: weights[name] for name in expected}, strict=False)
+
+
+def misfits(weights: Mapping[str, object], expected: Mapping[str, Tensor]) -> str:
+    """Say what is missing, unexpected or of another shape in weights; '' if they fit."""
     problems = {
-        'missing': sorted(missing),
-        'unexpected': sorted(unexpected),
+        'missing': sorted(expected.keys() - weights.keys()),
+        'unexpected': sorted(name for name in weights.keys() - expected.keys()
+                             if isinstance(weights[name], Tensor)),
         'of another shape': sorted(
             f'{name} {_text(weights[name])} for {_text(expected[name])}'
             for name in expected.keys() & weights.keys()
             if shape(weights[name]) != shape(expected[name])),
     }
-    faults = [f'{len(names)} {kind} ({_first(names)})'
-              for kind, names in problems.items() if names]
-    if faults:
-        raise ModelError(f'{what}: {"; ".join(faults)}. {advice(found)}')
-    clip.load_state_dict({name: weights[name] for name in expected}, strict=False)
+    return '; '.join(f'{len(names)} {kind} ({_first(names)})'
+                     for kind, names in problems.items() if names)
 
 
 def advice(weights: Mapping[str, object]) -> str:

@@ -6,18 +6,24 @@ archives by `csa_ros.model.weights.torchscript`. There is no option to read a fi
 """
 
 import argparse
+from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
 from dataclasses import dataclass
+import hashlib
 import json
 from pathlib import Path
 import re
+from typing import Any
+from typing import TypeVar
 
 from csa_ros.model.errors import ModelError
 from csa_ros.model.weights import torchscript
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME
 from open_clip.constants import HF_WEIGHTS_NAME
+from safetensors import safe_open
 from safetensors.torch import load_file
 import torch
 
@@ -44,6 +50,8 @@ _MAX_HEADER = 100_000_000
 _ZIP = b'PK\x03\x04'
 _PICKLE = b'\x80'
 
+Held = TypeVar('Held')
+
 
 @dataclass(frozen=True)
 class Content:
@@ -62,7 +70,7 @@ def find_file(folder: Path) -> Path:
     for name in NAMES:
         if (folder / name).is_file():
             return folder / name
-    files = sorted(path for path in folder.iterdir() if path.is_file() and _may_hold_weights(path))
+    files = sorted(path for path in folder.iterdir() if path.is_file() and may_hold_weights(path))
     if len(files) == 1:
         return files[0]
     if files:
@@ -115,6 +123,51 @@ def read(path: Path) -> Content:
         raise ModelError(f'cannot read weights from {path}: {_reason(error)}') from error
 
 
+def tensor_names(path: Path) -> list[str] | None:
+    """Return the names of what a safetensors file holds, without reading it; None for others."""
+    return _of_safetensors(path, lambda file: list(file.keys()))
+
+
+def first_size(path: Path, names: Sequence[str]) -> int | None:
+    """Return the first size of the first of some tensors that a safetensors file holds."""
+    return _of_safetensors(path, lambda file: next(
+        (file.get_slice(name).get_shape()[0] for name in names if name in file.keys()), None))
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """Return what a safetensors file says of itself; nothing for others."""
+    return _of_safetensors(path, lambda file: file.metadata()) or {}
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file, which is not read where the hub's cache is named by it."""
+    blob = path.resolve().name
+    if re.fullmatch('[0-9a-f]{64}', blob):
+        return blob
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def may_hold_weights(path: Path) -> bool:
+    """Tell whether a file is safetensors or one of torch's, by the bytes that it begins with."""
+    begin = _begin(path)
+    return _is_safetensors(begin) or begin.startswith((_ZIP, _PICKLE))
+
+
+def _of_safetensors(path: Path, ask: Callable[[Any], Held]) -> Held | None:
+    """Return what an open safetensors file answers, None for other files."""
+    try:
+        if not _is_safetensors(_begin(path)):
+            return None
+        with safe_open(path, framework='pt') as file:
+            return ask(file)
+    except Exception as error:  # noqa: B902 - safetensors raises nothing narrower
+        raise ModelError(f'cannot read weights from {path}: {_reason(error)}') from error
+
+
 def _read(path: Path) -> Content:
     begin = _begin(path)
     if _is_safetensors(begin):
@@ -136,11 +189,6 @@ def _begin(path: Path) -> bytes:
 def _is_safetensors(begin: bytes) -> bool:
     # The length of a header in JSON, and the header.
     return begin[8:9] == b'{' and 0 < int.from_bytes(begin[:8], 'little') <= _MAX_HEADER
-
-
-def _may_hold_weights(path: Path) -> bool:
-    begin = _begin(path)
-    return _is_safetensors(begin) or begin.startswith((_ZIP, _PICKLE))
 
 
 def _indexed(index: Path) -> list[str]:

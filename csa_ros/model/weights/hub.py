@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import errno
+from pathlib import Path
 
 import huggingface_hub
 from huggingface_hub import constants
@@ -40,16 +41,22 @@ def check_reachable() -> None:
         raise Unreachable(f'{constants.ENDPOINT} cannot be reached: {error}') from error
 
 
-def remedy(error: BaseException) -> str:
-    """Return what to do about a download that failed, a sentence without its full stop."""
+def remedy(error: BaseException, folder: Path | None = None) -> str:
+    """
+    Return what to do about a download that failed, a sentence without its full stop.
+
+    `folder` is where csa_ros itself put it, None if the hub's client did into its own cache.
+    """
     if constants.HF_HUB_OFFLINE:
         return ('Nothing is fetched while HF_HUB_OFFLINE is set: unset it, and '
                 'TRANSFORMERS_OFFLINE likewise, or copy the cache folder of a machine that has '
                 'the weights')
     for cause in _causes(error):
         if isinstance(cause, OSError) and cause.errno in _STORAGE:
-            return (f'The cache folder {constants.HF_HUB_CACHE} is the trouble, '
-                    f'{_STORAGE[cause.errno]}: make room or name another one with HF_HOME')
+            cache, variable = ((constants.HF_HUB_CACHE, 'HF_HOME') if folder is None
+                               else (folder, 'XDG_CACHE_HOME'))
+            return (f'The cache folder {cache} is the trouble, {_STORAGE[cause.errno]}: make room '
+                    f'or name another one with {variable}')
         if 'CERTIFICATE_VERIFY_FAILED' in str(cause):
             return ('The certificate of the server or of a proxy in between is not trusted: name '
                     'the file with its authority in SSL_CERT_FILE and REQUESTS_CA_BUNDLE, and see '

@@ -19,6 +19,7 @@ from csa_ros.model.towers.architecture import fitting
 from csa_ros.model.towers.architecture import why_unusable
 from csa_ros.model.weights import files
 from csa_ros.model.weights.catalogue import PRESETS
+from csa_ros.model.weights.catalogue import RADIO_PRESETS
 from csa_ros.model.weights.checkpoint import advice
 from csa_ros.model.weights.checkpoint import read_weights
 from csa_ros.model.weights.checkpoint import Weights
@@ -83,8 +84,11 @@ def parse_model(model: str) -> Source:
         return _parse_demo(model, rest)
     if name in PRESETS and separator != '/':
         return _parse_preset(model, name, rest)
-    if not separator or name in (DEMO, *PRESETS):
-        hint = did_you_mean(name, [DEMO, *PRESETS])
+    if name in RADIO_PRESETS and separator != '/':
+        raise ModelError(f'{model} is no CLIP, whose towers learn together: take a model that is '
+                         'one, such as demo or openai-b16')
+    if not separator or name in (DEMO, *PRESETS, *RADIO_PRESETS):
+        hint = did_you_mean(name, [DEMO, *PRESETS, *RADIO_PRESETS])
         raise ModelError(f'model {model!r} is not understood{hint}: write {GRAMMAR}')
     config = _known_config(name)
     if separator == ':':
@@ -253,7 +257,8 @@ def _parse_preset(model: str, name: str, path: str) -> Source:
 def _known_config(architecture: str) -> dict:
     config = open_clip.get_model_config(architecture)
     if config is None:
-        hint = did_you_mean(architecture, [*PRESETS, *open_clip.list_models()])
+        hint = did_you_mean(architecture,
+                            [*PRESETS, *RADIO_PRESETS, *open_clip.list_models()])
         raise ModelError(f'open_clip knows no architecture {architecture!r}{hint}: '
                          f'write {GRAMMAR}')
     return config
