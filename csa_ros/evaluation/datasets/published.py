@@ -1,5 +1,7 @@
 """What others have measured: mIoU in percent, of ViT-B/16 with OpenAI's weights and of RADIO."""
 
+from csa_ros.model.weights.catalogue import RADIO_PRESETS
+
 _COLUMNS = ('voc21', 'context60', 'coco_object', 'voc20', 'cityscapes', 'context59', 'ade20k',
             'coco_stuff')
 _SCLIP = 'arXiv 2312.01597 (SCLIP), main table'
@@ -32,7 +34,7 @@ SOURCES = {
 }
 
 # Of RADSeg the paper shows means alone, in a figure: by preset of the model, and over which sets.
-RADSEG = {'c-radio-v3-b': 48.0, 'c-radio-v3-h': 46.9}
+RADSEG = {name: preset.miou for name, preset in RADIO_PRESETS.items() if preset.miou is not None}
 RADSEG_SETS = ('voc20', 'context59', 'ade20k', 'coco_stuff', 'cityscapes')
 RADSEG_SOURCE = 'arXiv 2511.19704 (RADSeg), read off a figure, +- 0.1'
 RADSEG_NOTE = (f'means over {", ".join(RADSEG_SETS[:-1])} and {RADSEG_SETS[-1]} alone: '
