@@ -54,7 +54,8 @@ def make_parser() -> argparse.ArgumentParser:
     node.add_argument('--params-file', type=Path, metavar='YAML', help='its parameters')
     node.add_argument('--model', help='demo is bundled')
     node.add_argument('--device', help='auto, cpu, cuda or cuda:N')
-    node.add_argument('--attention', help=f"self-attention of the model: {', '.join((AUTO, *ATTENTIONS))}")
+    node.add_argument('--attention', help='self-attention of the model: '
+                      f"{', '.join((AUTO, *ATTENTIONS))}")
     node.add_argument('--prompts', help='name of a prompt ensemble, or a template')
     node.add_argument('--logit-scale', type=float, metavar='S',
                       help='sharpness of the softmax, which all probabilities depend on')
