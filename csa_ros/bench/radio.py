@@ -141,7 +141,7 @@ def _parts(segmenter: Segmenter, rgb: np.ndarray, settings: ResolvedSettings
         partial(joining.join, features, _plan(segmenter, rgb, settings)))
     compared = join()
     words = _words(segmenter, compared)
-    parts = {
+    parts: dict[str, Callable[[], object]] = {
         'total': partial(segmenter.segment, rgb, words, settings),
         'encode': partial(segmenter.features, pixels, settings),
         'decide': partial(segmenter.decide, features, words, rgb.shape[:2], settings)}

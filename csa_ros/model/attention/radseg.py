@@ -98,4 +98,4 @@ def _shares(logits: Tensor) -> Tensor:
     by themselves takes a CPU as long as the products.
     """
     # It replaces what is not above its threshold, and 0 is to stay.
-    return F.threshold_(logits.float(), -_TINY, -torch.inf).softmax(dim=-1)
+    return F.threshold(logits.float(), -_TINY, -torch.inf, inplace=True).softmax(dim=-1)
