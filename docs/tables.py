@@ -17,6 +17,8 @@ import re
 import sys
 
 from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
+from csa_ros.evaluation.datasets.protocol import RADSEG
+from csa_ros.evaluation.datasets.published import RADSEG_NOTE
 from csa_ros.evaluation.datasets.published import SOURCES
 from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.model.text import TEMPLATES
@@ -138,7 +140,8 @@ def attentions() -> str:
         figures = [benchmark.published.get(name) for benchmark in BENCHMARKS.values()]
         mean = '' if None in figures else f'{sum(figures) / len(figures):.1f}'
         residual = {True: 'kept', False: 'dropped', None: 'no choice'}[method.residual]
-        rows.append([f'`{name}`', residual, mean, SOURCES.get(name, '')])
+        source = RADSEG_NOTE if name == RADSEG else SOURCES.get(name, '')
+        rows.append([f'`{name}`', residual, mean, source])
     return table(['attention', "last block's residual connection and feed-forward network",
                   'mIoU', 'from'], rows)
 
