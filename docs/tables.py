@@ -21,6 +21,8 @@ from csa_ros.evaluation.datasets.published import SOURCES
 from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.weights.catalogue import PRESETS
+from csa_ros.model.weights.catalogue import RADIO_LICENCE
+from csa_ros.model.weights.catalogue import RADIO_PRESETS
 from csa_ros.parameters.cameras import TOPICS
 from csa_ros.parameters.file import read_file
 from csa_ros.parameters.table import Parameter
@@ -117,6 +119,18 @@ def models() -> str:
     return table(['preset', 'model', 'image tower', 'licence', 'mIoU'], rows)
 
 
+def radio_models() -> str:
+    """Return the presets of RADIO."""
+    rows = []
+    for name, preset in RADIO_PRESETS.items():
+        rows.append([
+            f'`{name}`', preset.name, f'{preset.tower:.0f} M',
+            f'{preset.tower * 4 / 1e3:.1f} GB', f'[{RADIO_LICENCE}]({preset.page})',
+            '' if preset.miou is None else f'{preset.miou:.1f}'])
+    return table(['preset', 'model', 'image tower', 'in float32', 'licence', 'mIoU of five'],
+                 rows)
+
+
 def attentions() -> str:
     """Return the attentions and what is published of them."""
     rows = []
@@ -172,6 +186,7 @@ TABLES: dict[str, Callable[[], str]] = {
     'models': models,
     'parameters': parameters,
     'prompts': prompts,
+    'radio_models': radio_models,
     'segment_bag': bag_options,
     'vocabularies': vocabularies,
 }

@@ -22,6 +22,7 @@ class Texts:
     """A text tower whose features are given, by word."""
 
     context_length = 64
+    prompts_per_chunk = 320
 
     def __init__(self, features):
         self._features = features

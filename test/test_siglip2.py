@@ -148,7 +148,10 @@ def test_it_can_be_given_up_between_batches(tokenizer, tmp_path, monkeypatch):
 
 def test_nothing_of_the_tower_stays(tokenizer, tmp_path):
     text = make_text(tmp_path, tokenizer)
-    text.encode(TEMPLATES, QUERIES)
+    first = text.encode(TEMPLATES, QUERIES)
+    assert torch.equal(text.encode(TEMPLATES, QUERIES), first)
+    assert not any(type(each).__name__ in ('Tokenizer', 'Tensor') for each in (
+        *vars(text).values(), *vars(text._tokenizer).values()))
     (tmp_path / 'model.safetensors').unlink()
     with pytest.raises(ModelError, match='cannot read the text tower of tiny .*fetch the file ag'):
         text.encode(TEMPLATES, QUERIES)

@@ -88,6 +88,8 @@ class Siglip2Text:
         """Return the features (queries * templates, D) of prompts; see `TextTower`."""
         rows = [self._tokenizer.encode(template.replace('{}', query))
                 for query in queries for template in templates]
+        # It is as large as several blocks, which take far longer than reading it again would.
+        self._tokenizer.release()
         with self._file() as file:
             x = self._embed(_pad(rows, file.tower.context_length, self._name), file)
             for index, block in enumerate(file.tower.transformer.resblocks):
@@ -178,7 +180,7 @@ class _File:
 
 class _Tokenizer:
     """
-    Turns texts into tokens as SigLIP2 was trained with them, read when it is first used.
+    Turns texts into tokens as SigLIP2 was trained with them, read when it is used.
 
     Texts lose their capitals and their punctuation, as in big_vision's `canonicalize_text`.
     """
@@ -195,7 +197,13 @@ class _Tokenizer:
         with self._lock:
             if self._tokenizer is None:
                 self._tokenizer = self._read()
-        return self._tokenizer.encode(self._clean(text)).ids
+            tokenizer = self._tokenizer
+        return tokenizer.encode(self._clean(text)).ids
+
+    def release(self) -> None:
+        """Free what was read; the next text has it read again."""
+        with self._lock:
+            self._tokenizer = None
 
     def _read(self) -> Any:
         try:
