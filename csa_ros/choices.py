@@ -14,6 +14,8 @@ AUTO = 'auto'
 # The keys of ATTENTION in csa_ros.model.attention.methods.
 ATTENTIONS = ('csa', 'vanilla', 'maskclip', 'clearclip', 'naclip', 'sc-clip', 'gem', 'radseg')
 RESIDUAL = ('auto', 'keep', 'drop')
+# RADSeg's two protocols.
+LOW, MID = RESOLUTIONS = ('low', 'mid')
 # The keys of TEMPLATES in csa_ros.model.text.
 ENSEMBLES = ('imagenet80', 'imagenet7', 'robot8', 'simple')
 # The authors' limit for panoramas: the long side is never resized beyond this.

@@ -17,10 +17,14 @@ import re
 import sys
 
 from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
+from csa_ros.evaluation.datasets.protocol import RADSEG
+from csa_ros.evaluation.datasets.published import RADSEG_NOTE
 from csa_ros.evaluation.datasets.published import SOURCES
 from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.weights.catalogue import PRESETS
+from csa_ros.model.weights.catalogue import RADIO_LICENCE
+from csa_ros.model.weights.catalogue import RADIO_PRESETS
 from csa_ros.parameters.cameras import TOPICS
 from csa_ros.parameters.file import read_file
 from csa_ros.parameters.table import Parameter
@@ -117,6 +121,18 @@ def models() -> str:
     return table(['preset', 'model', 'image tower', 'licence', 'mIoU'], rows)
 
 
+def radio_models() -> str:
+    """Return the presets of RADIO."""
+    rows = []
+    for name, preset in RADIO_PRESETS.items():
+        rows.append([
+            f'`{name}`', preset.name, f'{preset.tower:.0f} M',
+            f'{preset.tower * 4 / 1e3:.1f} GB', f'[{RADIO_LICENCE}]({preset.page})',
+            '' if preset.miou is None else f'{preset.miou:.1f}'])
+    return table(['preset', 'model', 'image tower', 'in float32', 'licence', 'mIoU of five'],
+                 rows)
+
+
 def attentions() -> str:
     """Return the attentions and what is published of them."""
     rows = []
@@ -124,7 +140,8 @@ def attentions() -> str:
         figures = [benchmark.published.get(name) for benchmark in BENCHMARKS.values()]
         mean = '' if None in figures else f'{sum(figures) / len(figures):.1f}'
         residual = {True: 'kept', False: 'dropped', None: 'no choice'}[method.residual]
-        rows.append([f'`{name}`', residual, mean, SOURCES.get(name, '')])
+        source = RADSEG_NOTE if name == RADSEG else SOURCES.get(name, '')
+        rows.append([f'`{name}`', residual, mean, source])
     return table(['attention', "last block's residual connection and feed-forward network",
                   'mIoU', 'from'], rows)
 
@@ -172,6 +189,7 @@ TABLES: dict[str, Callable[[], str]] = {
     'models': models,
     'parameters': parameters,
     'prompts': prompts,
+    'radio_models': radio_models,
     'segment_bag': bag_options,
     'vocabularies': vocabularies,
 }

@@ -1,13 +1,17 @@
 """The small RADIO of the reference file, and what RADSeg's authors' code makes of it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.towers.radio import RadioSizes
 from csa_ros.model.towers.radio import RadioTower
 from csa_ros.model.towers.radio import RadioVision
+from csa_ros.segmenter import Words
+from csa_ros.vocabulary import Vocabulary
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 REFERENCE = Path(__file__).parent / 'data' / 'radseg.npz'
 SIZES = RadioSizes(width=96, layers=3, heads=3, hidden=384, patch_size=16, table=32, prefix=8,
@@ -52,6 +56,19 @@ def visual():
     built = RadioVision(SIZES, image_size=96)
     built.load_state_dict(weights)
     return built.eval().requires_grad_(False)
+
+
+def on(device, dtype):
+    """Return it as a backbone on a device, in a type of the weights."""
+    built = visual().to(device, dtype)
+    return replace(backbone(), visual=built, tower=RadioTower(built), identity=str(dtype))
+
+
+def words(device='cpu'):
+    """Return the words w0 to w5, whatever the backbone."""
+    features = F.normalize(arrays()['text_embeds'], dim=-1)
+    vocabulary = Vocabulary.parse([f'w{index}' for index in range(6)])
+    return Words(vocabulary, features.to(device), torch.arange(6, device=device), ('{}',))
 
 
 def backbone(align_corners=False, **arguments):

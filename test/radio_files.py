@@ -1,19 +1,17 @@
 """Small RADIO models for tests, in every form in which their weights are found."""
 
 import argparse
-from pathlib import Path
 
 from csa_ros.model.weights.catalogue import RADIO_PRESETS
 from csa_ros.model.weights.catalogue import RadioPreset
 import numpy as np
+from radio import REFERENCE
 from safetensors.torch import save_file
 import torch
 
 NAME = 'tiny-radio'
-# What the file made by the authors' code holds: see data/README.
-REFERENCE = Path(__file__).parent / 'data' / 'radseg.npz'
 FILE = 'tiny-radio_half.pth.tar'
-TEXT_WIDTH, TEXT_LAYERS, TEXT_WORDS, TEXT_LENGTH = 32, 2, 40, 64
+TEXT_WIDTH, TEXT_LAYERS, TEXT_WORDS, TEXT_LENGTH = 72, 2, 400, 64
 # The tower of the file gives so many numbers.
 EMBED_DIM = 48
 

@@ -572,6 +572,27 @@ def test_protocols_of_others_are_theirs(attention, name):
     assert used.inference == ('whole' if whole else 'slide')
 
 
+# Short side, crop and stride.
+RADSEG_MID = {
+    'voc21': (336, 336, 112), 'voc20': (336, 336, 112), 'context60': (576, 336, 224),
+    'context59': (576, 336, 224), 'coco_object': (448, 336, 224), 'coco_stuff': (448, 336, 224),
+    'cityscapes': (688, 336, 224), 'ade20k': (576, 336, 224)}
+
+
+@pytest.mark.parametrize('name', BENCHMARKS)
+def test_protocols_of_radseg_are_its_own(name):
+    benchmark = BENCHMARKS[name]
+    low, mid = (benchmark.protocol_of_radio(resolution) for resolution in ('low', 'mid'))
+    assert (low.short_side, low.crop, low.stride) == (
+        560 if name == 'cityscapes' else 336, 224, 112)
+    assert (mid.short_side, mid.crop, mid.stride) == RADSEG_MID[name]
+    for used in low, mid:
+        assert (used.inference, used.logit_scale, used.denoise) == ('slide', 100, 0.5)
+        assert used.unknown_threshold == (0.1 if benchmark.unknown_class == 0 else 0)
+        assert used.min_area == 0
+    assert 'radseg' not in benchmark.published
+
+
 def test_below_the_threshold_is_background_or_wrong():
     labels = np.uint8([[0, 3, 255]])
     assert BENCHMARKS['voc21'].counted(labels).tolist() == [[0, 3, 0]]

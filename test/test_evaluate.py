@@ -18,12 +18,14 @@ from csa_ros.evaluation.datasets.demo import Street
 from csa_ros.evaluation.datasets.demo import streets
 from csa_ros.evaluation.datasets.reading import read
 from csa_ros.evaluation.records import Writer
+from csa_ros.evaluation.report.result import describe_all
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
 from csa_ros.tools import evaluate
 import cv2
 import numpy as np
 import pytest
+import radio
 import torch
 from torchmetrics.classification import MulticlassJaccardIndex
 from towers import make_backbone
@@ -437,6 +439,78 @@ def test_bad_arguments_are_refused(arguments, message, capsys):
 def test_settings_that_do_not_fit_are_refused(tmp_path, arguments, message, capsys):
     assert call(tmp_path, *arguments) == 1
     assert message in capsys.readouterr().err
+
+
+# RADIO
+
+@pytest.fixture
+def as_radio(monkeypatch):
+    """Let the tool use the small RADIO, which knows the words of the streets."""
+    small = radio.backbone()
+    features = torch.randn(len(DEMO.words()), 48, generator=torch.Generator().manual_seed(0))
+    texts = radio.Texts(dict(zip(DEMO.words().queries, features)))
+    small = replace(small, text=texts, name='c-radio-v3-b:/a/file')
+    monkeypatch.setattr(evaluate, 'load_backbone', lambda model, device, precision: small)
+
+
+@pytest.mark.parametrize('name', ['radseg', 'csa'])
+def test_auto_goes_on_where_the_name_was_given(tmp_path, monkeypatch, request, name):
+    """Records say what was meant, so that nothing is segmented again."""
+    if name == 'radseg':
+        request.getfixturevalue('as_radio')
+    assert call(tmp_path, '--attention', name) == 0
+    monkeypatch.setattr(Segmenter, 'segment', None)
+    assert call(tmp_path) == 0
+    assert result(tmp_path, attention=name)['method']['attention'] == name
+
+
+def test_settings_of_radio_are_taken_and_replaced(tmp_path, as_radio, monkeypatch):
+    monkeypatch.setitem(evaluate.BENCHMARKS, 'tiny', replace(
+        evaluate.BENCHMARKS['tiny'], radio=BENCHMARKS['voc20'].radio))
+    assert call(tmp_path, '--resolution', 'mid', '--denoise', '0.3', '--limit', '1') == 0
+    found = result(tmp_path, attention='radseg')
+    # The small tower's own size is 96 pixels.
+    assert [found['method'][name] for name in ('short_side', 'crop', 'stride')] == [144, 144, 48]
+    assert (found['method']['denoise'], found['method']['logit_scale']) == (0.3, 100)
+    assert found['published'] is None
+    assert call(tmp_path, '--attention', 'csa', '--limit', '1') == 0
+    assert result(tmp_path, attention='csa')['method']['denoise'] == 0
+
+
+def of_radio(name, **method):
+    method = {'model': 'c-radio-v3-b:/a/file', 'attention': 'radseg', 'residual': 'auto',
+              'refine': 'off', 'prompts': [''], **method}
+    return {'dataset': name, 'title': BENCHMARKS[name].title, 'miou': 0.5, 'segmented': 7,
+            'total': 7, 'published': None, 'deviations': [], 'method': method}
+
+
+FIVE = ('voc20', 'context59', 'ade20k', 'coco_stuff', 'cityscapes')
+
+
+def test_what_is_published_of_radseg_is_a_mean():
+    text = describe_all([of_radio(name) for name in BENCHMARKS], {})
+    row, = (line for line in text.splitlines() if line.startswith('| mean of the 5'))
+    assert [cell.strip() for cell in row.split('|')[2:5]] == ['50.0', '48.0', '+2.0']
+    assert 'arXiv 2511.19704 (RADSeg), read off a figure, +- 0.1' in text
+    assert 'mean of 8' in text and text.count('48.0') == 1
+    differing = [of_radio(name) for name in FIVE]
+    differing[0]['deviations'] = ['denoise 0.0, published with 0.5']
+    assert ('Not as published (Pascal VOC 2012): denoise 0.0, published with 0.5.'
+            in describe_all(differing, {}))
+
+
+@pytest.mark.parametrize('names, method', [
+    (FIVE[1:], {}), (FIVE, {'model': 'c-radio-v3-l'}), (FIVE, {'model': 'openai-b16'}),
+    (FIVE, {'attention': 'csa'}), (FIVE, {'refine': 'pamr'})])
+def test_the_mean_is_not_shown_beside_something_else(names, method):
+    text = describe_all([of_radio(name, **method) for name in names], {})
+    assert '48.0' not in text and '2511.19704' not in text
+
+
+def test_the_mean_wants_all_pictures():
+    part = [of_radio(name) for name in FIVE]
+    part[2]['segmented'] = 3
+    assert '48.0' not in describe_all(part, {})
 
 
 # The demo benchmark

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from dataclasses import replace
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 from csa_ros.evaluation import comparison
 from csa_ros.evaluation.datasets import protocol
@@ -59,11 +60,12 @@ def test_every_variant_is_evaluated(document):
     assert {name for group, name in rows if group == 'attention'} == {'csa', 'vanilla'}
     assert {name for group, name in rows if group == 'refine'} == set(REFINE)
     assert {name for group, name in rows if group == 'inference'} == set(INFERENCE)
+    assert {name for group, name in rows if group == 'denoise'} == {'0', '0.5'}
     # 24, half of the tower's own, is less than a window.
     assert {name for group, name in rows if group == 'short side'} == {'32', '48', '64'}
     base = rows['attention', 'csa']
     for row in (rows['refine', 'off'], rows['inference', 'slide'], rows['prompts', 'simple'],
-                rows['short side', '48'], rows['residual', 'keep']):
+                rows['short side', '48'], rows['residual', 'keep'], rows['denoise', '0']):
         assert row['miou'] == base['miou']
     assert rows['attention', 'vanilla']['iou'] != base['iou']
     assert rows['refine', 'pamr']['iou'] == rows['attention, pamr', 'csa']['iou']
@@ -103,10 +105,14 @@ def test_settings_of_other_papers_do_not_take_part(backbone):
 class Native:
     """What the protocol asks of a backbone."""
 
-    name = protocol.DEFAULT_MODEL
-
-    def __init__(self, image_size):
+    def __init__(self, image_size, name=protocol.DEFAULT_MODEL, attention='csa'):
         self.image_size = image_size
+        self.name = name
+        self.tower = SimpleNamespace(attention=attention)
+
+
+def radio(name='c-radio-v3-b'):
+    return Native(224, name, 'radseg')
 
 
 @pytest.mark.parametrize('native, lengths', [
@@ -118,8 +124,11 @@ def test_lengths_follow_the_native_size(native, lengths):
 
 def test_a_method_that_is_published_deviates_in_nothing():
     for name in ATTENTION:
+        backbone = radio() if name == 'radseg' else Native(224)
         for benchmark in BENCHMARKS.values():
-            assert not protocol.deviations(benchmark, Native(224), Method(name))
+            assert not protocol.deviations(benchmark, backbone, Method(name))
+            assert not protocol.deviations(benchmark, radio('c-radio-v3-h:/a/file'),
+                                           Method('radseg', resolution='mid'))
     refined = Method('naclip', overrides={'refine': 'pamr-output'})
     assert not protocol.deviations(BENCHMARKS['voc21'], Native(224), refined)
     assert protocol.published_key('naclip', protocol.settings_for(
@@ -130,8 +139,7 @@ def test_a_method_that_is_published_deviates_in_nothing():
     ('openai-b16', True), ('ViT-B-16/openai', True), ('ViT-B-16-quickgelu/dfn2b', False),
     ('ViT-B-16-quickgelu:/some/file', False), ('demo', False)])
 def test_the_published_model_may_have_another_name(name, published):
-    backbone = Native(224)
-    backbone.name = name
+    backbone = Native(224, name)
     found = protocol.deviations(BENCHMARKS['voc21'], backbone, Method())
     assert found == ([] if published else [f'model {name}, published with '
                                            'ViT-B-16-quickgelu/openai'])
@@ -142,6 +150,33 @@ def test_what_deviates_is_named():
     assert protocol.deviations(BENCHMARKS['voc21'], Native(224), method) == [
         'residual keep, published with auto', 'prompts simple, published with imagenet80',
         'crop 448, published with 224', 'refine pamr, published with pamr-output']
+    method = Method('radseg', overrides={'denoise': 0.0, 'short_side': 500}, resolution='mid')
+    assert protocol.deviations(BENCHMARKS['ade20k'], radio('c-radio-v3-l'), method) == [
+        'model c-radio-v3-l, published with c-radio-v3-b',
+        'short_side 500, published with 576', 'denoise 0.0, published with 0.5']
+
+
+def test_radio_has_settings_of_its_own_whatever_its_attention():
+    stuff = BENCHMARKS['coco_stuff']
+    found = protocol.settings_for(stuff, radio(), Method('radseg'))
+    assert (found.short_side, found.logit_scale, found.denoise) == (336, 100, 0.5)
+    other = protocol.settings_for(stuff, radio(), Method('csa'))
+    assert other == replace(found, denoise=0)
+    # The published row is that of another tower.
+    assert protocol.deviations(stuff, radio(), Method('csa')) == [
+        'model c-radio-v3-b, published with ViT-B-16-quickgelu/openai',
+        'short_side 336, published with 448', 'logit_scale 100.0, published with 40.0']
+    # And a CLIP keeps its own with RADSeg's attention.
+    assert protocol.settings_for(stuff, Native(224), Method('radseg')) == stuff.settings
+
+
+@pytest.mark.parametrize('benchmark, backbone, message', [
+    (BENCHMARKS['voc20'], Native(224), "resolution is 'mid': it is for RADIO, and "
+                                       'ViT-B-16-quickgelu/openai is none'),
+    (DEMO, radio(), "resolution is 'mid': Rendered streets has settings for 'low' alone")])
+def test_a_resolution_that_there_is_not_is_refused(benchmark, backbone, message):
+    with pytest.raises(ValueError, match=message):
+        protocol.settings_for(benchmark, backbone, Method('radseg', resolution='mid'))
 
 
 # The page
@@ -165,6 +200,9 @@ def test_page_shows_what_is_published(compared, tmp_path):
             for line in path.read_text().splitlines()]
     assert ['csa', '59.1', '80.4', '30.4', '34.2', '30.5', '22.4', '32.2', '16.1', '38.2'] in rows
     assert '- csa: arXiv 2312.01597' in path.read_text()
+    # Of RADSeg only means are known, and over five of the sets: it has no row.
+    assert '- radseg: means over voc20, ' in path.read_text()
+    assert not [row for row in rows if row[:1] == ['radseg']]
 
 
 def test_page_without_a_place_is_left_alone(compared, tmp_path, capsys):

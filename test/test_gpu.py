@@ -10,6 +10,7 @@ from csa_ros.labels import refine as refine_module
 from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import MergeMap
 from csa_ros.model import bf16
+from csa_ros.model import joining
 from csa_ros.model import pixels
 from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.model.backbone import load_backbone
@@ -20,6 +21,7 @@ from csa_ros.vocabulary import Vocabulary
 import cv2
 import numpy as np
 import pytest
+import radio
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
@@ -208,6 +210,19 @@ def test_the_segmenter_through_the_runner(cpu_as_gpu, tmp_path, refine):
     assert (alone.labels == expected[0].labels).mean() >= 0.9999 and alone.overlay is None
 
 
+def test_radio_through_the_runner(cpu_as_gpu, tmp_path):
+    segmenter = Segmenter(radio.backbone(), cache_dir=tmp_path)
+    images = [picture(150, 200, seed) for seed in range(2)]
+    expected = segmenter.submit(images, radio.words()).result()
+    segmenter._graphs = gpu.GraphRunner(
+        segmenter.compute, segmenter._constants, segmenter.device)
+    for _ in range(2):  # captured, then replayed
+        actual = segmenter.submit(images, radio.words()).result()
+        for one, other in zip(actual, expected, strict=True):
+            assert (one.labels == other.labels).mean() >= 0.999
+    assert cpu_as_gpu == [(2, 150, 200)]
+
+
 def on_fake_gpu(module):
     """Replace the tensors of a module, in place, by ones on a GPU that have no values."""
     for part in module.modules():
@@ -226,17 +241,19 @@ def merge_map_on_fake_gpu(plan, grid, output_size, device):
     return merge
 
 
+@pytest.mark.parametrize('make', [make_backbone, radio.backbone], ids=['CLIP', 'RADIO'])
 @pytest.mark.parametrize('inference, refine', [
     ('slide', 'off'), ('whole', 'off'), ('slide', 'pamr'), ('whole', 'pamr-output')])
-def test_all_of_the_work_is_on_the_gpu(monkeypatch, inference, refine):
+def test_all_of_the_work_is_on_the_gpu(monkeypatch, inference, refine, make):
     """Mixing devices, or asking for a value on the host, raises with fake tensors as well."""
     monkeypatch.setattr(segmenter_module, 'GraphRunner', lambda *arguments: None)
     monkeypatch.setattr(segmenter_module, 'merge_map', merge_map_on_fake_gpu)
+    monkeypatch.setattr(joining, 'merge_map', merge_map_on_fake_gpu)
     monkeypatch.setattr(pixels, 'taps', pixels.taps.__wrapped__)
     monkeypatch.setattr(refine_module, 'neighbours', refine_module.neighbours.__wrapped__)
-    backbone = make_backbone()
+    backbone = make()
     with FakeTensorMode(allow_non_fake_inputs=True):
-        on_fake_gpu(backbone.clip)
+        on_fake_gpu(backbone.visual)
         segmenter = Segmenter(backbone)
         settings = segmenter.resolve(
             Settings(inference, unknown_threshold=0.2, min_area=0.1, refine=refine))
@@ -349,3 +366,47 @@ def test_pictures_of_many_sizes_need_no_capture(segmenters, refine, monkeypatch)
         image = picture(*size)
         expected = segmenters['fp32'].segment(image, VOCABULARY, settings).labels
         assert (segmenter.segment(image, encoded, settings).labels == expected).mean() >= 0.99
+
+
+@pytest.fixture(scope='module')
+def radios():
+    """Return what segments with the small RADIO, by where and in which type."""
+    return {name: Segmenter(radio.on(device, dtype), capture=name != 'eager')
+            for name, device, dtype in (
+                ('cpu', 'cpu', torch.float32), ('cuda', 'cuda', torch.float32),
+                ('eager', 'cuda', torch.float32), ('fp16', 'cuda', torch.float16))}
+
+
+@needs_gpu
+@pytest.mark.parametrize('name, reference, share', [
+    ('cuda', 'eager', 0.999), ('cuda', 'cpu', 0.99), ('fp16', 'cuda', 0.95)])
+def test_radio_gives_the_labels_of_others(radios, name, reference, share, recwarn):
+    """A random tower is nowhere sure, so that rounding decides more often than elsewhere."""
+    images = [picture(150, 200, seed) for seed in range(2)]
+    expected = radios[reference].submit(
+        images, radio.words(radios[reference].device)).result()
+    words = radio.words(radios[name].device)
+    for _ in range(2):  # captured, then replayed
+        actual = radios[name].submit(images, words).result()
+        for one, other in zip(actual, expected, strict=True):
+            assert (one.labels == other.labels).mean() >= share
+    assert not [warning for warning in recwarn if 'CUDA graph' in str(warning.message)]
+
+
+@needs_gpu
+def test_frames_of_a_batch_do_not_see_each_other_on_a_gpu(radios):
+    words = radio.words('cuda')
+    images = [picture(150, 200, seed) for seed in range(3)]
+    together = radios['cuda'].submit(images, words).result()
+    for image, result in zip(images, together, strict=True):
+        alone = radios['cuda'].segment(image, words)
+        assert (alone.labels == result.labels).mean() >= 0.999
+
+
+@needs_gpu
+def test_submitting_to_radio_does_not_wait_for_a_gpu(radios):
+    words, image = radio.words('cuda'), picture(150, 200)
+    radios['fp16'].segment(image, words)
+    with no_waiting():
+        pending = radios['fp16'].submit([image], words)
+    assert pending.result()[0].labels.shape == (150, 200)

@@ -9,6 +9,7 @@ import warnings
 
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Scene
+from csa_ros.labels.windows import plan_windows
 from csa_ros.model import int8
 from csa_ros.model.backbone import int8_missing
 from csa_ros.model.backbone import INT8_PACKAGES
@@ -21,7 +22,9 @@ from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import Vocabulary
 import pytest
+import radio
 import torch
+from torch.nn import functional as F
 from torch.torch_version import TorchVersion
 from towers import make_backbone
 
@@ -221,6 +224,23 @@ def test_labels_of_the_demo_are_those_of_float32(cache):
         labels, expected = (segmenter.segment(rgb, vocabulary, settings).labels
                             for segmenter in (fast, exact))
         assert 0.99 <= (labels == expected).mean() < 1
+
+
+@needs_onnx
+def test_radio_with_radseg_runs_in_int8(cache):
+    """What is exported ends before windows are averaged; in a random tower classes are close."""
+    full, small = (Segmenter(radio.backbone(quantized=quantized), cache_dir=cache)
+                   for quantized in (False, True))
+    assert small.encoder.joining.whole and small.settings == full.settings
+    rgb = Scene(1).render(1.0, (200, 150)).rgb
+    pixels = full.pixels([rgb], full.settings)
+    plan = plan_windows(*pixels.shape[-2:], full.settings.crop, full.settings.stride)
+    expected, actual = (
+        each.encoder.joining.join(each.features(pixels, full.settings), plan)
+        for each in (full, small))
+    assert F.cosine_similarity(actual, expected, dim=-1).min() > COSINE
+    labels = [each.segment(rgb, radio.words()).labels for each in (full, small)]
+    assert (labels[0] == labels[1]).mean() > 0.95
 
 
 @needs_onnx

@@ -65,7 +65,7 @@ def test_a_stage_goes_on_from_the_weights_of_another(tmp_path):
 
 @pytest.mark.parametrize('stage', train.STAGES)
 def test_stages(stage):
-    """Each fits captions better; in the last one the image tower stays what it is."""
+    """Each fits captions better; in the last two the image tower stays what it is."""
     tokenizer = open_clip.SimpleTokenizer(context_length=24)
     crops = Crops([train.Renders(1)[0]], tokenizer, ['{}'], 64, 0, torch.device('cpu'))
     batch = crops.batch(8)
@@ -76,8 +76,8 @@ def test_stages(stage):
     def loss():
         model.eval()
         with torch.no_grad():
-            if stage == 'words':
-                return train.words_loss(model, DenseEncoder(backbone, 'csa'), batch)
+            if stage in train.WORDS:
+                return train.words_loss(model, DenseEncoder(backbone, 'csa'), batch, stage)
             return train.towers_loss(model, batch, stage, 0.5)
 
     first = loss()
@@ -88,7 +88,38 @@ def test_stages(stage):
     changed = {key.split('.')[0] for key, value in model.state_dict().items()
                if not torch.equal(value, before[key])}
     assert {'token_embedding', 'transformer', 'text_projection'} <= changed
-    assert ('visual' in changed) == (stage != 'words')
+    assert ('visual' in changed) == (stage not in train.WORDS)
+
+
+def test_stages_have_their_own_priors(monkeypatch):
+    """Rare words are held back in two of them, and brought forward in the last one."""
+    priors = []
+
+    def note(logits, target, prior):
+        priors.append(prior)
+        return loss_of(logits, target, prior)
+
+    loss_of = train.balanced_sigmoid_loss
+    monkeypatch.setattr(train, 'balanced_sigmoid_loss', note)
+    tokenizer = open_clip.SimpleTokenizer(context_length=24)
+    crops = Crops([train.Renders(1)[0]], tokenizer, ['{}'], 64, 0, torch.device('cpu'))
+    batch = crops.batch(4)
+    model = train.build_model(0)
+    for stage, expected in (('tokens', 0.0), ('patches', 0.5)):
+        priors.clear()
+        train.towers_loss(model, batch, stage, 0.5)
+        assert priors == [expected] * 2
+    encoder = DenseEncoder(train.backbone_of(model, tokenizer), 'csa')
+    for stage, expected in (('words', 0.5), ('rare-words', -0.25)):
+        priors.clear()
+        train.words_loss(model, encoder, batch, stage)
+        assert priors == [expected]
+
+
+def test_scenes_of_an_earlier_stage_can_be_skipped():
+    """The first of them is left out, and the second stays what it is."""
+    second, = train.render_all(1, 0, skip=1)
+    np.testing.assert_array_equal(second.rgb, train.render_all(2, 0)[1].rgb)
 
 
 def test_stages_have_their_own_defaults(monkeypatch):
@@ -133,6 +164,7 @@ def test_the_rate_rises_and_falls():
     ('--batch', '1', '--batch is 1: it must be at least 2'),
     ('--rate', '-1', '--rate is -1.0: it must be at least 0'),
     ('--start', 'nowhere', '--start is nowhere: there is no model.safetensors in it'),
+    ('--skip', '-1', '--skip is -1: it must be at least 0'),
     ('--seed', '0', 'stage patches goes on from an earlier one'),
 ])
 def test_bad_arguments(option, value, words, capsys):

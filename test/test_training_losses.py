@@ -146,6 +146,7 @@ def test_a_prior_holds_rare_captions_back():
     # One true crop against four false ones, one more of each: odds of 2 to 5.
     assert balanced_sigmoid_loss(zeros, rare, 0.5) == pytest.approx(np.log(2) * (1 + 0.4 ** 0.5))
     assert balanced_sigmoid_loss(zeros, rare, 1.0) == pytest.approx(np.log(2) * 1.4)
+    assert balanced_sigmoid_loss(zeros, rare, -1.0) == pytest.approx(np.log(2) * 3.5)
     assert balanced_sigmoid_loss(zeros, 1 - rare, 1.0) == pytest.approx(np.log(2) * 2)
 
 

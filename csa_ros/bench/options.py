@@ -16,6 +16,7 @@ TITLES = {
     'gpu.precision': 'Half precision on a GPU',
     'core': 'Frames to labels',
     'refine': 'Labels that follow the image',
+    'radio': 'RADIO beside CLIP',
     'text': 'Words to features',
     'runtimes': 'Runtimes for the image tower on a CPU',
     'gpu.towers': 'Runtimes for the image tower on a GPU',
@@ -30,6 +31,7 @@ MODEL_HELP = ('demo, ARCH/TAG, ARCH:/path, or random:ARCH, which has random weig
               'costs can be measured without having it (default: %(default)s)')
 PRECISIONS = {'cpu': 'fp32,bf16,int8', 'cuda': 'fp32,fp16,bf16'}
 ROUNDS = {'cpu': 5, 'cuda': 200}
+RADIO_ROUNDS = {'cpu': 5, 'cuda': 50}
 
 # Grey levels that reuse_threshold takes. Noise stays below it, and the changes that it lets pass
 # move few labels.
@@ -121,6 +123,13 @@ def _add_refine(parser: argparse._ArgumentGroup) -> None:
                         help='how often each is timed (default: %(default)s)')
 
 
+def _add_radio(parser: argparse._ArgumentGroup) -> None:
+    parser.add_argument('--radio-device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--radio-precision', default='auto', help='auto, fp32, fp16 or bf16')
+    parser.add_argument('--radio-rounds', type=int, help='how often each is timed (default: '
+                        f"{RADIO_ROUNDS['cpu']} on a CPU, {RADIO_ROUNDS['cuda']} on a GPU)")
+
+
 def _add_text(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument('--text-model', default=DEFAULT_MODEL, help=MODEL_HELP)
     parser.add_argument('--text-device', default='auto', help='auto, cpu, cuda or cuda:N')
@@ -186,6 +195,7 @@ _OPTIONS: dict[str, Callable[[argparse._ArgumentGroup], None]] = {
     'gpu.cameras': _add_gpu_cameras,
     'core': _add_core,
     'refine': _add_refine,
+    'radio': _add_radio,
     'text': _add_text,
     'runtimes': _add_runtimes,
     'gpu.towers': _add_gpu_towers,

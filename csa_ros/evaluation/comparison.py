@@ -25,6 +25,7 @@ from csa_ros.evaluation.run import run
 from csa_ros.evaluation.run import Task
 from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.model.attention.methods import RESIDUAL
+from csa_ros.model.attention.radseg import DENOISE
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.text import TEMPLATES
@@ -96,6 +97,7 @@ def variants(settings: ResolvedSettings, backbone: Backbone, base: Method) -> li
           if name != 'auto'),
         *(Variant('refine', name, changed(refine=name)) for name in REFINE),
         *(Variant('inference', name, changed(inference=name)) for name in INFERENCE),
+        *(Variant('denoise', f'{share:g}', changed(denoise=share)) for share in (0.0, DENOISE)),
         *(Variant('prompts', name, replace(base, prompts=name)) for name in TEMPLATES),
         *(Variant('short side', f'{side}', changed(short_side=side)) for side in sides)]
 

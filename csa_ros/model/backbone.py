@@ -1,5 +1,5 @@
 """
-CLIP models ready for use: weights, tokenizer and preprocessing, on a device, in a precision.
+CLIPs and RADIOs ready for use: weights, tokenizer and preprocessing, on a device, in a precision.
 
 Loading never touches the network, so that a robot without one starts, or fails, at once: see
 `csa_ros.tools.fetch_model` for getting weights beforehand.
@@ -16,19 +16,29 @@ from typing import TypeAlias
 from csa_ros.choices import LEAST_SPEEDUP
 from csa_ros.model import bf16
 from csa_ros.model.errors import ModelError
+from csa_ros.model.siglip2 import Siglip2Text
 from csa_ros.model.text_tower import Clip
 from csa_ros.model.text_tower import ClipText
 from csa_ros.model.text_tower import TextTower
 from csa_ros.model.tokens import Tokenizer
 from csa_ros.model.towers.architecture import build
 from csa_ros.model.towers.architecture import halve_layer_norms
+from csa_ros.model.towers.architecture import lower
 from csa_ros.model.towers.architecture import needs_word_pieces
+from csa_ros.model.towers.radio import RadioTower
 from csa_ros.model.towers.radio import RadioVision
 from csa_ros.model.towers.tower import Tower
 from csa_ros.model.towers.trunk import parts_of
 from csa_ros.model.weights import files
+from csa_ros.model.weights.catalogue import RADIO_ALIGN_CORNERS
+from csa_ros.model.weights.catalogue import RADIO_IMAGE_SIZE
+from csa_ros.model.weights.catalogue import RADIO_LOGIT_SCALE
+from csa_ros.model.weights.catalogue import RADIO_SHORT_SIDE
+from csa_ros.model.weights.catalogue import RADIO_STRIDE
 from csa_ros.model.weights.checkpoint import load_weights
 from csa_ros.model.weights.checkpoint import read_weights
+from csa_ros.model.weights.radio_source import parse_radio
+from csa_ros.model.weights.radio_source import read_parts
 from csa_ros.model.weights.source import Channels
 from csa_ros.model.weights.source import find_weights
 from csa_ros.model.weights.source import find_word_pieces
@@ -156,26 +166,35 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto',
     tower is a vision transformer with CLIP's attention), `ARCH:/path` (a file or folder with
     exactly the weights of that open_clip architecture, by open_clip's names or transformers';
     ARCH also says which activation they were trained with, as in `ViT-B-16-quickgelu`, where
-    nothing beside them does), `PRESET` (a name in `csa_ros.model.weights.catalogue.PRESETS`),
-    `PRESET:/path` (a file or folder with such weights) or `/path` (of which a config.json or
-    open_clip_config.json says the architecture).
+    nothing beside them does), `PRESET` (a name in PRESETS or RADIO_PRESETS of
+    `csa_ros.model.weights.catalogue`), `PRESET:/path` (a file or folder with such weights) or
+    `/path` (of which a config.json or open_clip_config.json says the architecture).
 
     `device` is `auto` (a GPU if there is one), `cuda`, `cuda:N` or `cpu`. `precision` is `fp32`,
     `fp16` (GPU only), `bf16` (on CPUs with AVX512-BF16 twice as fast as `fp32`, on those without
     such instructions slower), `int8` (CPU only, the image tower alone, with ONNX Runtime; two to
     three times as fast with AVX512-VNNI) or `auto` (`fp16` on a GPU, `fp32` on a CPU). With
     `measure` that becomes `bf16` on a CPU where `csa_ros.model.bf16.speedup` is large enough, so
-    that the same frames need not have the same labels on another machine. Raises ModelError when
+    that the same frames need not have the same labels on another machine; RADIO is not measured,
+    and stays in `fp32`. Raises ModelError when
     any of it cannot be had.
     """
     torch_device = _choose_device(device)
     dtype = _choose_dtype(precision, torch_device)
+    radio = parse_radio(model)
+    if radio is not None:
+        return _load_radio(model, *radio, torch_device, dtype, precision == 'int8')
+    return _load_clip(model, torch_device, dtype, precision == 'int8',
+                      measure and precision == 'auto' and torch_device.type == 'cpu')
+
+
+def _load_clip(model: str, torch_device: torch.device, dtype: torch.dtype, quantized: bool,
+               open_choice: bool) -> Backbone:
     source = parse_model(model)
     path = find_weights(source)
     tokenizer = _make_tokenizer(source)
     weights = read_weights(path, source.config)
     source = settle(source, path, weights)
-    open_choice = measure and precision == 'auto' and torch_device.type == 'cpu'
     speedup = bf16.speedup(source.config) if open_choice else None
     if speedup is not None and speedup >= LEAST_SPEEDUP:
         dtype = torch.bfloat16
@@ -194,8 +213,33 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto',
         # As in SCLIP, which has 336 and 112 for 224.
         short_side=source.short_side or clip.visual.image_size[0] * 3 // 2,
         stride=source.stride or clip.visual.image_size[0] // 2,
-        quantized=precision == 'int8',
+        quantized=quantized,
         bf16_speedup=speedup,
+    )
+
+
+def _load_radio(model: str, name: str, path: Path | None, torch_device: torch.device,
+                dtype: torch.dtype, quantized: bool) -> Backbone:
+    parts = read_parts(name, path)
+    with torch.device('meta'):
+        visual = RadioVision(parts.weights.sizes, RADIO_IMAGE_SIZE)
+    visual.load_state_dict(parts.weights.by_name, assign=True)
+    lower(visual, dtype)
+    visual = visual.to(torch_device).eval().requires_grad_(False)
+    if torch_device.type == 'cuda' and dtype != torch.float32:
+        halve_layer_norms(visual, dtype)
+    return Backbone(
+        visual=visual,
+        tower=RadioTower(visual, RADIO_ALIGN_CORNERS),
+        text=Siglip2Text(parts.text, parts.tokenizer, torch_device, dtype, model),
+        mean=parts.weights.mean,
+        std=parts.weights.std,
+        name=model,
+        identity=_recipe_digest([parts.digest, name, RADIO_ALIGN_CORNERS, str(dtype)]),
+        short_side=RADIO_SHORT_SIDE,
+        stride=RADIO_STRIDE,
+        logit_scale=RADIO_LOGIT_SCALE,
+        quantized=quantized,
     )
 
 
@@ -261,17 +305,8 @@ def _make_tokenizer(source: Source) -> Tokenizer:
 
 
 def _identity(path: Path, config: dict, dtype: torch.dtype) -> str:
-    content = '+'.join(map(_sha256, files.parts(path)))
-    recipe = json.dumps([content, config, str(dtype)], sort_keys=True)
-    return hashlib.sha256(recipe.encode()).hexdigest()
+    return _recipe_digest(['+'.join(map(files.sha256, files.parts(path))), config, str(dtype)])
 
 
-def _sha256(path: Path) -> str:
-    blob = path.resolve().name
-    if re.fullmatch('[0-9a-f]{64}', blob):
-        return blob  # The hub cache names a large file by its digest.
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _recipe_digest(recipe: list) -> str:
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()

@@ -114,7 +114,7 @@ PARAMETERS = (
                     '255 classes'),
     Parameter(
         'model', DEFAULT_MODEL,
-        'The CLIP model that sees and reads.',
+        'The model that sees and reads: CLIP, or RADIO with SigLIP2.',
         loaded=True,
         constraints='demo, demo:/path/to/weights, PRESET, ARCH/TAG (open_clip), '
                     'PRESET:/path/to/weights, ARCH:/path/to/weights or /path/to/folder'),

@@ -299,7 +299,7 @@ class SegmentNode(LifecycleNode):
                 'model': segmenter.name,
                 'device': str(segmenter.device),
                 'precision': segmenter.backbone.arithmetic,
-                'attention': self._config.model.attention,
+                'attention': segmenter.encoder.attention,
                 'vocabulary version': str(snapshot.version),
                 'vocabulary size': str(len(snapshot.words.vocabulary)),
                 **({'16-bit samples': camera.samples.summary} if camera.samples.summary else {})})

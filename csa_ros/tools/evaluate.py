@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from csa_ros.choices import ATTENTIONS
+from csa_ros.choices import AUTO
 from csa_ros.choices import DEFAULT_MODEL
 from csa_ros.evaluation import comparison
 from csa_ros.evaluation.datasets.benchmark import Benchmark
@@ -29,6 +30,7 @@ from csa_ros.evaluation.report.result import describe_all
 from csa_ros.evaluation.report.sheet import encode
 from csa_ros.evaluation.run import make_task
 from csa_ros.evaluation.run import run
+from csa_ros.model.attention.methods import named
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
@@ -85,7 +87,7 @@ def _all_rendered(names: Sequence[str]) -> bool:
 
 def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
     """Raise ValueError for options that can be judged before anything is loaded."""
-    _choose(options.attention, ATTENTIONS, 'attention')
+    _choose(options.attention, (AUTO, *ATTENTIONS), 'attention')
     templates(options.prompts)
     Shard.parse(options.shard)
     for name, least in (('limit', 1), ('workers', 0), ('threads', 0), ('worst', 1)):
@@ -134,7 +136,7 @@ def _run(options: argparse.Namespace, names: Sequence[str], command: str) -> int
 
 def _evaluate(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespace,
               command: str) -> dict[str, Any] | None:
-    task = make_task(benchmark, options.root, options.limit, backbone, _method(options))
+    task = make_task(benchmark, options.root, options.limit, backbone, _method(options, backbone))
     records = run(task, options.out, _workers(options, backbone.device),
                   Shard.parse(options.shard))
     if len(records) < len(task.samples):
@@ -151,7 +153,7 @@ def _evaluate(benchmark: Benchmark, backbone: Backbone, options: argparse.Namesp
 def _compare(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespace,
              command: str) -> None:
     document, picture = comparison.compare(
-        benchmark, options.root, options.limit, backbone, _method(options), options.out,
+        benchmark, options.root, options.limit, backbone, _method(options, backbone), options.out,
         _workers(options, backbone.device), command)
     text = describe_comparison(document)
     path = options.out / f"comparison-{benchmark.name}-{digest(document['method'])}.json"
@@ -162,10 +164,12 @@ def _compare(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespa
     _say(f'{benchmark.title}: written to {path}, .md and .png')
 
 
-def _method(options: argparse.Namespace) -> Method:
+def _method(options: argparse.Namespace, backbone: Backbone) -> Method:
     overrides = {name: getattr(options, name) for name in SETTINGS
                  if getattr(options, name) is not None}
-    return Method(options.attention, options.residual, options.prompts, overrides)
+    # By its own name, so that results are found again whether it was asked for by that or not.
+    attention = named(options.attention, backbone.tower)
+    return Method(attention, options.residual, options.prompts, overrides, options.resolution)
 
 
 def _write_page(path: Path, *files: Path) -> int:

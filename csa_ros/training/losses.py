@@ -127,8 +127,8 @@ def balanced_sigmoid_loss(logits: Tensor, target: Tensor, prior: float = 0.0) ->
 
     `logits` and `target` are (crops, captions). In the target 1 is true, 0 is false, and undecided
     pairs (NaN) count nothing. For each caption, the crops that it is true of weigh as much as
-    those that it is false of, times (true / false) ** `prior`. Without a prior (0) rare words are
-    said too often, with all of it (1) common words win everywhere.
+    those that it is false of, times (true / false) ** `prior`. With all of it (1) common words win
+    everywhere; the less it is, and it may be below 0, the more often are rare words said.
     """
     losses = F.softplus(torch.where(target == 1, -logits, logits))
     true, false = target == 1, target == 0

@@ -8,6 +8,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
+from csa_ros.choices import LOW
 from csa_ros.presets import read_preset
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN
@@ -52,7 +53,8 @@ class Benchmark:
     class that a pixel without a label (255) is counted as, None if that is simply wrong.
     `published` maps attentions to their published mIoU in percent, with ViT-B/16 and OpenAI's
     weights, and `sources` to where that is written. `protocols` holds the settings of the figures
-    that others did not measure with `settings`, as far as they are known. `samples` lists the
+    that others did not measure with `settings`, as far as they are known. `radio` are the settings
+    for RADIO, by resolution; where there are none, `settings` are for all. `samples` lists the
     pictures below a folder of data sets, which holds the official layout of this one; it raises
     BenchmarkError if they are not there.
     """
@@ -66,6 +68,7 @@ class Benchmark:
     published: Mapping[str, float] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     protocols: Mapping[str, Settings] = field(default_factory=dict)
+    radio: Mapping[str, Settings] = field(default_factory=dict)
 
     def words(self) -> Vocabulary:
         """Return the vocabulary."""
@@ -75,6 +78,15 @@ class Benchmark:
     def protocol(self, attention: str) -> Settings:
         """Return the settings that the published figure of an attention was measured with."""
         return self.protocols.get(attention, self.settings)
+
+    def protocol_of_radio(self, resolution: str) -> Settings:
+        """Return the settings for RADIO at a resolution; ValueError for one there is not."""
+        if resolution in self.radio:
+            return self.radio[resolution]
+        if resolution != LOW:
+            raise ValueError(f'resolution is {resolution!r}: {self.title} has settings for '
+                             f'{LOW!r} alone, choose short_side, crop and stride instead')
+        return self.settings
 
     def counted(self, labels: np.ndarray) -> np.ndarray:
         """Return labels (H, W) uint8 as they are counted."""

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from csa_ros.choices import LOW
+from csa_ros.choices import MID
 from csa_ros.evaluation.datasets.ade20k import ADE20K
 from csa_ros.evaluation.datasets.benchmark import Benchmark
 from csa_ros.evaluation.datasets.cityscapes import CITYSCAPES
@@ -13,11 +15,23 @@ from csa_ros.evaluation.datasets.pascal import VOC20
 from csa_ros.evaluation.datasets.pascal import VOC21
 from csa_ros.evaluation.datasets.published import published
 from csa_ros.evaluation.datasets.published import SOURCES
+from csa_ros.model.attention.radseg import DENOISE
 from csa_ros.settings import Settings
 
 # The settings are those of the code that the authors of each method released, for ViT-B/16.
-_SCLIP = Settings(short_side=336, crop=224, stride=112, logit_scale=40.0)
-_CLEARCLIP = Settings(short_side=448, crop=448, stride=224, logit_scale=50.0)
+_SCLIP = Settings(short_side=336, crop=224, stride=112, logit_scale=40.0, denoise=0.0)
+_CLEARCLIP = Settings(short_side=448, crop=448, stride=224, logit_scale=50.0, denoise=0.0)
+# RADSeg's have two resolutions, by the short side. Nothing is published of it with background:
+# there the settings are in the same spirit, those of the set without, and SCLIP's threshold.
+_RADSEG = Settings(short_side=336, crop=224, stride=112, logit_scale=100.0, denoise=DENOISE)
+_RADSEG_MID = replace(_RADSEG, short_side=576, crop=336, stride=224)
+_VOC_MID = replace(_RADSEG_MID, short_side=336, stride=112)
+_COCO_MID = replace(_RADSEG_MID, short_side=448)
+
+
+def _with_background(settings: Settings) -> Settings:
+    return replace(settings, unknown_threshold=0.1)
+
 
 # Without background, a class is found for every pixel: what is below the threshold has none, and
 # no threshold is set. With background it is class 0, and takes what is below the threshold.
@@ -28,39 +42,47 @@ _ALL = (
         VOC21, 0, published('voc21'), SOURCES,
         {'clearclip': replace(_CLEARCLIP, unknown_threshold=0.5),
          'naclip': replace(_SCLIP, inference='whole', unknown_threshold=0.1),
-         'sc-clip': replace(_SCLIP, logit_scale=50.0, unknown_threshold=0.15, min_area=0.1)}),
+         'sc-clip': replace(_SCLIP, logit_scale=50.0, unknown_threshold=0.15, min_area=0.1)},
+        {LOW: _with_background(_RADSEG), MID: _with_background(_VOC_MID)}),
     Benchmark(
         'voc20', 'Pascal VOC 2012', 'voc20', _SCLIP,
         VOC20, None, published('voc20'), SOURCES,
-        {'clearclip': _CLEARCLIP, 'naclip': replace(_SCLIP, inference='whole')}),
+        {'clearclip': _CLEARCLIP, 'naclip': replace(_SCLIP, inference='whole')},
+        {LOW: _RADSEG, MID: _VOC_MID}),
     Benchmark(
         'context60', 'Pascal Context with background', 'context60',
         replace(_SCLIP, logit_scale=50.0, unknown_threshold=0.1),
         CONTEXT60, 0, published('context60'), SOURCES,
         {'clearclip': replace(_CLEARCLIP, unknown_threshold=0.15),
          'naclip': replace(_SCLIP, unknown_threshold=0.1),
-         'sc-clip': replace(_SCLIP, unknown_threshold=0.15)}),
+         'sc-clip': replace(_SCLIP, unknown_threshold=0.15)},
+        {LOW: _with_background(_RADSEG), MID: _with_background(_RADSEG_MID)}),
     Benchmark(
         'context59', 'Pascal Context', 'context59', _SCLIP,
-        CONTEXT59, None, published('context59'), SOURCES, {'clearclip': _CLEARCLIP}),
+        CONTEXT59, None, published('context59'), SOURCES, {'clearclip': _CLEARCLIP},
+        {LOW: _RADSEG, MID: _RADSEG_MID}),
     Benchmark(
         'coco_object', 'COCO-Object with background', 'coco_object',
         replace(_SCLIP, logit_scale=50.0, unknown_threshold=0.1),
         COCO_OBJECT, 0, published('coco_object'), SOURCES,
         {'clearclip': replace(_CLEARCLIP, unknown_threshold=0.4),
          'naclip': replace(_SCLIP, unknown_threshold=0.1),
-         'sc-clip': replace(_SCLIP, logit_scale=55.0, unknown_threshold=0.35)}),
+         'sc-clip': replace(_SCLIP, logit_scale=55.0, unknown_threshold=0.35)},
+        {LOW: _with_background(_RADSEG), MID: _with_background(_COCO_MID)}),
     Benchmark(
         'coco_stuff', 'COCO-Stuff 164k', 'coco_stuff', replace(_SCLIP, short_side=448),
         COCO_STUFF, None, published('coco_stuff'), SOURCES,
-        {'clearclip': _CLEARCLIP, 'naclip': _SCLIP, 'sc-clip': _SCLIP}),
+        {'clearclip': _CLEARCLIP, 'naclip': _SCLIP, 'sc-clip': _SCLIP},
+        {LOW: _RADSEG, MID: _COCO_MID}),
     Benchmark(
         'cityscapes', 'Cityscapes', 'cityscapes', replace(_SCLIP, short_side=560),
         CITYSCAPES, None, published('cityscapes'), SOURCES,
-        {'clearclip': replace(_CLEARCLIP, crop=224)}),
+        {'clearclip': replace(_CLEARCLIP, crop=224)},
+        {LOW: replace(_RADSEG, short_side=560), MID: replace(_RADSEG_MID, short_side=688)}),
     Benchmark(
         'ade20k', 'ADE20K, 150 classes', 'ade20k', _SCLIP,
-        ADE20K, None, published('ade20k'), SOURCES, {'clearclip': _CLEARCLIP}),
+        ADE20K, None, published('ade20k'), SOURCES, {'clearclip': _CLEARCLIP},
+        {LOW: _RADSEG, MID: _RADSEG_MID}),
 )
 
 BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ALL}

@@ -6,6 +6,9 @@ They hold for every tower of that size: published results for L/14 and H/14 use 
 For a tower of another native size, all lengths are multiplied by its share of 224: the windows
 show the same parts of a picture and are as many, and the tower sees them at the size that it was
 trained on (ViT-L/14@336: short side 504, crop 336, stride 168 in place of 336, 224 and 112).
+
+RADIO has settings of its own, RADSeg's, whatever its attention; and CLIPs keep theirs with
+RADSeg's attention, of which nothing is published for them.
 """
 
 from collections.abc import Mapping
@@ -17,7 +20,9 @@ from dataclasses import replace
 from typing import Any
 
 from csa_ros.choices import DEFAULT_MODEL
+from csa_ros.choices import LOW
 from csa_ros.evaluation.datasets.benchmark import Benchmark
+from csa_ros.evaluation.datasets.published import RADSEG as RADSEG_MODELS
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.weights.source import parse_model
@@ -26,6 +31,9 @@ from csa_ros.settings import Settings
 PUBLISHED_NATIVE = 224
 PUBLISHED_PROMPTS = 'imagenet80'
 PUBLISHED_REFINE = 'pamr-output'
+# The attention, and what it is published with first of all.
+RADSEG = 'radseg'
+RADSEG_MODEL = 'c-radio-v3-b'
 _LENGTHS = ('short_side', 'crop', 'stride')
 
 
@@ -34,29 +42,35 @@ class Method:
     """
     How pictures are segmented, apart from the model.
 
-    `attention` and `residual` are as for `csa_ros.model.attention.methods.choose`, `prompts` as
-    for `csa_ros.model.text.templates`.
-    `overrides` are the settings that replace those of the benchmark, by name.
+    `attention` is a key of `csa_ros.model.attention.methods.ATTENTION`, `residual` as for `choose`
+    there, and `prompts` as for `csa_ros.model.text.templates`. `resolution` is which of RADSeg's
+    settings RADIO has. `overrides` are the settings that replace those of the benchmark, by name.
     """
 
     attention: str = 'csa'
     residual: str = 'auto'
     prompts: str = PUBLISHED_PROMPTS
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    resolution: str = LOW
 
 
 def settings_for(benchmark: Benchmark, backbone: Backbone, method: Method) -> Settings:
     """
     Return the settings of a benchmark for a tower and a method.
 
-    Raises ValueError for a value out of range.
+    Raises ValueError for a value out of range, and a resolution that is not published.
     """
-    settings = benchmark.protocol(method.attention)
-    scale = backbone.image_size / PUBLISHED_NATIVE
-    lengths = {name: getattr(settings, name) for name in _LENGTHS}
-    settings = replace(settings, **{name: round(pixels * scale)
-                                    for name, pixels in lengths.items() if pixels is not None})
-    return replace(settings, **method.overrides)
+    if backbone.tower.attention == RADSEG:
+        settings = benchmark.protocol_of_radio(method.resolution)
+        if method.attention != RADSEG:
+            # To strike out classes is part of that method.
+            settings = replace(settings, denoise=0.0)
+    elif method.resolution != LOW:
+        raise ValueError(f'resolution is {method.resolution!r}: it is for RADIO, and '
+                         f'{backbone.name} is none; choose short_side, crop and stride instead')
+    else:
+        settings = benchmark.protocol(method.attention)
+    return replace(_scaled(settings, backbone), **method.overrides)
 
 
 def published_key(attention: str, settings: Settings) -> str:
@@ -67,14 +81,19 @@ def published_key(attention: str, settings: Settings) -> str:
 def deviations(benchmark: Benchmark, backbone: Backbone, method: Method) -> Sequence[str]:
     """Return in what a method differs from the one that the published figures were made with."""
     found = []
-    if not _same_model(backbone.name, DEFAULT_MODEL):
+    if method.attention == RADSEG:
+        if backbone.name.partition(':')[0] not in RADSEG_MODELS:
+            found.append(f'model {backbone.name}, published with {RADSEG_MODEL}')
+    elif not _same_model(backbone.name, DEFAULT_MODEL):
         found.append(f'model {backbone.name}, published with {DEFAULT_MODEL}')
     if method.residual != 'auto':
         found.append(f'residual {method.residual}, published with auto')
     if method.prompts != PUBLISHED_PROMPTS:
         found.append(f'prompts {method.prompts}, published with {PUBLISHED_PROMPTS}')
     ours = settings_for(benchmark, backbone, method)
-    theirs = settings_for(benchmark, backbone, replace(method, overrides={}))
+    theirs = _scaled(benchmark.protocol_of_radio(method.resolution)
+                     if method.attention == RADSEG else benchmark.protocol(method.attention),
+                     backbone)
     if ours.refine != 'off':
         theirs = replace(theirs, refine=PUBLISHED_REFINE)
     for item in fields(Settings):
@@ -82,6 +101,14 @@ def deviations(benchmark: Benchmark, backbone: Backbone, method: Method) -> Sequ
         if one != other:
             found.append(f'{item.name} {one}, published with {other}')
     return found
+
+
+def _scaled(settings: Settings, backbone: Backbone) -> Settings:
+    """Return settings whose lengths are those for the native size of a tower."""
+    scale = backbone.image_size / PUBLISHED_NATIVE
+    lengths = {name: getattr(settings, name) for name in _LENGTHS}
+    return replace(settings, **{name: round(pixels * scale)
+                                for name, pixels in lengths.items() if pixels is not None})
 
 
 def _same_model(name: str, other: str) -> bool:

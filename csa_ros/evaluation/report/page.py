@@ -22,6 +22,8 @@ from typing import Any
 
 from csa_ros.bench.timing import table
 from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
+from csa_ros.evaluation.datasets.protocol import RADSEG
+from csa_ros.evaluation.datasets.published import RADSEG_NOTE
 from csa_ros.evaluation.report import comparison
 from csa_ros.evaluation.report import disturbances
 from csa_ros.evaluation.report.result import describe
@@ -118,7 +120,7 @@ def _published(*_: Any) -> str:
         rows.append([name, *('' if figure is None else f'{figure:.1f}' for figure in figures),
                      mean])
     sources = {name: source for benchmark in benchmarks
-               for name, source in benchmark.sources.items()}
+               for name, source in benchmark.sources.items()} | {RADSEG: RADSEG_NOTE}
     return '\n\n'.join([
         table(['mIoU', *(benchmark.name for benchmark in benchmarks), 'mean'], rows),
         '\n'.join(f'- {name}: {source}' for name, source in sources.items())])

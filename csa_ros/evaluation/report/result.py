@@ -10,6 +10,10 @@ from csa_ros.bench.timing import machine
 from csa_ros.bench.timing import table
 from csa_ros.evaluation.datasets.protocol import deviations
 from csa_ros.evaluation.datasets.protocol import published_key
+from csa_ros.evaluation.datasets.protocol import RADSEG
+from csa_ros.evaluation.datasets.published import RADSEG as RADSEG_MEANS
+from csa_ros.evaluation.datasets.published import RADSEG_SETS
+from csa_ros.evaluation.datasets.published import RADSEG_SOURCE
 from csa_ros.evaluation.records import Record
 from csa_ros.evaluation.run import Task
 from csa_ros.labels.score import iou
@@ -102,13 +106,19 @@ def describe_all(results: Sequence[Mapping[str, Any]], failed: Mapping[str, str]
             f'mean of {len(compared)}', percent(_mean([result['miou'] for result in compared])),
             f"{_mean([result['published']['miou'] for result in compared]):.1f}",
             _signed(_mean([gap for gap in differences if gap is not None])), '', ''])
+    five = _published_as_mean(results)
+    if five:
+        mean = sum(result['miou'] for result in five) / len(five)
+        theirs = RADSEG_MEANS[_preset(five[0])]
+        rows.append([f'mean of the {len(five)} without background', percent(mean),
+                     f'{theirs:.1f}', _signed(100 * mean - theirs), '', ''])
     counted = [result['miou'] for result in results if result['miou'] is not None]
-    if len(counted) > max(len(compared), 1):
+    if len(counted) > max(len(compared), len(five), 1):
         rows.append([f'mean of {len(counted)}', percent(_mean(counted)), '', '', '', ''])
     parts = [table(['mIoU in percent', 'here', 'published', 'difference',
                     "by the authors' code", 'pictures'], rows)]
     parts += [_method(results[0]['method'], shared=True)] if results else []
-    parts += _notes(results)
+    parts += _notes(results, five)
     parts += [f'No figure for {name}: {reason}' for name, reason in failed.items()]
     return '\n\n'.join(parts)
 
@@ -154,23 +164,40 @@ def _against_published(result: Mapping[str, Any]) -> list[str]:
     return [f'{text}; here {_signed(gap)}.', *_deviating([result])]
 
 
+def _published_as_mean(results: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return those of the results whose mean alone is published, if they are all there."""
+    found = [result for result in results
+             if result['dataset'] in RADSEG_SETS and result['method']['attention'] == RADSEG
+             and result['method']['refine'] == 'off' and _preset(result) in RADSEG_MEANS
+             and result['miou'] is not None and result['segmented'] == result['total']]
+    return found if len(found) == len(RADSEG_SETS) else []
+
+
+def _preset(result: Mapping[str, Any]) -> str:
+    return result['method']['model'].partition(':')[0]
+
+
 def _deviating(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """Say in what results differ from the published ones, once for all that differ alike."""
     titles: dict[str, list[str]] = {}
     for result in results:
-        if result['published'] and result['deviations']:
+        if result['deviations']:
             titles.setdefault('; '.join(result['deviations']), []).append(result['title'])
     return [f"Not as published ({'; '.join(names)}): {deviations}."
             for deviations, names in titles.items()]
 
 
-def _notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    notes = _deviating(results)
+def _notes(results: Sequence[Mapping[str, Any]], as_mean: Sequence[Mapping[str, Any]]
+           ) -> list[str]:
+    notes = _deviating([*(result for result in results if result['published']), *as_mean])
     limited = [result['title'] for result in results if result['segmented'] < result['total']]
     if limited:
         notes.append('Not all pictures were segmented, so that there is no difference for '
                      f"{'; '.join(limited)}.")
     sources = {result['published']['source'] for result in results if result['published']}
+    if as_mean:
+        titles = '; '.join(result['title'] for result in as_mean)
+        notes.append(f'Published of {titles} is the mean alone: {RADSEG_SOURCE}.')
     return [*notes, *(f'Published: {source}' for source in sorted(filter(None, sources)))]
 
 

@@ -82,7 +82,7 @@ class Method(Protocol):
 
     @property
     def aggregate(self) -> Callable[[Tensor], Tensor] | None:
-        """What becomes of the patches of whole frames."""
+        """Whole frames go through this function, see above."""
 
     @property
     def min_blocks(self) -> int:

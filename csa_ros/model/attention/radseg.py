@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 # What cosines are multiplied by before a softmax.
 SHARPNESS = 10.0
+_TINY = torch.finfo(torch.float32).tiny
 # A class that is nowhere in a frame as probable as this is not there.
 DENOISE = 0.5
 
@@ -64,10 +65,10 @@ class RadSeg:
         mean = directions.mean(dim=1).square().sum(dim=-1)[:, None, None]
 
         def lot(rows: Tensor) -> Tensor:
-            excess = rows @ directions.mT - mean
+            excess = torch.baddbmm(-SHARPNESS * mean, rows, directions.mT)
             return _shares(excess) @ patches
 
-        return in_lots(lot, directions)
+        return in_lots(lot, SHARPNESS * directions)
 
 
 def recursive(block: Block, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -80,15 +81,21 @@ def recursive(block: Block, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     output = block.merge(attend(query_key(q, k), v))
     heads = output.unflatten(-1, (v.shape[1], -1)).transpose(1, 2)
-    directions = F.normalize(heads.float(), dim=-1).to(v.dtype)
+    directions = F.normalize(heads.float(), dim=-1)
+    others = directions.to(v.dtype)
 
     def lot(rows: Tensor) -> Tensor:
-        return _shares(rows @ directions.mT).to(v.dtype) @ v
+        return _shares(rows @ others.mT).to(v.dtype) @ v
 
-    return in_lots(lot, directions)
+    return in_lots(lot, (SHARPNESS * directions).to(v.dtype))
 
 
-def _shares(cosines: Tensor) -> Tensor:
-    """Return the softmax over the last dimension of what is not below 0, in float32."""
-    cosines = cosines.float()
-    return (SHARPNESS * cosines).masked_fill(cosines < 0, -torch.inf).softmax(dim=-1)
+def _shares(logits: Tensor) -> Tensor:
+    """
+    Return the softmax over the last dimension of what is not below 0, in float32.
+
+    `logits` may be overwritten. They are the largest array there is, and all that is done to them
+    by themselves takes a CPU as long as the products.
+    """
+    # It replaces what is not above its threshold, and 0 is to stay.
+    return F.threshold(logits.float(), -_TINY, -torch.inf, inplace=True).softmax(dim=-1)

@@ -83,8 +83,8 @@ def lower(tower: torch.nn.Module, dtype: torch.dtype) -> None:
 
     Layer norms and what the tower itself holds, positions and class tokens, are in float32.
     """
-    tower.float()
     if dtype == torch.float32:
+        tower.float()
         return
     for name, module in list(tower.named_modules()):
         if isinstance(module, torch.nn.LayerNorm):
@@ -92,7 +92,10 @@ def lower(tower: torch.nn.Module, dtype: torch.dtype) -> None:
             norm.load_state_dict(module.state_dict())
             parent, _, child = name.rpartition('.')
             setattr(tower.get_submodule(parent), child, norm)
-        elif not any(module.children()):
+        elif any(module.children()):
+            for weight in module.parameters(recurse=False):
+                weight.data = weight.data.float()
+        else:
             module.to(dtype)
 
 

@@ -113,7 +113,7 @@ class RadioTower:
 
     @property
     def heads(self) -> int:
-        """Number of heads of the attention of a block."""
+        """Attention heads of a block, their number."""
         return self._visual.sizes.heads
 
     @property

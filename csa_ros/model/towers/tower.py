@@ -68,7 +68,7 @@ class Tower(Protocol):
 
     @property
     def heads(self) -> int:
-        """Number of heads of the attention of a block."""
+        """Attention heads of a block, their number."""
 
     @property
     def embed_dim(self) -> int:
@@ -156,7 +156,7 @@ class ClipTower:
 
     @property
     def heads(self) -> int:
-        """Number of heads of the attention of a block."""
+        """Attention heads of a block, their number."""
         return self._visual.transformer.resblocks[0].attn.num_heads
 
     @property

@@ -75,7 +75,7 @@ class Trunk:
 
     @property
     def heads(self) -> int:
-        """Number of heads of the attention of a block."""
+        """Attention heads of a block, their number."""
         return self._trunk.blocks[0].attn.num_heads
 
     @property

@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+from csa_ros.choices import ATTENTIONS
+from csa_ros.choices import AUTO
+
 DESCRIPTION = (
     'Choose unknown_threshold by a few pictures with truth, so that unknown means something.')
 DONE, FAILED, UNMET = 0, 1, 3
@@ -51,7 +54,8 @@ def make_parser() -> argparse.ArgumentParser:
     node.add_argument('--params-file', type=Path, metavar='YAML', help='its parameters')
     node.add_argument('--model', help='demo is bundled')
     node.add_argument('--device', help='auto, cpu, cuda or cuda:N')
-    node.add_argument('--attention', help='self-attention of the model')
+    node.add_argument('--attention', help='self-attention of the model: '
+                      f"{', '.join((AUTO, *ATTENTIONS))}")
     node.add_argument('--prompts', help='name of a prompt ensemble, or a template')
     node.add_argument('--logit-scale', type=float, metavar='S',
                       help='sharpness of the softmax, which all probabilities depend on')

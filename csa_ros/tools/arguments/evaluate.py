@@ -4,8 +4,11 @@ import argparse
 from pathlib import Path
 
 from csa_ros.choices import ATTENTIONS
+from csa_ros.choices import AUTO
 from csa_ros.choices import DEFAULT_MODEL
+from csa_ros.choices import LOW
 from csa_ros.choices import RESIDUAL
+from csa_ros.choices import RESOLUTIONS
 from csa_ros.evaluation.datasets import benchmarks
 from csa_ros.evaluation.datasets.demo import RENDERED
 from csa_ros.settings import INFERENCE
@@ -22,6 +25,7 @@ SETTINGS = {
     'crop': (int, 'side of a window in pixels'),
     'stride': (int, 'pixels from one window to the next'),
     'logit_scale': (float, 'sharpness of the softmax over the words'),
+    'denoise': (float, 'probability that a class must reach somewhere in a picture'),
     'unknown_threshold': (float, 'probability below which a pixel gets no label'),
     'min_area': (float, 'share of the foreground that a class must exceed'),
 }
@@ -56,8 +60,12 @@ def make_parser() -> argparse.ArgumentParser:
                      f'rendered data sets alone, otherwise {DEFAULT_MODEL})')
     how.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
     how.add_argument('--precision', default='auto', help='auto, fp32, fp16, bf16 or int8')
-    how.add_argument('--attention', default='csa',
-                     help=f"{', '.join(ATTENTIONS)} (default: %(default)s)")
+    how.add_argument('--attention', default=AUTO,
+                     help=f"{', '.join((AUTO, *ATTENTIONS))} (default: %(default)s, which is csa "
+                     'for CLIPs and radseg for RADIO)')
+    how.add_argument('--resolution', choices=RESOLUTIONS, default=LOW,
+                     help='which settings of RADSeg a RADIO has; mid takes five times as long '
+                     '(default: %(default)s)')
     how.add_argument('--residual', choices=RESIDUAL, default='auto',
                      help="the last block's residual connection and feed-forward network "
                      '(default: %(default)s)')
