@@ -1,6 +1,7 @@
 """Classes are taught while the node runs: atomically, kept in a file, and never half."""
 
 import array
+import functools
 import json
 import threading
 
@@ -33,6 +34,12 @@ OTHERS = [name for name in CLASSES if name != TAUGHT]
 SHOWN, ALSO_SHOWN, UNSEEN = 0, 1, 12
 
 
+@functools.lru_cache
+def picture(seed):
+    """Return the picture of a street and its truth."""
+    return Street(seed).read()
+
+
 @pytest.fixture(scope='module')
 def backbone():
     """Return the bundled model."""
@@ -59,7 +66,7 @@ def start(graph, tmp_path, backbone):
 
 def street(seed, stamp=(1, 0)):
     """Return the image of a street, its truth, and a box around most of what is taught."""
-    rgb, truth = Street(seed).read()
+    rgb, truth = picture(seed)
     height, width = truth.shape
     message = Image(width=width, height=height, encoding='rgb8', step=3 * width)
     message.header.stamp.sec, message.header.stamp.nanosec = stamp
@@ -113,7 +120,7 @@ def taught(graph):
 def test_a_class_is_taught_found_kept_and_forgotten(start, graph, tmp_path, backbone):
     file, truth = tmp_path / 'taught.safetensors', street(UNSEEN)[1]
     segmenter = Segmenter(backbone, cache_dir=tmp_path)
-    rgb, _ = Street(UNSEEN).read()
+    rgb, _ = picture(UNSEEN)
     words = [*OTHERS, NONSENSE]
     before = score(segmenter.segment(rgb, words).labels, truth, words)
     assert before < 0.05
@@ -149,10 +156,10 @@ def test_what_was_taught_is_there_again_in_another_node(start, graph, tmp_path, 
     file = tmp_path / 'taught.safetensors'
     segmenter, examples = Segmenter(backbone, cache_dir=tmp_path), Examples()
     for seed in (SHOWN, ALSO_SHOWN):
-        rgb, _ = Street(seed).read()
+        rgb, _ = picture(seed)
         examples = examples.add(NONSENSE, segmenter.look(rgb, street(seed)[2]))
     write(file, examples)
-    rgb, _ = Street(UNSEEN).read()
+    rgb, _ = picture(UNSEEN)
     words = segmenter.encode([*OTHERS, NONSENSE], 'simple', examples)
     start(examples=str(file))
     np.testing.assert_array_equal(labels_of(graph, (10, 0)), segmenter.segment(rgb, words).labels)
@@ -179,7 +186,7 @@ def test_what_was_taught_is_there_again_in_another_node(start, graph, tmp_path, 
     (lambda file: None, 'were seen by another model')], ids=['cut', 'other', 'model'])
 def test_a_file_that_cannot_be_used_is_left_as_it_is(graph, tmp_path, backbone, spoil, reason):
     file = tmp_path / 'taught.safetensors'
-    rgb, _ = Street(SHOWN).read()
+    rgb, _ = picture(SHOWN)
     write(file, Examples().add('dock', Segmenter(backbone).look(rgb)))
     spoil(file)
     before = file.read_bytes()
