@@ -1,9 +1,11 @@
 """The words a picture is segmented by: parsing, class ids, colours and the legend."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 import unicodedata
 
@@ -38,6 +40,7 @@ DEFAULT_VOCABULARY = (
     'traffic cone',
 )
 
+_NOTHING_TAUGHT: Mapping[str, int] = MappingProxyType({})
 _RESERVED = ',|=[]{}'
 _QUOTE_MARKS = '\'"'
 _QUOTE = ('YAML reads bare numbers and yes, no, on, off, true and false as other types: quote '
@@ -165,15 +168,21 @@ class Vocabulary:
             f'the vocabulary is the one word {self.names[0]!r}, so that every pixel is of that '
             f'class; for the words of the preset of that name set it to {PREFIX}{preset}')
 
-    def legend(self, version: int, model: str) -> dict:
-        """Return what a consumer of label images needs to know, ready for `json.dumps`."""
+    def legend(self, version: int, model: str, taught: Mapping[str, int] = _NOTHING_TAUGHT
+               ) -> dict:
+        """
+        Return what a consumer of label images needs to know, ready for `json.dumps`.
+
+        `taught` tells how many examples the classes have that were shown, by their names.
+        """
         return {
             'version': version,
             'model': model,
             'unknown_id': UNKNOWN,
             'classes': [
                 {'id': i, 'name': entry.name, 'queries': list(entry.queries),
-                 'color': color.tolist()}
+                 'color': color.tolist(),
+                 **({'taught': taught[entry.name]} if entry.name in taught else {})}
                 for i, (entry, color) in enumerate(zip(self.entries, self.colors))
             ],
         }

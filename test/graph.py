@@ -85,13 +85,13 @@ class ProbeSegmenter(Segmenter):
         """Return the number of frames that were segmented."""
         return sum(self.batches)
 
-    def encode(self, vocabulary, prompts):
+    def encode(self, vocabulary, prompts, examples):
         self.encoding.set()
         assert self.may_encode.wait(TIMEOUT)
         self.encoded.append(vocabulary.names)
         if 'unencodable' in vocabulary.names:
             raise RuntimeError('out of memory')
-        return super().encode(vocabulary, prompts)
+        return super().encode(vocabulary, prompts, examples)
 
     def _finish(self, images, pixels, features, words, settings, overlay_alpha):
         assert self.may_segment.wait(TIMEOUT)

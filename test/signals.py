@@ -19,10 +19,10 @@ ENDLESS_WIDTH = 80
 class SlowSegmenter(ProbeSegmenter):
     """Encodes the words of its first vocabulary, and then none in a useful time."""
 
-    def encode(self, vocabulary, prompts):
+    def encode(self, vocabulary, prompts, examples):
         if self.encoded:
             time.sleep(FOREVER)
-        return super().encode(vocabulary, prompts)
+        return super().encode(vocabulary, prompts, examples)
 
     def _finish(self, images, *arguments):
         if images[0].shape[1] == ENDLESS_WIDTH:

@@ -253,6 +253,12 @@ def check_ros2(words):
         assert rest[0] in ('set', 'describe', 'list', 'dump', 'load')
         assert rest[1:2] in ([], ['/segment'])
         assert rest[2:3] in ([], ['NAME'], *([name] for name in NAMES))
+    elif verb == 'service':
+        rows = table('topics.md', 'Everything on the graph')
+        assert rest[0] == 'call'
+        assert (rest[1], 'service', rest[2]) in {
+            (name.strip('`'), kind, each) for name, kind, each, _ in rows}
+        yaml.safe_load(rest[3] if rest[3:] else '')
     elif verb == 'lifecycle':
         assert rest[:2] in (['set', '/segment'], ['get', '/segment'])
         assert rest[2:] in ([], ['configure'], ['activate'], ['deactivate'], ['cleanup'])
@@ -324,6 +330,7 @@ def test_every_command_is_one_that_works_as_typed(line):
     'ros2 run csa_ros segment_bag --format gif IN OUT', 'ros2 run csa evaluate --dataset demo',
     'python -m csa_ros.tools.evaluate --data demo --worst many', 'python -m csa_ros.nowhere',
     'ros2 topic echo /segment/nothing', 'ros2 param set /segmnt vocabulary "[a]"',
+    'ros2 service call /segment/teach std_srvs/srv/SetBool',
     'ros2 param describe /segment vocabulry', 'ros2 lifecycle set /segment stop',
     'scripts/nothing', 'pip install nothing-of-this', 'python test/malformed.py',
     'docker build --file docker/Nofile --tag csa_ros .', 'export lower=1', 'ros2 topic (',

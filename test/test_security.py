@@ -199,12 +199,15 @@ def test_words_and_prompts_write_within_the_cache_alone(home, tmp_path):
                and path.suffix == '.npy' for path in new)
 
 
-def test_no_parameter_names_a_file_to_write():
+def test_no_parameter_that_can_be_set_names_a_file_to_write():
     """Whoever adds a parameter with a path in it must think of this, and of docs/parameters.md."""
     paths = {item.name for item in PARAMETERS
              if isinstance(item.default, str) and not item.choices}
     assert paths == {'model', 'device', 'prompts', 'cameras', 'image_topic', 'depth_topic',
-                     'camera_info_topic', 'mask_classes'}
+                     'camera_info_topic', 'mask_classes', 'examples', 'teach_name',
+                     'teach_region', 'teach_camera'}
+    # Whoever starts the node names it.
+    assert {item.name for item in PARAMETERS if item.read_only} >= {'examples'}
 
 
 SHARED_WORDS = [f'word {number}' for number in range(8)]

@@ -6,6 +6,7 @@ configuration it would lead to, so that it does not matter in which order parame
 """
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 import difflib
 from pathlib import Path
@@ -22,7 +23,11 @@ from csa_ros.parameters.file import read_file
 from csa_ros.parameters.names import are_strings
 from csa_ros.parameters.names import read_names
 from csa_ros.parameters.table import PARAMETERS
+from csa_ros.parameters.teaching import read_path
+from csa_ros.parameters.teaching import read_shown
+from csa_ros.parameters.teaching import Shown
 from csa_ros.settings import Settings
+from csa_ros.vocabulary import split_text
 from csa_ros.vocabulary import unquote
 from csa_ros.vocabulary import Vocabulary
 from csa_ros.vocabulary import VocabularyError
@@ -58,6 +63,8 @@ class Config:
     overlay_alpha: float
     overlay_legend: bool
     mask_classes: tuple[str, ...]
+    examples: Path | None
+    shown: Shown
     points_layout: str
     depth_slop: float
     cameras: tuple[CameraTopics, ...]
@@ -86,13 +93,16 @@ def read_config(values: Mapping[str, Any]) -> Config:
     checked = {item.name: item.check(values[item.name]) for item in PARAMETERS}
     try:
         vocabulary = Vocabulary.parse(checked['vocabulary'])
+        cameras = read_cameras(checked)
         return Config(
             model=ModelConfig(**{name: checked[name] for name in _OF_MODEL}),
             vocabulary=vocabulary,
             prompts=_read_prompts(checked['prompts']),
             settings=_read_settings(checked),
             mask_classes=_read_mask_classes(checked['mask_classes'], vocabulary),
-            cameras=read_cameras(checked),
+            examples=read_path(checked),
+            shown=read_shown(checked, cameras),
+            cameras=cameras,
             **{name: checked[name] for name in (
                 'overlay_alpha', 'overlay_legend', 'points_layout', 'depth_slop', 'transport',
                 'sensor_bits', 'max_rate', 'lazy', 'autostart')})
@@ -102,6 +112,11 @@ def read_config(values: Mapping[str, Any]) -> Config:
         raise ParameterError(f'prompts: {error}') from error
     except ValueError as error:
         raise ParameterError(str(error)) from error
+
+
+def with_class(vocabulary: str | Sequence[str], name: str) -> list[str]:
+    """Return the value of the parameter `vocabulary` with one more class, which has no synonym."""
+    return [*(split_text(vocabulary) if isinstance(vocabulary, str) else vocabulary), name]
 
 
 def read_config_file(path: Path | None, name: str, overrides: Mapping[str, Any]

@@ -43,9 +43,10 @@ class Parameter:
     One parameter of the node.
 
     The type is the default's. A `float` also takes an integer, as in `ros2 param set ... 50`, and
-    `words` are one string or a list of strings. `bounds` are the least and the greatest number,
-    `choices` the strings that are accepted. `loaded` parameters go into the loading of the model
-    or say what is subscribed to, so that they change only while the node is unconfigured.
+    `words` are one string or a list of strings, or of numbers. `bounds` are the least and the
+    greatest number, `choices` the strings that are accepted. `loaded` parameters go into the
+    loading of the model or say what is subscribed to, so that they change only while the node is
+    unconfigured.
     """
 
     name: str
@@ -216,6 +217,26 @@ PARAMETERS = (
         'with commas between them.',
         words=True,
         constraints='names in the vocabulary; empty for no mask'),
+    Parameter(
+        'examples', '',
+        'File of what classes were taught by showing: read when the node is configured, written '
+        'at each change; empty for none.',
+        read_only=True,
+        constraints='a path, quoted where YAML takes it for another type'),
+    Parameter(
+        'teach_name', '',
+        'Class that ~/teach shows something of; it joins the vocabulary if it is not in it.',
+        constraints='a name for the vocabulary, quoted where YAML takes it for another type'),
+    Parameter(
+        'teach_region', '',
+        'Where ~/teach sees it: x, y, width and height of a box in pixels of the image; empty '
+        'for all of the image.',
+        words=True,
+        constraints='four numbers, or empty'),
+    Parameter(
+        'teach_camera', '',
+        'Camera whose image ~/teach shows; empty for the only one.',
+        constraints='a name in cameras, quoted where YAML takes it for another type'),
     Parameter(
         'points_layout', POINTS_LAYOUTS[0],
         'Points of ~/points: only those with a valid depth (dense), or one for every pixel '

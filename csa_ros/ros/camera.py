@@ -43,8 +43,8 @@ class Camera:
 
     `listen`, `stop_listening`, `follow_publishers`, `follow_points`, `explain_missing_points`,
     `doubts` and `destroy` are for the executor's thread; all that has to do with frames (`to_rgb`,
-    `publish`, `change`, `forget`, `memory`) is for the one that segments, to which `call` hands
-    functions. `on_depth_error` is told in that thread why there are no points.
+    `convert`, `publish`, `change`, `forget`, `memory`) is for the one that segments, to which
+    `call` hands functions. `on_depth_error` is told in that thread why there are no points.
     """
 
     def __init__(self, node: LifecycleNode, topics: CameraTopics, config: Config,
@@ -157,6 +157,10 @@ class Camera:
         if self._depth_input:
             with self._matching:
                 self._matcher.expect_frame(image.header.stamp)
+        return self.convert(image)
+
+    def convert(self, image: Image | CompressedImage) -> np.ndarray:
+        """Return an image, segmented or not, as `to_rgb` does."""
         return _CONVERTERS[self._transport].to_rgb(image, self._samples)
 
     def publish(self, header: Header, rgb: np.ndarray, result: Result, snapshot: Snapshot

@@ -1,6 +1,8 @@
 """The lifecycle node `segment`: images in, labels out, words that change while it runs."""
 
 from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from functools import wraps
 import gc
@@ -12,6 +14,7 @@ from typing import Any
 from csa_ros.model.errors import ModelError
 from csa_ros.parameters.config import Config
 from csa_ros.parameters.config import read_config
+from csa_ros.parameters.config import with_class
 from csa_ros.parameters.errors import ParameterError
 from csa_ros.parameters.loadable import loadable
 from csa_ros.parameters.table import NAMES
@@ -33,9 +36,12 @@ from csa_ros.ros.inputs import ImageInput
 from csa_ros.ros.pipeline import Bookmark
 from csa_ros.ros.pipeline import Pipeline
 from csa_ros.ros.pipeline import prepare
+from csa_ros.ros.teaching import TeachingServices
 from csa_ros.ros.transport import remedy_for_losses
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
+from csa_ros.teaching.examples import Examples
+from csa_ros.teaching.file import ExamplesFile
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 import rclpy
@@ -101,6 +107,8 @@ class SegmentNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._validate)
         self._parameters_set = self.create_guard_condition(self._reconcile)
         self._answers = StateAnswers(self)
+        self._teaching = TeachingServices(
+            self, lambda: self._pipeline, lambda name: self._widened(name)[0], self._join)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(1.0, self._tick, clock=self._steady_clock)
 
@@ -117,15 +125,19 @@ class SegmentNode(LifecycleNode):
         threads = set_threads(config.model.threads)
         self.get_logger().info(f'loading {config.model.model}, CPU threads: {threads} ...')
         try:
-            segmenter, words = self._answers.during(
-                partial(_load, self._load, config, self.get_logger().warning))
+            loaded = self._answers.during(
+                partial(_load, self._load, self._values(), self.get_logger().warning))
+            self._config = loaded.config
             self._pipeline = Pipeline(
-                self, segmenter, words, config, self._bookmark, self._statistics)
+                self, loaded.segmenter, loaded.words, loaded.config, loaded.examples, loaded.file,
+                self._bookmark, self._statistics)
         except Exception as error:
             self._fault = f'not configured: {_explain(error)}'
             self.get_logger().error(self._fault)
             return TransitionCallbackReturn.FAILURE
         self._fault = ''
+        if loaded.vocabulary:
+            self.set_parameters([Parameter('vocabulary', value=loaded.vocabulary)])
         self._state = 'inactive'
         return super().on_configure(state)
 
@@ -185,6 +197,7 @@ class SegmentNode(LifecycleNode):
     def _release(self) -> None:
         pipeline, self._pipeline = self._pipeline, None
         if pipeline:
+            self._teaching.give_up()
             self._bookmark = pipeline.close(THREAD_TIMEOUT)
 
     def _read_parameters(self) -> Config:
@@ -226,6 +239,24 @@ class SegmentNode(LifecycleNode):
             return
         self._config = read_config(self._values())
         self._pipeline.change(self._config)
+
+    def _widened(self, name: str) -> tuple[Config, list[str] | None]:
+        """Return the configuration with a class in it, and the vocabulary that this takes."""
+        if name in self._config.vocabulary.names:
+            return self._config, None
+        config, vocabulary = _with_class(self._values(), name)
+        self._check(config)
+        return config, vocabulary
+
+    def _join(self, name: str) -> Config:
+        """Let a class join the vocabulary unless it is in it; raise ParameterError."""
+        config, vocabulary = self._widened(name)
+        if vocabulary:
+            result, = self.set_parameters([Parameter('vocabulary', value=vocabulary)])
+            if not result.successful:
+                raise ParameterError(result.reason)
+            self._config = config
+        return config
 
     def _keep_loadable(self) -> None:
         """Hold words in a form that `ros2 param load` takes again from a dump."""
@@ -302,14 +333,49 @@ class SegmentNode(LifecycleNode):
                 'attention': segmenter.encoder.attention,
                 'vocabulary version': str(snapshot.version),
                 'vocabulary size': str(len(snapshot.words.vocabulary)),
+                **({'examples': str(len(snapshot.examples))} if snapshot.examples else {}),
                 **({'16-bit samples': camera.samples.summary} if camera.samples.summary else {})})
 
 
-def _load(load: Callable[..., Segmenter], config: Config, warn: Callable[[str], object]
-          ) -> tuple[Segmenter, Words]:
+def _with_class(values: Mapping[str, Any], name: str) -> tuple[Config, list[str]]:
+    """Return the configuration of values with one more class, and the vocabulary with it."""
+    vocabulary = with_class(values['vocabulary'], name)
+    return read_config({**values, 'vocabulary': vocabulary}), vocabulary
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What the pipeline needs first; `vocabulary` is that parameter if classes have joined it."""
+
+    segmenter: Segmenter
+    config: Config
+    words: Words
+    examples: Examples
+    file: ExamplesFile
+    vocabulary: list[str] | None
+
+
+def _load(load: Callable[..., Segmenter], values: Mapping[str, Any], warn: Callable[[str], object]
+          ) -> _Loaded:
     """Return what the pipeline needs first; a function, which does not keep the node alive."""
+    config, vocabulary = read_config(values), None
     segmenter = load(**config.model.to_load, settings=config.settings, measure=True)
-    return segmenter, prepare(segmenter, config, warn)
+    file = ExamplesFile(config.examples)
+    examples = file.load(segmenter.fingerprint(config.settings))
+    if file.fault:
+        warn(file.fault)
+    for name in examples.counts:
+        if name in config.vocabulary.names:
+            continue
+        try:
+            wider, names = _with_class(values, name)
+            segmenter.check(wider.vocabulary, wider.prompts)
+        except ValueError as error:
+            warn(f'{name}, which was taught, cannot join the vocabulary: {error}')
+        else:
+            config, vocabulary, values = wider, names, {**values, 'vocabulary': names}
+    words = prepare(segmenter, config, examples, warn)
+    return _Loaded(segmenter, config, words, examples, file, vocabulary)
 
 
 def _explain(error: Exception) -> str:

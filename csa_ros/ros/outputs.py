@@ -142,7 +142,7 @@ class LegendOutput(_Outputs):
     def publish(self, snapshot: Snapshot, model: str, stamp: int) -> None:
         """Publish what masks mean from a stamp on, in nanoseconds; `model` is its name."""
         time = to_time(stamp)
-        legend = {**snapshot.vocabulary.legend(snapshot.version, model),
+        legend = {**snapshot.vocabulary.legend(snapshot.version, model, snapshot.taught),
                   'stamp': {'sec': time.sec, 'nanosec': time.nanosec}}
         self._json.publish(String(data=json.dumps(legend, ensure_ascii=False)))
         if self._info:
@@ -151,6 +151,37 @@ class LegendOutput(_Outputs):
                 class_map=[VisionClass(class_id=item['id'], class_name=item['name'])
                            for item in legend['classes']],
                 threshold=snapshot.settings.unknown_threshold))
+
+
+class ExamplesOutput(_Outputs):
+    """Says what was taught by showing: JSON on `~/examples`."""
+
+    def __init__(self, node: LifecycleNode) -> None:
+        super().__init__(node, DurabilityPolicy.TRANSIENT_LOCAL)
+        self._json = self._create(String, '~/examples')
+
+    def publish(self, snapshot: Snapshot, file: str) -> None:
+        """Publish what is known; `file` is where it is kept, '' for nowhere."""
+        self._json.publish(String(data=json.dumps(
+            {**_known(snapshot), 'file': file}, ensure_ascii=False)))
+
+
+def _known(snapshot: Snapshot) -> dict[str, Any]:
+    shown: dict[str, list[dict[str, Any]]] = {name: [] for name in snapshot.examples.counts}
+    for example in snapshot.examples:
+        time = to_time(example.look.stamp)
+        shown[example.name].append({
+            'camera': example.look.camera, 'stamp': {'sec': time.sec, 'nanosec': time.nanosec}})
+    classes = []
+    for name, examples in shown.items():
+        taught = snapshot.words.taught.get(name)
+        classes.append({
+            'name': name, 'count': len(examples), 'in_vocabulary': taught is not None,
+            **({'alpha': taught.strength.alpha, 'beta': taught.strength.beta,
+                'word_iou': taught.word_iou, 'iou': taught.iou} if taught else {}),
+            'examples': examples})
+    return {'version': snapshot.version, 'tuned': snapshot.tuned,
+            'forgotten': snapshot.examples.forgotten, 'classes': classes}
 
 
 def _heard(publisher: Any) -> bool:

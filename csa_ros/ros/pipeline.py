@@ -1,15 +1,17 @@
 """
 From images of cameras to published masks: the threads, and the state that they work with.
 
-Three threads take part. The executor's hands over images (`offer`) and configurations (`change`)
-and never waits. One encodes vocabularies. One segments; it alone chooses the snapshots and
-publishes, so that a mask and the legend before it cannot disagree.
+Three threads take part. The executor's hands over images (`offer`), configurations (`change`) and
+what is taught (`look`, `bring`, `tune`), and never waits. One encodes vocabularies, and looks at
+what is shown. One segments; it alone chooses the snapshots and publishes, so that a mask and the
+legend before it cannot disagree.
 """
 
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 import gc
 import time
@@ -22,14 +24,20 @@ from csa_ros.process.cancellation import Cancelled
 from csa_ros.ros.camera import Camera
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.images import ImageError
+from csa_ros.ros.outputs import ExamplesOutput
 from csa_ros.ros.outputs import LegendOutput
 from csa_ros.ros.snapshot import Snapshot
 from csa_ros.ros.timeline import nanoseconds
 from csa_ros.ros.timeline import Timeline
+from csa_ros.ros.waiting import Promise
 from csa_ros.ros.worker import LatestWorker
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
+from csa_ros.teaching.errors import TeachingError
+from csa_ros.teaching.examples import Examples
+from csa_ros.teaching.examples import Look
+from csa_ros.teaching.file import ExamplesFile
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
 from rclpy.clock import Clock
@@ -58,7 +66,9 @@ class Bookmark:
 
 
 @dataclass(frozen=True)
-class _Offer:
+class Seen:
+    """An image of a camera, and when it arrived by the steady clock, in seconds."""
+
     camera: Camera
     image: Image | CompressedImage
     arrival: float
@@ -66,19 +76,20 @@ class _Offer:
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    offer: _Offer
+    offer: Seen
     rgb: np.ndarray
     snapshot: Snapshot
 
 
-def prepare(segmenter: Segmenter, config: Config, warn: Callable[[str], object]) -> Words:
+def prepare(segmenter: Segmenter, config: Config, examples: Examples,
+            warn: Callable[[str], object]) -> Words:
     """
-    Return the encoded words of a configuration, after a blank frame with them.
+    Return the encoded words of a configuration and of examples, after a blank frame with them.
 
     The first real frame is then not slow. `warn` is told why there was none. Other errors of the
     segmenter pass through.
     """
-    words = segmenter.encode(config.vocabulary, config.prompts)
+    words = segmenter.encode(config.vocabulary, config.prompts, examples)
     try:
         segmenter.segment(np.zeros((*WARM_UP_SIZE, 3), np.uint8), words, config.settings)
     except CostError as error:
@@ -91,30 +102,39 @@ class Pipeline:
     """
     Segments the images of all cameras by the newest configuration.
 
-    `words` are those of the configuration, as `prepare` returns them. Legends go on from
-    `bookmark`. `statistics` are those of the cameras, by name.
+    `words` are those of the configuration and of `examples`, as `prepare` returns them; `file` is
+    where changes of the examples are kept. Legends go on from `bookmark`. `statistics` are those
+    of the cameras, by name.
     """
 
     def __init__(self, node: LifecycleNode, segmenter: Segmenter, words: Words, config: Config,
-                 bookmark: Bookmark, statistics: Mapping[str, Statistics]) -> None:
+                 examples: Examples, file: ExamplesFile, bookmark: Bookmark,
+                 statistics: Mapping[str, Statistics]) -> None:
         self.segmenter = segmenter
-        self.fault = ''
+        self.file = file
+        # Of each camera what it saw last, and what is taught instead of that while there is any.
+        self.newest_seen: dict[str, Seen] = {}
+        self.frozen: dict[str, Seen] = {}
+        self._words_fault = ''
         # Not the node: what is still running after `close` would keep it on the graph.
         self._context = node.context
         self._clock = node.get_clock()
         self._log = node.get_logger()
-        self._config = config
         self._paused = self._closing = False
-        self._newest = self._snapshot = Snapshot.of(config, bookmark.version + 1, words)
+        # What is to be in force: one value, as the thread that encodes reads it at any time.
+        self._wanted = config, examples
+        self._newest = self._snapshot = Snapshot.of(
+            config, bookmark.version + 1, words, examples)
         self._doubt(config.vocabulary)
         self._timeline: Timeline[Snapshot] = Timeline(bookmark.after_last_mask)
         self._legend = LegendOutput(node)
+        self._examples_output = ExamplesOutput(node)
         self._log_times: dict[tuple[str, str], float] = {}
         self._frames = LatestWorker('segment', self._process, self._report_worker_error)
         self.cameras = [
             Camera(node, camera, config, statistics[camera.name], self._frames.call,
                    self._report_depth_error) for camera in config.cameras]
-        self._vocabularies = LatestWorker(
+        self._vocabularies: LatestWorker[None] = LatestWorker(
             'encode', self._prepare, self._report_change_error, background=True)
         self._frames.set_min_period(_period(config))
 
@@ -123,15 +143,36 @@ class Pipeline:
         """Return what is in force, or will be from the next frame on."""
         return self._newest
 
+    @property
+    def examples(self) -> Examples:
+        """Return the examples that are in force, or will be if their words can be encoded."""
+        return self._wanted[1]
+
+    @property
+    def fault(self) -> str:
+        """Return what went wrong last and still holds."""
+        return self._words_fault or self.file.fault
+
+    @property
+    def config(self) -> Config:
+        """Return the configuration that is in force, or will be if its words can be encoded."""
+        return self._wanted[0]
+
     def check(self, config: Config) -> None:
         """Raise ValueError or ModelError if a configuration fits neither model nor frames."""
         self.segmenter.resolve(config.settings)
+        if self.examples and (
+                self.segmenter.fingerprint(config.settings) != self.examples.fingerprint):
+            raise TeachingError(
+                f'{len(self.examples)} examples were seen in other windows than these would be, '
+                'and could not be compared any more: call ~/forget for them first, or restart the '
+                'node with these windows and another file of examples')
         self.segmenter.check(config.vocabulary, config.prompts)
         for camera in self.cameras:
             try:
                 self._check_frames(camera, config)
             except CostError:
-                if config.settings != self._config.settings or self._can_segment(camera):
+                if config.settings != self.config.settings or self._can_segment(camera):
                     raise
                 # What is in force already is no reason to refuse another change.
 
@@ -139,6 +180,7 @@ class Pipeline:
         """Say what masks mean, now that publishing is possible, and listen to the cameras."""
         self._paused = False
         self._frames.call(self._announce)
+        self._frames.call(self._tell_examples)
         for camera in self.cameras:
             camera.listen(partial(self.offer, camera))
 
@@ -146,9 +188,10 @@ class Pipeline:
         """Take an image; it is segmented unless a newer one comes first or nobody listens."""
         camera.statistics.received()
         camera.follow_points()
-        if self._config.lazy and not camera.outputs.wanted():
+        seen = self.newest_seen[camera.name] = Seen(camera, image, time.monotonic())
+        if self.config.lazy and not camera.outputs.wanted():
             camera.statistics.idle()
-        elif self._frames.offer(_Offer(camera, image, time.monotonic()), camera.name):
+        elif self._frames.offer(seen, camera.name):
             camera.statistics.dropped()
 
     def change(self, config: Config) -> None:
@@ -157,11 +200,76 @@ class Pipeline:
 
         Frames go on with the old one until then. Of several that wait only the newest is encoded.
         """
-        self._config = config
+        self._wanted = config, self.examples
         self._frames.set_min_period(_period(config))
         for camera in self.cameras:
             self._frames.call(partial(camera.change, config))
-        self._vocabularies.offer(config)
+        self._vocabularies.offer(None)
+
+    def look(self, seen: Seen, region: Sequence[float], promise: Promise) -> None:
+        """Promise what the model sees in a region of an image, as `Segmenter.look` returns it."""
+        settings = self.config.settings
+
+        def look(rgb: np.ndarray) -> Look:
+            with cancellable(lambda: self._closing):
+                return self.segmenter.look(rgb, region or None, settings, seen.camera.name,
+                                           nanoseconds(seen.image.header.stamp))
+
+        def read() -> None:
+            # In the thread that all other images of the camera are read in.
+            try:
+                rgb = seen.camera.convert(seen.image)
+            except Exception as error:
+                promise.fail(error)
+            else:
+                self._vocabularies.call(lambda: promise.keep(lambda: look(rgb)))
+
+        self._frames.call(read)
+
+    def bring(self, config: Config, examples: Examples, promise: Promise) -> None:
+        """
+        Bring a configuration and examples into force, as one, and keep the examples.
+
+        Promises the snapshot that has them, which frames are then segmented with.
+        """
+        self._wanted = config, examples
+
+        def bring() -> None:
+            self._prepare()
+            if self._newest.examples is examples:
+                self.file.save(examples)
+                self._settle(promise)
+            else:
+                promise.fail(TeachingError(self._words_fault))
+
+        self._vocabularies.call(bring)
+
+    def take_back(self, examples: Examples) -> None:
+        """Want these examples again, after others could not be brought into force."""
+        self._wanted = self._wanted[0], examples
+
+    def tune(self, promise: Promise) -> None:
+        """Let the words learn from the examples; promise the snapshot that has them."""
+        def tune() -> None:
+            try:
+                old = self._newest
+                with cancellable(lambda: self._closing):
+                    words = self.segmenter.encode(
+                        old.vocabulary, old.words.prompts, old.examples)
+                    words = self.segmenter.tune(words, old.examples)
+            except Exception as error:
+                promise.fail(error)
+                return
+            self._newest = replace(old, words=words, tuned=True)
+            self._frames.call(partial(self._adopt, self._newest))
+            self._settle(promise)
+
+        self._vocabularies.call(tune)
+
+    def _settle(self, promise: Promise) -> None:
+        """Keep a promise with what was handed to the thread that segments, once it is there."""
+        snapshot = self._newest
+        self._frames.call(lambda: promise.keep(lambda: snapshot))
 
     def pause(self, timeout: float) -> bool:
         """Stop listening and forget what was seen; return whether what ran ended in time."""
@@ -185,6 +293,8 @@ class Pipeline:
         for camera in self.cameras:
             camera.destroy()
         self._legend.destroy()
+        self._examples_output.destroy()
+        self.newest_seen, self.frozen = {}, {}
         self.cameras = []
         # What is still running may hold on to the pipeline, but not to the model.
         del self.segmenter, self._snapshot, self._newest, self._timeline
@@ -200,12 +310,12 @@ class Pipeline:
 
     def _can_segment(self, camera: Camera) -> bool:
         try:
-            self._check_frames(camera, self._config)
+            self._check_frames(camera, self.config)
         except CostError:
             return False
         return True
 
-    def _process(self, offers: list[_Offer]) -> None:
+    def _process(self, offers: list[Seen]) -> None:
         frames = []
         for offer in offers:
             try:
@@ -218,7 +328,7 @@ class Pipeline:
         for batch in _batches(frames):
             self._segment(batch)
 
-    def _prepare_frame(self, offer: _Offer) -> _Frame:
+    def _prepare_frame(self, offer: Seen) -> _Frame:
         rgb = offer.camera.to_rgb(offer.image)
         height, width = rgb.shape[:2]
         offer.camera.frame_size = height, width
@@ -304,32 +414,36 @@ class Pipeline:
         age = self._clock.now().nanoseconds * 1e-9 - (stamp.sec + stamp.nanosec * 1e-9)
         return age if 0 <= age <= MAX_AGE else None
 
-    def _prepare(self, configs: list[Config]) -> None:
-        config, newest = configs[-1], self._newest
-        words, version = self._encode(config, newest.words), newest.version
-        if words.vocabulary != newest.words.vocabulary:
-            version += 1
-        self._newest = Snapshot.of(config, version, words)
+    def _prepare(self, _: object = None) -> None:
+        config, examples = self._wanted
+        old = self._newest
+        known = old.words, old.examples, old.tuned
+        if (config.vocabulary, config.prompts, examples) == (
+                old.vocabulary, old.words.prompts, old.examples):
+            self._words_fault = ''
+        elif words := self._encode(config, examples):
+            self._words_fault = ''
+            known = words, examples, False
+        newest = Snapshot.of(config, old.version, *known)
+        if (newest.vocabulary, newest.taught) != (old.vocabulary, old.taught):
+            newest = replace(newest, version=old.version + 1)
+        self._newest = newest
         # Here and not in the thread of the frames: a hundred colours take a moment.
         _ = self._newest.vocabulary.colors
         self._frames.call(partial(self._adopt, self._newest))
 
-    def _encode(self, config: Config, old: Words) -> Words:
-        """Return the words of a configuration, or the old ones if they cannot be had."""
-        if (config.vocabulary, config.prompts) == (old.vocabulary, old.prompts):
-            self.fault = ''
-            return old
+    def _encode(self, config: Config, examples: Examples) -> Words | None:
+        """Return the words of a configuration and of examples, None if they cannot be had."""
         try:
             with cancellable(lambda: self._closing):
-                words = self.segmenter.encode(config.vocabulary, config.prompts)
+                return self.segmenter.encode(config.vocabulary, config.prompts, examples)
         except Cancelled:
-            return old
+            pass
         except Exception as error:
-            self.fault = f'the new words are not in force: {_describe(error)}'
-            self._log.error(f'{self.fault}. The old ones stay; set vocabulary or prompts again')
-            return old
-        self.fault = ''
-        return words
+            self._words_fault = f'the new words are not in force: {_describe(error)}'
+            self._log.error(f'{self._words_fault}. The old ones stay; set vocabulary or prompts '
+                            'again')
+        return None
 
     def _adopt(self, snapshot: Snapshot) -> None:
         old, self._snapshot = self._snapshot, snapshot
@@ -338,6 +452,9 @@ class Pipeline:
             self._announce()
         else:
             self._timeline.replace(snapshot)
+        if (snapshot.examples, snapshot.tuned) != (old.examples, old.tuned) or (
+                snapshot.version != old.version):
+            self._tell_examples()
         if snapshot.version != old.version:
             self._log.info(f'vocabulary version {snapshot.version}: '
                            f'{", ".join(snapshot.words.vocabulary.names)}')
@@ -353,6 +470,9 @@ class Pipeline:
                 f'the colour key shows {", ".join(names[:3])}{" ..." * (len(names) > 3)} as #id, '
                 'since no font of this machine has the letters; install one that has, such as '
                 'the package fonts-noto-cjk or fonts-noto')
+
+    def _tell_examples(self) -> None:
+        self._examples_output.publish(self._snapshot, str(self.file.path or ''))
 
     def _announce(self) -> None:
         self._legend.publish(
@@ -389,8 +509,8 @@ class Pipeline:
                             f'{what}: {reason}')
 
     def _report_change_error(self, error: Exception) -> None:
-        self.fault = f'a change of parameters failed: {_describe(error)}'
-        self._log.error(self.fault)
+        self._words_fault = f'a change of parameters failed: {_describe(error)}'
+        self._log.error(self._words_fault)
 
 
 def _batches(frames: Sequence[_Frame]) -> list[list[_Frame]]:

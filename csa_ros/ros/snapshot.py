@@ -7,31 +7,45 @@ from csa_ros.adapters import autoware
 from csa_ros.parameters.config import Config
 from csa_ros.segmenter import Words
 from csa_ros.settings import Settings
+from csa_ros.teaching.examples import Examples
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that a frame is segmented and drawn with; replaced as a whole, never changed."""
+    """
+    All that a frame is segmented and drawn with; replaced as a whole, never changed.
+
+    `words` were made with `examples`, of which those of other names are kept for later, and have
+    learned from them where `tuned`.
+    """
 
     version: int
     words: Words
+    examples: Examples
+    tuned: bool
     settings: Settings
     overlay_alpha: float
     overlay_legend: bool
     mask_classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, config: Config, version: int, words: Words) -> 'Snapshot':
+    def of(cls, config: Config, version: int, words: Words, examples: Examples,
+           tuned: bool = False) -> 'Snapshot':
         """Return what a configuration asks for, with the words that are to be in force."""
-        return cls(version, words, config.settings, config.overlay_alpha, config.overlay_legend,
-                   config.mask_classes)
+        return cls(version, words, examples, tuned, config.settings, config.overlay_alpha,
+                   config.overlay_legend, config.mask_classes)
 
     @property
     def vocabulary(self) -> Vocabulary:
         """Return what the labels mean."""
         return self.words.vocabulary
+
+    @property
+    def taught(self) -> dict[str, int]:
+        """Return how many examples each class has that was shown."""
+        return {name: each.count for name, each in self.words.taught.items()}
 
     @cached_property
     def mask_table(self) -> np.ndarray:

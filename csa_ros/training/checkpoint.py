@@ -7,10 +7,10 @@ Each is there as a whole or not at all, and nothing in them is run when they are
 from collections.abc import Callable
 from collections.abc import Mapping
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from csa_ros.files import write_whole
 from csa_ros.training.errors import TrainingError
 from safetensors.torch import save
 import torch
@@ -58,16 +58,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
-    draft = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
-        try:
-            write(draft)
-            with draft.open('rb') as file:
-                # A machine that loses its power keeps the name of a file before what is in it.
-                os.fsync(file.fileno())
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_whole(path, write)
     # PyTorch has an error of its own for a disk that is full.
     except (OSError, RuntimeError) as error:
         raise TrainingError(

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import hashlib
 import json
-import os
 from pathlib import Path
 
+from csa_ros.files import write_whole
 from csa_ros.model.errors import ModelError
 from csa_ros.model.weights import files
 from csa_ros.model.weights.catalogue import RADIO_LICENCE
@@ -51,19 +51,15 @@ def write(path: Path, name: str, weights: RadioWeights, text: Path, tokenizer: b
         'format': FORMAT, 'preset': name, 'licence': RADIO_LICENCE, 'pixels': pixels,
         'sources': ' '.join('/'.join(file) for file in (RADIO_PRESETS[name].file, SIGLIP2)),
         'sha256': _digest(tensors, pixels)}
-    draft = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
+
+    def write_draft(draft: Path) -> None:
         draft.touch()
         mode = draft.stat().st_mode
         save_file(tensors, draft, metadata)
         # It lets nobody else read what it writes.
         draft.chmod(mode)
-        with draft.open('rb') as file:
-            # A machine that loses its power keeps the name of a file before what is in it.
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+
+    write_whole(path, write_draft)
 
 
 def is_own(path: Path) -> bool:
