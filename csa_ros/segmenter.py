@@ -245,10 +245,10 @@ class Segmenter:
         Return a vocabulary with its text features; what was encoded before is not encoded again.
 
         `vocabulary` may be what `Vocabulary.parse` takes, `prompts` is as for
-        `csa_ros.model.text.templates`. Of `examples`, from `look`, those of its names are used.
-        Raises `csa_ros.model.text.PromptError`, `csa_ros.vocabulary.VocabularyError`,
-        `csa_ros.teaching.errors.TeachingError` for examples that another model has seen, and
-        ValueError for what is no vocabulary.
+        `csa_ros.model.text.templates`. Of `examples`, those of its names are used; they must be
+        what `look` of this model has seen, see `fingerprint`. Raises
+        `csa_ros.model.text.PromptError`, `csa_ros.vocabulary.VocabularyError`, and ValueError for
+        what is no vocabulary.
         """
         vocabulary = self._vocabulary(vocabulary)
         features = self._text.encode(vocabulary.queries, prompts)
@@ -291,7 +291,7 @@ class Segmenter:
 
     def tune(self, words: Words, examples: Examples, seed: int = 0) -> Words:
         """
-        Return words that have learned from examples (APE-T), in a second or so.
+        Return words that have learned from examples (APE-T), in some seconds.
 
         `words` come from `encode`, with these `examples` or others. Features and keys of the
         result are no longer of length 1. Raises TeachingError if none of the names was shown.

@@ -19,6 +19,8 @@ from torch import Tensor
 
 # A word that finds so much of what was shown means something to the model: an IoU.
 FOUND = 0.2
+# Where another strength finds but little more, that is chance.
+NOTICED = 0.03
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ def choose(text: Tensor, query_class: Tensor, examples: Sequence[Example], key_c
                 strength: _iou(text, query_class, examples, key_class, c,
                                {**strengths, c: strength}, keys)
                 for strength in STRENGTHS}
-            strengths[c] = max(found, key=found.__getitem__)
+            best = max(found, key=found.__getitem__)
+            if found[best] > found[strengths[c]] + NOTICED:
+                strengths[c] = best
             iou = found[strengths[c]]
         taught[c] = Taught(counts[c], strengths[c], word_iou[c], iou)
     return taught

@@ -13,6 +13,7 @@ from csa_ros.teaching.ape import SCALE
 from csa_ros.teaching.cache import Cache
 from csa_ros.teaching.choice import Taught
 from csa_ros.teaching.examples import Example
+from csa_ros.teaching.examples import Look
 import torch
 from torch import nn
 from torch import Tensor
@@ -20,8 +21,8 @@ from torch.nn import functional as F
 
 # The authors' AdamW.
 EPS, DECAY = 1e-3, 0.1
-# Over the patches of a few regions.
-EPOCHS, LEARNING_RATE, BATCH = 30, 5e-3, 256
+# Over the patches of a few pictures.
+EPOCHS, LEARNING_RATE, BATCH = 15, 2e-3, 256
 
 
 class Residuals(nn.Module):
@@ -121,26 +122,42 @@ def learn(text: Tensor, text_class: Tensor, examples: Sequence[Example], key_cla
     Return features of words and a cache that have learned from the patches of examples.
 
     `text` (Q, D) and `text_class` (Q,) are the words, `key_class` (K,) the classes of the examples
-    and `taught` what is known of these. Patches are those of the regions that were shown.
+    and `taught` what is known of these. Patches of the regions are of the class that was shown.
+    Those that lie wholly outside stay what the words say that they are, of all other classes:
+    without them, a class that is shown alone would grow over everything.
     """
     device = text.device
     key_class = key_class.to(device)
     keys = torch.stack([example.look.key for example in examples]).to(device)
-    inside = [example.look.patches[example.look.inside >= 0.5].float() for example in examples]
-    own = torch.repeat_interleave(torch.tensor([len(patches) for patches in inside])).to(device)
-    features = F.normalize(torch.cat(inside), dim=-1).to(device)
+    parts = [_lesson(text, text_class, example.look, index, int(key_class[index]))
+             for index, example in enumerate(examples)]
+    features, labels, own = (torch.cat(part) for part in zip(*parts))
     strength = max(each.strength for each in taught)
     counts = torch.bincount(key_class)[key_class]
     # Outside of inference mode, whose tensors nothing is learned from.
     with torch.inference_mode(False), torch.enable_grad():
-        text, text_class, keys, key_class, features, own = (
-            tensor.clone() for tensor in (text, text_class, keys, key_class, features, own))
+        text, text_class, keys, key_class, features, labels, own = (tensor.clone() for tensor in (
+            text, text_class, keys, key_class, features, labels, own))
         residuals = Residuals(text, text_class, keys, key_class,
                               torch.arange(text.shape[1], device=device), 1 / counts)
-        tune(residuals, features, key_class[own], own, *strength, logit_scale, EPOCHS,
+        tune(residuals, features, labels, own, *strength, logit_scale, EPOCHS,
              LEARNING_RATE, BATCH, torch.Generator().manual_seed(seed))
     with torch.inference_mode():
         keys, worth = residuals.keys.clone(), residuals.worth(strength.alpha)
         return residuals.text.clone(), Cache(
             keys, torch.full_like(worth, strength.beta),
             worth[:, None] * (key_class[:, None] == text_class), torch.ones_like(keys[0]))
+
+
+def _lesson(text: Tensor, text_class: Tensor, look: Look, index: int, shown: int
+            ) -> tuple[Tensor, Tensor, Tensor]:
+    """Return patches (N, D) of an example, their classes, and the keys made of them, if any."""
+    patches = F.normalize(look.patches.to(text.device).float(), dim=-1)
+    inside, outside = (patches[chosen.to(text.device)]
+                       for chosen in (look.inside >= 0.5, look.inside == 0))
+    words = (outside @ text.T).masked_fill(text_class == shown, -torch.inf)
+    labels = torch.cat([torch.full_like(inside[:, 0], shown, dtype=torch.int64),
+                        text_class[words.argmax(1)]])
+    own = torch.full_like(labels, -1)
+    own[:len(inside)] = index
+    return torch.cat([inside, outside]), labels, own
