@@ -222,7 +222,7 @@ REFUSALS = [
      'shorten the query'),
     ('prompts', {'type': ParameterType.PARAMETER_BOOL_ARRAY}, 'imagenet80'),
     ('prompts', {'type': ParameterType.PARAMETER_INTEGER, 'integer_value': 3}, 'imagenet80'),
-    ('logit_scale', {'type': ParameterType.PARAMETER_INTEGER, 'integer_value': 0}, '0.01'),
+    ('logit_scale', {'type': ParameterType.PARAMETER_INTEGER, 'integer_value': -1}, '1000'),
     ('logit_scale', {'type': STRING, 'string_value': 'high'}, 'number'),
     ('logit_scale', {'type': ParameterType.PARAMETER_DOUBLE, 'double_value': float('nan')},
      'nan'),
