@@ -99,7 +99,7 @@ def cpu_as_gpu(monkeypatch):
     return captured
 
 
-def compute(frames, text, query_class, settings):
+def compute(frames, text, query_class, settings, cache):
     """Stand in for a model: labels and confidence that show all of the inputs."""
     words = len(query_class) - (query_class == UNKNOWN).sum()
     brightest = (frames.float().mean(-1) * settings).to(torch.uint8)
@@ -139,6 +139,31 @@ def test_a_shape_is_captured_once_whatever_the_words(runner, cpu_as_gpu):
     assert cpu_as_gpu == [(1, 4, 6), (1, 8, 6), (2, 4, 6), (1, 4, 6), (1, 4, 6)]
     runner.submit([small], *words(5), 1).wait()
     assert len(cpu_as_gpu) == 5
+
+
+def cache(count, worth):
+    """Return the tensors of examples with keys that are each worth something for one query."""
+    values = torch.zeros(count, 3)
+    values[:, 1] = worth
+    return torch.ones(count, 4), torch.ones(count), values, torch.ones(4)
+
+
+def test_what_is_taught_is_an_input_too(cpu_as_gpu):
+    """Keys are padded with some that are worth nothing, and must not outlive a change."""
+    def compute(frames, text, query_class, settings, cache):
+        assert {len(tensor) for tensor in cache[:3]} <= {gpu.KEY_BUCKET}
+        worth = cache[2].sum() if cache else torch.zeros(())
+        labels = torch.zeros(frames.shape[:3], dtype=torch.uint8)
+        return Decision(labels, labels + worth.to(torch.uint8))
+
+    runner = gpu.GraphRunner(compute, lambda size, settings: None, torch.device('cpu'))
+    image, given = np.zeros((4, 6, 3), np.uint8), words(3)
+    one, other = cache(3, 2), cache(5, 7)
+    for taught, expected in (((), 0), (one, 6), (one, 6), (other, 35), ((), 0), (one, 6)):
+        (_, confidence, _), = runner.submit([image], *given, 1, cache=taught).wait()
+        assert (confidence == expected).all()
+    # Once without keys, and once with them, however many.
+    assert cpu_as_gpu == [(1, 4, 6), (1, 4, 6)]
 
 
 def test_each_frame_is_segmented_by_its_own_words(runner):
