@@ -14,6 +14,8 @@ AUTO = 'auto'
 # The keys of ATTENTION in csa_ros.model.attention.methods.
 ATTENTIONS = ('csa', 'vanilla', 'maskclip', 'clearclip', 'naclip', 'sc-clip', 'gem', 'radseg')
 RESIDUAL = ('auto', 'keep', 'drop')
+# With RADSeg a class that is nowhere in a frame as probable as this is not there.
+DENOISE = 0.5
 # RADSeg's two protocols.
 LOW, MID = RESOLUTIONS = ('low', 'mid')
 # The keys of TEMPLATES in csa_ros.model.text.

@@ -48,7 +48,7 @@ def test_logits_are_the_authors(reference):
     ('labels_plain', 0.0, 0.0), ('labels_threshold', 0.45, 0.0), ('labels_area', 0.1, 0.1)])
 def test_labels_are_the_authors(reference, array, threshold, area):
     logits, arrays = reference
-    settings = Settings(unknown_threshold=threshold, min_area=area)
+    settings = Settings(logit_scale=40.0, unknown_threshold=threshold, min_area=area)
     labels = plain.decide(logits, arrays['query_class'], 4, settings).labels[0]
     # Below the threshold the authors write class 0.
     labels = labels.where(labels != UNKNOWN, 0)
@@ -57,7 +57,8 @@ def test_labels_are_the_authors(reference, array, threshold, area):
 
 def test_confidence_is_the_authors(reference):
     logits, arrays = reference
-    confidence = plain.decide(logits, arrays['query_class'], 4, Settings()).confidence[0]
+    settings = Settings(logit_scale=40.0)
+    confidence = plain.decide(logits, arrays['query_class'], 4, settings).confidence[0]
     expected = (255 * arrays['probabilities_plain'].amax(0)).round()
     assert (confidence - expected).abs().max() <= 1
 

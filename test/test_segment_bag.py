@@ -315,7 +315,7 @@ def test_parameters_mean_what_they_mean_to_the_node(loaded, segmenter):
     bag = record(Path('in'), image=camera(2))
     assert run(bag, 'out', '--params-file', 'node.yaml', '--device', 'auto') == 0
     assert loaded == [
-        {'model': 'demo', 'device': 'auto', 'precision': 'auto', 'attention': 'csa',
+        {'model': 'demo', 'device': 'auto', 'precision': 'auto', 'attention': 'auto',
          'residual': 'auto'}]
     result = expected(segmenter, frame(0), logit_scale=20.0, unknown_threshold=0.36)
     assert 0.1 < np.mean(result.labels == 255) < 0.9

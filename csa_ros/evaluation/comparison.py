@@ -11,6 +11,7 @@ from typing import Any
 
 from csa_ros.bench.timing import alternate
 from csa_ros.bench.timing import machine
+from csa_ros.choices import DENOISE
 from csa_ros.evaluation.datasets.benchmark import Benchmark
 from csa_ros.evaluation.datasets.benchmark import Sample
 from csa_ros.evaluation.datasets.protocol import Method
@@ -25,7 +26,6 @@ from csa_ros.evaluation.run import run
 from csa_ros.evaluation.run import Task
 from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.model.attention.methods import RESIDUAL
-from csa_ros.model.attention.radseg import DENOISE
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.text import TEMPLATES

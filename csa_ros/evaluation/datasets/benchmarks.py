@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from csa_ros.choices import DENOISE
 from csa_ros.choices import LOW
 from csa_ros.choices import MID
 from csa_ros.evaluation.datasets.ade20k import ADE20K
@@ -15,7 +16,6 @@ from csa_ros.evaluation.datasets.pascal import VOC20
 from csa_ros.evaluation.datasets.pascal import VOC21
 from csa_ros.evaluation.datasets.published import published
 from csa_ros.evaluation.datasets.published import SOURCES
-from csa_ros.model.attention.radseg import DENOISE
 from csa_ros.settings import Settings
 
 # The settings are those of the code that the authors of each method released, for ViT-B/16.

@@ -22,7 +22,7 @@ from typing import Any
 from csa_ros.choices import DEFAULT_MODEL
 from csa_ros.choices import LOW
 from csa_ros.evaluation.datasets.benchmark import Benchmark
-from csa_ros.evaluation.datasets.published import RADSEG as RADSEG_MODELS
+from csa_ros.evaluation.datasets.published_radio import RADSEG as RADSEG_MODELS
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.weights.source import parse_model

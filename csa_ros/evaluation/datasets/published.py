@@ -1,6 +1,4 @@
-"""What others have measured: mIoU in percent, of ViT-B/16 with OpenAI's weights and of RADIO."""
-
-from csa_ros.model.weights.catalogue import RADIO_PRESETS
+"""What others have measured: mIoU in percent of ViT-B/16 with OpenAI's weights."""
 
 _COLUMNS = ('voc21', 'context60', 'coco_object', 'voc20', 'cityscapes', 'context59', 'ade20k',
             'coco_stuff')
@@ -32,14 +30,6 @@ SOURCES = {
     'naclip+pamr': 'README of github.com/sinahmr/NACLIP (arXiv 2404.08181)',
     'sc-clip': 'arXiv 2411.15869 (SC-CLIP), main table',
 }
-
-# Of RADSeg the paper shows means alone, in a figure: by preset of the model, and over which sets.
-RADSEG = {name: preset.miou for name, preset in RADIO_PRESETS.items() if preset.miou is not None}
-RADSEG_SETS = ('voc20', 'context59', 'ade20k', 'coco_stuff', 'cityscapes')
-RADSEG_SOURCE = 'arXiv 2511.19704 (RADSeg), read off a figure, +- 0.1'
-RADSEG_NOTE = (f'means over {", ".join(RADSEG_SETS[:-1])} and {RADSEG_SETS[-1]} alone: '
-               + ', '.join(f'{mean} with {model}' for model, mean in RADSEG.items())
-               + f' ({RADSEG_SOURCE}); nothing is published of it with CLIPs')
 
 
 def published(benchmark: str) -> dict[str, float]:

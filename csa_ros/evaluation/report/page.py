@@ -23,7 +23,7 @@ from typing import Any
 from csa_ros.bench.timing import table
 from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
 from csa_ros.evaluation.datasets.protocol import RADSEG
-from csa_ros.evaluation.datasets.published import RADSEG_NOTE
+from csa_ros.evaluation.datasets.published_radio import RADSEG_NOTE
 from csa_ros.evaluation.report import comparison
 from csa_ros.evaluation.report import disturbances
 from csa_ros.evaluation.report.result import describe

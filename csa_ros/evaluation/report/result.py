@@ -11,9 +11,9 @@ from csa_ros.bench.timing import table
 from csa_ros.evaluation.datasets.protocol import deviations
 from csa_ros.evaluation.datasets.protocol import published_key
 from csa_ros.evaluation.datasets.protocol import RADSEG
-from csa_ros.evaluation.datasets.published import RADSEG as RADSEG_MEANS
-from csa_ros.evaluation.datasets.published import RADSEG_SETS
-from csa_ros.evaluation.datasets.published import RADSEG_SOURCE
+from csa_ros.evaluation.datasets.published_radio import RADSEG as RADSEG_MEANS
+from csa_ros.evaluation.datasets.published_radio import RADSEG_SETS
+from csa_ros.evaluation.datasets.published_radio import RADSEG_SOURCE
 from csa_ros.evaluation.records import Record
 from csa_ros.evaluation.run import Task
 from csa_ros.labels.score import iou

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from csa_ros.choices import DENOISE
 from csa_ros.model.attention.mixing import as_trained
 from csa_ros.model.attention.mixing import attend
 from csa_ros.model.attention.mixing import finish
@@ -24,8 +25,6 @@ from torch.nn import functional as F
 # What cosines are multiplied by before a softmax.
 SHARPNESS = 10.0
 _TINY = torch.finfo(torch.float32).tiny
-# A class that is nowhere in a frame as probable as this is not there.
-DENOISE = 0.5
 
 
 @dataclass(frozen=True)
