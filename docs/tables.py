@@ -18,8 +18,8 @@ import sys
 
 from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
 from csa_ros.evaluation.datasets.protocol import RADSEG
-from csa_ros.evaluation.datasets.published_radio import RADSEG_NOTE
 from csa_ros.evaluation.datasets.published import SOURCES
+from csa_ros.evaluation.datasets.published_radio import RADSEG_NOTE
 from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.weights.catalogue import PRESETS
