@@ -285,8 +285,9 @@ class Segmenter:
         """Return what tells apart what this model sees, with these settings, from all others."""
         settings = self.settings if settings is None else self.resolve(settings)
         recipe = json.dumps([
-            self.backbone.identity, self.attention, self.backbone.quantized, settings.inference,
-            settings.short_side, settings.crop, settings.stride])
+            self.backbone.identity, self.encoder.attention, self.encoder.residual,
+            self.backbone.quantized, settings.inference, settings.short_side, settings.crop,
+            settings.stride])
         return hashlib.sha256(recipe.encode()).hexdigest()
 
     def tune(self, words: Words, examples: Examples, seed: int = 0) -> Words:

@@ -176,8 +176,7 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto',
     three times as fast with AVX512-VNNI) or `auto` (`fp16` on a GPU, `fp32` on a CPU). With
     `measure` that becomes `bf16` on a CPU where `csa_ros.model.bf16.speedup` is large enough, so
     that the same frames need not have the same labels on another machine; RADIO is not measured,
-    and stays in `fp32`. Raises ModelError when
-    any of it cannot be had.
+    and stays in `fp32`. Raises ModelError when any of it cannot be had.
     """
     torch_device = _choose_device(device)
     dtype = _choose_dtype(precision, torch_device)

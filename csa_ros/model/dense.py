@@ -19,8 +19,8 @@ class DenseEncoder:
 
     `attention` and `residual` as for `csa_ros.model.attention.methods.choose`, which raises
     ModelError; `attention` is then what `auto` stands for. `description` says in words what they
-    come to for this tower, `denoise` is the method's, and `joining` says how what is kept comes to
-    be compared with words.
+    come to for this tower, `denoise` and `residual` are the method's, and `joining` says how what
+    is kept comes to be compared with words.
     """
 
     def __init__(self, backbone: Backbone, attention: str = AUTO, residual: str = 'auto') -> None:
@@ -28,6 +28,7 @@ class DenseEncoder:
         self._method = methods.choose(attention, residual, self._tower)
         self.attention = methods.named(attention, self._tower)
         self.denoise = self._method.denoise
+        self.residual = self._method.residual
         self.joining: Joining = (
             PerWindow(self._tower) if self._method.aggregate is None
             else PerFrame(self._tower, self._method.aggregate))

@@ -76,6 +76,7 @@ class Int8Encoder:
         self._session = lru_cache(maxsize=SESSIONS)(self._make_session)
         self.description = self._dense.description
         self.denoise = self._dense.denoise
+        self.residual = self._dense.residual
         self.joining = self._dense.joining
         self.grid = self._dense.grid
         self.check = self._dense.check

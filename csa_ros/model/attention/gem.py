@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from csa_ros.model.attention.mixing import as_trained
+from csa_ros.model.attention.mixing import all_as_trained
 from csa_ros.model.attention.mixing import attend
 from csa_ros.model.attention.mixing import finish
 from csa_ros.model.attention.mixing import query_key
@@ -44,9 +44,7 @@ class Gem:
     def __call__(self, blocks: Sequence[Block], x: Tensor, grid: Grid) -> Tensor:
         """Run all blocks; see `csa_ros.model.attention.methods.Method`."""
         start = max(len(blocks) - BLOCKS, min(1, len(blocks) - 1))
-        for block in blocks[:start]:
-            x = as_trained(block, x)
-        stream = x
+        stream = x = all_as_trained(blocks[:start], x)
         for block in blocks[start:]:
             h = block.normed(x)
             q, k, v = block.qkv(h)

@@ -29,7 +29,7 @@ from typing import Protocol
 from csa_ros.choices import AUTO
 from csa_ros.choices import RESIDUAL
 from csa_ros.model.attention.gem import Gem
-from csa_ros.model.attention.mixing import as_trained
+from csa_ros.model.attention.mixing import all_as_trained
 from csa_ros.model.attention.mixing import attend
 from csa_ros.model.attention.mixing import both
 from csa_ros.model.attention.mixing import finish
@@ -117,9 +117,7 @@ class LastBlock:
 
     def __call__(self, blocks: Sequence[Block], x: Tensor, grid: Grid) -> Tensor:
         """Run all blocks; see `Method`."""
-        for block in blocks[:-1]:
-            x = as_trained(block, x)
-        last = blocks[-1]
+        x, last = all_as_trained(blocks[:-1], x), blocks[-1]
         q, k, v = last.qkv(last.normed(x))
         prior = None if self.prior is None else self.prior(grid, v)
         mixed = attend(self.similarity(q, k), v, prior)

@@ -6,6 +6,7 @@ head_dim), each of which is one softmax of their products: `attend` adds these u
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 
 from csa_ros.model.towers.tower import Block
 from csa_ros.model.towers.tower import Grid
@@ -123,6 +124,13 @@ def as_trained(block: Block, x: Tensor) -> Tensor:
     """Run a block on tokens (N, tokens, width) with the attention that it was trained with."""
     q, k, v = block.qkv(block.normed(x))
     return finish(block, x, attend(query_key(q, k), v))
+
+
+def all_as_trained(blocks: Sequence[Block], x: Tensor) -> Tensor:
+    """Run blocks one after the other on tokens (N, tokens, width), each as it was trained."""
+    for block in blocks:
+        x = as_trained(block, x)
+    return x
 
 
 def _closeness(count: int, device: torch.device) -> Tensor:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from csa_ros.choices import DENOISE
-from csa_ros.model.attention.mixing import as_trained
+from csa_ros.model.attention.mixing import all_as_trained
 from csa_ros.model.attention.mixing import attend
 from csa_ros.model.attention.mixing import finish
 from csa_ros.model.attention.mixing import in_lots
@@ -45,9 +45,7 @@ class RadSeg:
 
     def __call__(self, blocks: Sequence[Block], x: Tensor, grid: Grid) -> Tensor:
         """Run all blocks; see `csa_ros.model.attention.methods.Method`."""
-        for block in blocks[:-1]:
-            x = as_trained(block, x)
-        last = blocks[-1]
+        x, last = all_as_trained(blocks[:-1], x), blocks[-1]
         mixed = recursive(last, *last.qkv(last.normed(x)))
         return finish(last, x, mixed) if self.residual else last.out(mixed)
 
