@@ -21,6 +21,7 @@ from csa_ros.model.text import TextEncoder
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import Vocabulary
+import numpy as np
 import pytest
 import radio
 import torch
