@@ -64,12 +64,15 @@ from csa_ros.teaching.cache import Cache
 from csa_ros.teaching.cache import make
 from csa_ros.teaching.choice import choose
 from csa_ros.teaching.choice import Taught
+from csa_ros.teaching.cutout import cut_out
 from csa_ros.teaching.errors import TeachingError
 from csa_ros.teaching.examples import Examples
 from csa_ros.teaching.examples import Look
+from csa_ros.teaching.looking import LEAST_SHARE
 from csa_ros.teaching.looking import look_at
 from csa_ros.teaching.looking import shares
 from csa_ros.teaching.looking import thumbnail
+from csa_ros.teaching.region import is_box
 from csa_ros.teaching.region import mask_of
 from csa_ros.teaching.region import Region
 from csa_ros.teaching.tuning import learn
@@ -276,9 +279,10 @@ class Segmenter:
         Return a region of a picture as this model sees it, for `Examples.add`.
 
         `rgb` is (H, W, 3) uint8, `region` a box (x, y, width, height), a polygon or a mask, see
-        `csa_ros.teaching.region`; None is all of the picture. `camera` and `stamp`, nanoseconds,
-        are kept for people to know. Raises `csa_ros.teaching.errors.TeachingError` for a region
-        that cannot be used, and what `segment` raises.
+        `csa_ros.teaching.region`; None is all of the picture. Of a box, what looks like its
+        surroundings is left out. `camera` and `stamp`, nanoseconds, are kept for people to know.
+        Raises `csa_ros.teaching.errors.TeachingError` for a region that cannot be used, and what
+        `segment` raises.
         """
         _check_image(rgb)
         mask = mask_of(region, rgb.shape[:2])
@@ -289,6 +293,10 @@ class Segmenter:
         plan = _plan(pixels.shape[-2:], settings)
         rows, columns = features.shape[1:3]
         inside = shares(mask, plan, self.encoder.joining.whole, (rows, columns))
+        if is_box(region):
+            thing = shares(cut_out(rgb, mask), plan, self.encoder.joining.whole, (rows, columns))
+            # It may be thinner than a patch in a box that is not.
+            inside = thing if thing.max() >= LEAST_SHARE else inside
         return look_at(features, inside, self.fingerprint(settings), camera, stamp,
                        thumbnail(rgb, mask))
 
