@@ -104,11 +104,11 @@ class TeachingServices:
     async def _freeze(self, frozen: bool) -> str:
         pipeline = self._configured()
         if not frozen:
-            pipeline.frozen = {}
+            pipeline.freeze(False)
             return 'what is taught is the newest image again'
         if not pipeline.newest_seen:
             raise TeachingError(self._no_image())
-        pipeline.frozen = dict(pipeline.newest_seen)
+        pipeline.freeze(True)
         return 'what is taught are images of ' + ', '.join(
             f'{camera or "the camera"} with the stamp {seen.image.header.stamp.sec}.'
             f'{seen.image.header.stamp.nanosec:09d}'
