@@ -44,6 +44,7 @@ setup(
         'radio': ['tokenizers'],
         # Where `colcon test` looks for what runs the tests; without it, it runs none.
         'test': ['pytest'],
+        'web': ['aiohttp>=3.8'],
     },
     author='The csa_ros authors',
     maintainer='The csa_ros authors',

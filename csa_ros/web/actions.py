@@ -1,4 +1,4 @@
-"""What viewers can ask for, each with its arguments, which come from outside and may be anything."""
+"""What viewers can ask for; their arguments come from outside and may be anything."""
 
 import base64
 from collections.abc import Awaitable

@@ -54,7 +54,7 @@ class Assembler:
         """Take it that the node holds the image with a stamp, or none."""
         if stamp != self.frozen_stamp:
             self.frozen_stamp, self.frozen = stamp, None
-            if stamp in self._images:
+            if stamp and stamp in self._images:
                 self._hold(self._images[stamp][0])
 
     def add(self, kind: str, stamp: Stamp, message: Any, size: int = 0) -> Frame | None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 from csa_ros.presets import preset_names
@@ -100,7 +101,7 @@ class Hub:
         found = segment_nodes(await self._ros.run(self._node.get_service_names_and_types))
         for name in found - self.nodes.keys():
             watched = self.nodes[name] = WatchedNode(
-                self._ros, self._node, name, lambda section, name=name: self._tell(name, section))
+                self._ros, self._node, name, partial(self._tell, name))
             await watched.start()
             self._node.get_logger().info(f'found {name}')
         for name in self.nodes.keys() - found:

@@ -95,7 +95,7 @@ class RosThread:
 
     async def call(self, client: Client, request: Any, timeout: float = SERVICE_TIMEOUT) -> Any:
         """Return the answer of a service; raise NoAnswer."""
-        answered: asyncio.Future[Any] = self._loop.create_future()
+        answered: asyncio.Future[Any] = asyncio.Future(loop=self._loop)
 
         def settle(answer: Any) -> None:
             if not answered.done():

@@ -231,8 +231,8 @@ class WatchedNode:
             'get_parameters', GetParameters.Request(names=names), QUESTION_TIMEOUT)
         values = [_read_value(name, value) for name, value in zip(names, answer.values)]
         self._put('parameters', [
-            _describe(descriptor, value) for descriptor, value in zip(described.descriptors, values)
-            if value is not None])
+            _describe(descriptor, value)
+            for descriptor, value in zip(described.descriptors, values) if value is not None])
         self._take_parameters(dict(zip(names, values)))
 
     def _take_parameters(self, values: Mapping[str, Any]) -> None:
@@ -253,7 +253,7 @@ class WatchedNode:
             cameras.append({
                 'name': camera.name, 'label': camera.name or 'segmentation', 'image': image,
                 'compressed': bool(transport),
-                'outputs': posixpath.join(self.name, camera.name)})
+                'outputs': posixpath.join(self.name, camera.name).rstrip('/')})
         self._put('cameras', cameras)
 
     def _subscribed(self) -> list[tuple[str, list[str]]]:
@@ -311,7 +311,7 @@ def _describe(descriptor: ParameterDescriptor, value: Any) -> dict[str, Any]:
 
 
 def _entries(vocabulary: Any) -> dict[str, Any]:
-    """Return the entries of a vocabulary that was set, presets written out, as the node reads it."""
+    """Return the entries of a vocabulary, presets written out, as the node reads it."""
     try:
         entries = Vocabulary.parse(vocabulary).entries
     except VocabularyError as error:
