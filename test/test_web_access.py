@@ -4,19 +4,17 @@ import asyncio
 import json
 import re
 
+import aiohttp
+from aiohttp import test_utils
+from csa_ros.parameters.errors import ParameterError
+from csa_ros.web import server
+from csa_ros.web import viewer
+from csa_ros.web.access import Access
+from csa_ros.web.access import AccessError
+from csa_ros.web.access import urls
+from csa_ros.web.parameters import PARAMETERS
+from csa_ros.web.parameters import read_settings
 import pytest
-
-aiohttp = pytest.importorskip('aiohttp', reason='aiohttp serves the page')
-test_utils = pytest.importorskip('aiohttp.test_utils')
-
-from csa_ros.parameters.errors import ParameterError  # noqa: E402
-from csa_ros.web import server  # noqa: E402
-from csa_ros.web import viewer  # noqa: E402
-from csa_ros.web.access import Access  # noqa: E402
-from csa_ros.web.access import AccessError  # noqa: E402
-from csa_ros.web.access import urls  # noqa: E402
-from csa_ros.web.parameters import PARAMETERS  # noqa: E402
-from csa_ros.web.parameters import read_settings  # noqa: E402
 
 TOKEN = 'a-token-of-some-length'
 

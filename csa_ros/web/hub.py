@@ -98,7 +98,7 @@ class Hub:
             await asyncio.sleep(LOOK_PERIOD)
 
     async def _look(self) -> None:
-        found = segment_nodes(await self._ros.run(self._node.get_service_names_and_types))
+        found = await self._ros.run(self._find)
         for name in found - self.nodes.keys():
             watched = self.nodes[name] = WatchedNode(
                 self._ros, self._node, name, partial(self._tell, name))
@@ -110,6 +110,12 @@ class Hub:
                 await self._streams.pop(key).stop()
             self._node.get_logger().info(f'{name} is gone')
             self._tell('', 'nodes')
+
+    def _find(self) -> set[str]:
+        # The names of services are those of their clients as well, ours among them.
+        there = {f'{namespace.rstrip("/")}/{name}'
+                 for name, namespace in self._node.get_node_names_and_namespaces()}
+        return there & segment_nodes(self._node.get_service_names_and_types())
 
     def _take_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

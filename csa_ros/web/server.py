@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib import resources
 
 from aiohttp import web
+from aiohttp import WSCloseCode
 from csa_ros.web.access import Access
 from csa_ros.web.access import AccessError
 from csa_ros.web.hub import Hub
@@ -49,7 +50,10 @@ def make_application(hub: Hub, access: Access, read_only: bool) -> web.Applicati
     application = web.Application(middlewares=[guard], client_max_size=MOST_BYTES)
     for name, answer in _files().items():
         application.router.add_get(f'/{name}', answer)
-    application.router.add_get('/socket', _Sockets(hub, access, read_only).serve)
+    sockets = _Sockets(hub, access, read_only)
+    application.router.add_get('/socket', sockets.serve)
+    # Or the server would wait for them.
+    application.on_shutdown.append(sockets.close)
     return application
 
 
@@ -61,6 +65,12 @@ class _Sockets:
         self._access = access
         self._read_only = read_only
         self._strangers = self._viewers = 0
+        self._open: set[web.WebSocketResponse] = set()
+
+    async def close(self, _: web.Application) -> None:
+        """Say goodbye to all browsers."""
+        for socket in list(self._open):
+            await socket.close(code=WSCloseCode.GOING_AWAY)
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Talk to a browser until it goes."""
@@ -74,15 +84,20 @@ class _Sockets:
         self._strangers += 1
         try:
             await socket.prepare(request)
+            self._open.add(socket)
             admitted = await viewer.admit()
+        except BaseException:
+            self._open.discard(socket)
+            raise
         finally:
             self._strangers -= 1
-        if admitted:
-            self._viewers += 1
-            try:
+        self._viewers += admitted
+        try:
+            if admitted:
                 await viewer.run()
-            finally:
-                self._viewers -= 1
+        finally:
+            self._viewers -= admitted
+            self._open.discard(socket)
         return socket
 
 

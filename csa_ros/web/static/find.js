@@ -12,7 +12,7 @@ export class Find {
       placeholder: 'the fire extinguisher'});
     this.form = element('form', {class: 'row', onsubmit: (event) => {
       event.preventDefault();
-      this.look();
+      this.add();
     }}, element('label', {class: 'hidden', for: 'phrase'}, 'Look for'), this.typed,
     element('button', {type: 'submit', class: 'main'}, 'Find'));
     this.chips = element('ul', {class: 'chips', 'aria-label': 'Looked for'});
@@ -28,7 +28,8 @@ export class Find {
 
   phrases() {
     const value = this.page.parameter('find')?.value ?? [];
-    return (Array.isArray(value) ? value : [value]).filter(Boolean);
+    return (Array.isArray(value) ? value : String(value).split(','))
+      .map((phrase) => phrase.trim()).filter(Boolean);
   }
 
   update() {
@@ -42,7 +43,7 @@ export class Find {
     this.chips.replaceChildren(...this.phrases().map((phrase) => element('li', {class: 'chip'},
       phrase, this.page.readOnly ? null : element('button', {type: 'button',
         'aria-label': `Stop looking for ${phrase}`,
-        onclick: () => this.set({find: this.phrases().filter((each) => each !== phrase)})}, '×'))));
+        onclick: () => this.look(this.phrases().filter((each) => each !== phrase))}, '×'))));
     if (!this.page.sections.parameters) this.state.textContent = '';
     else if (!known) this.state.textContent = 'This node cannot find: it has no parameter find.';
     else if (!this.phrases().length) {
@@ -61,14 +62,19 @@ export class Find {
     if (this.state.textContent !== text) this.state.textContent = text;
   }
 
-  async look() {
+  async add() {
     const phrase = this.typed.value.trim();
     if (!phrase) return;
     const phrases = [...this.phrases().filter((each) => each !== phrase), phrase].slice(-MOST);
-    if (await this.set({find: phrases})) {
+    if (await this.look(phrases)) {
       this.typed.value = '';
       this.page.showLayer('heat');
     }
+  }
+
+  /** Look for some phrases; none is an empty text, as lists without items have no type in ROS. */
+  look(phrases) {
+    return this.set({find: phrases.length ? phrases : ''});
   }
 
   async set(values) {

@@ -233,6 +233,11 @@ class Page {
       return ['warn', `${this.node} has not been heard for some seconds.`];
     }
     if (state?.label === 'configuring') return ['', 'The model is being loaded …'];
+    if (state?.label && state.label !== 'active') {
+      const fault = this.diagnosis();
+      return fault?.level === 'error' ? ['error', fault.message]
+        : ['', `The node is ${state.label}: the buttons under Status bring it up.`];
+    }
     const diagnosis = this.diagnosis();
     return diagnosis ? [diagnosis.level, diagnosis.message] : ['', 'Waiting for diagnostics.'];
   }

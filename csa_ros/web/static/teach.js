@@ -7,8 +7,9 @@ export class Teach {
     this.page = page;
     this.picture = picture;
     this.shownStamp = null;
-    // Thumbnails of what was taught here, by class, camera and stamp.
+    // Thumbnails of what was taught here, by `keys`, and the newest, whose example is to come.
     this.thumbnails = new Map();
+    this.fresh = null;
     this.build(place);
     picture.addEventListener('boxed', () => this.showBox());
   }
@@ -66,6 +67,7 @@ export class Teach {
         : 'The node holds a picture that this page has not seen: let go, and freeze again.';
     this.names.replaceChildren(...(words?.entries ?? []).map(
       ({name}) => element('option', {value: name})));
+    this.placeFresh(classes);
     this.list.hidden = !classes.length;
     this.list.replaceChildren(...classes.map((each) => this.class(each)));
     this.tune.disabled = this.last.disabled = !classes.length;
@@ -83,17 +85,29 @@ export class Teach {
           'aria-label': `Forget all of ${name}`,
           onclick: () => this.ask({action: 'forget', name})}, 'Forget')),
       element('p', {class: 'quiet'}, worth),
-      element('ul', {class: 'thumbs'}, ...examples.map(({camera, stamp}) => {
-        const data = this.thumbnails.get(this.key(name, camera, stamp))?.shift?.();
-        return this.thumbnail(name, camera, stamp, data);
-      })));
+      element('ul', {class: 'thumbs'}, ...this.keys(name, examples).map(
+        (key, i) => this.thumbnail(name, examples[i].stamp, this.thumbnails.get(key)))));
   }
 
-  key(name, camera, {sec, nanosec}) {
-    return `${name}\n${camera}\n${sec}.${nanosec}`;
+  /** Return what tells the examples of a class apart: several may be of one picture. */
+  keys(name, examples) {
+    const seen = new Map();
+    return examples.map(({camera, stamp}) => {
+      const key = `${name}\n${camera}\n${stamp.sec}.${stamp.nanosec}`;
+      seen.set(key, (seen.get(key) ?? 0) + 1);
+      return `${key}\n${seen.get(key)}`;
+    });
   }
 
-  thumbnail(name, camera, stamp, data) {
+  /** Give the newest thumbnail to its example, once that is there. */
+  placeFresh(classes) {
+    const found = this.fresh && classes.find(({name}) => name === this.fresh.name);
+    if (!found || found.count <= this.fresh.before) return;
+    this.thumbnails.set(this.keys(found.name, found.examples).at(-1), this.fresh.data);
+    this.fresh = null;
+  }
+
+  thumbnail(name, stamp, data) {
     return element('li', {}, data
       ? element('img', {src: `data:image/jpeg;base64,${data}`, alt: `${name}, as it was shown`})
       : new Date(stamp.sec * 1000).toLocaleTimeString());
@@ -129,8 +143,14 @@ export class Teach {
       this.name.focus();
       return;
     }
-    await this.ask({action: 'teach', name, box: this.picture.box, camera: this.page.camera},
+    const before = this.page.sections.examples?.classes.find(
+      (each) => each.name === name)?.count ?? 0;
+    const {ok, thumbnail} = await this.ask(
+      {action: 'teach', name, box: this.picture.box, camera: this.page.camera},
       `Looking at ${name} …`);
+    if (!ok || !thumbnail) return;
+    this.fresh = {name, before, data: thumbnail};
+    this.update();
   }
 
   async ask(request, meanwhile = '') {
