@@ -283,7 +283,7 @@ def test_a_phone_is_wide_enough_and_axe_finds_nothing_serious(visit, scheme):
         found = axe.Axe().run(page).response['violations']
         assert not [(each['id'], [node['html'] for node in each['nodes']]) for each in found
                     if each['impact'] in ('serious', 'critical')], name
-    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    dark = page.evaluate('getComputedStyle(document.body).backgroundColor')
     assert (dark == 'rgb(15, 21, 20)') == (scheme == 'dark')
 
 
