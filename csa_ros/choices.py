@@ -25,5 +25,5 @@ LONG_SIDE = 2048
 # Phrases that can be looked for at a time: a CUDA graph has room for so many.
 MAX_PHRASES = 8
 # The relevancy from which on a phrase is found, 0.5 being no more likely than all else. Measured
-# on the demo's streets: `evaluate --pointing`.
+# on the demo's streets: csa_ros.evaluation.pointing.
 FIND_THRESHOLD = 0.6

@@ -24,8 +24,10 @@ from csa_ros.choices import MAX_PHRASES
 from csa_ros.finding.regions import found_regions
 from csa_ros.finding.regions import Region as FoundRegion
 from csa_ros.finding.relevancy import CANONICAL
+from csa_ros.finding.relevancy import levels
 from csa_ros.finding.relevancy import own_queries
 from csa_ros.finding.relevancy import relevancy
+from csa_ros.finding.relevancy import SHARPNESS
 from csa_ros.finding.relevancy import Sought
 from csa_ros.gpu import GraphRunner
 from csa_ros.labels.decide import decide
@@ -62,12 +64,15 @@ from csa_ros.teaching.cache import Cache
 from csa_ros.teaching.cache import make
 from csa_ros.teaching.choice import choose
 from csa_ros.teaching.choice import Taught
+from csa_ros.teaching.cutout import cut_out
 from csa_ros.teaching.errors import TeachingError
 from csa_ros.teaching.examples import Examples
 from csa_ros.teaching.examples import Look
+from csa_ros.teaching.looking import LEAST_SHARE
 from csa_ros.teaching.looking import look_at
 from csa_ros.teaching.looking import shares
 from csa_ros.teaching.looking import thumbnail
+from csa_ros.teaching.region import is_box
 from csa_ros.teaching.region import mask_of
 from csa_ros.teaching.region import Region
 from csa_ros.teaching.tuning import learn
@@ -83,8 +88,6 @@ WINDOWS_PER_BATCH = 64
 _NEVER = -1e4
 # What refining fewer planes than queries may change a query's share of the softmax by, in e-folds.
 _REFINE_TOLERANCE = 0.04
-# Rows of relevancy at a time.
-_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -276,9 +279,10 @@ class Segmenter:
         Return a region of a picture as this model sees it, for `Examples.add`.
 
         `rgb` is (H, W, 3) uint8, `region` a box (x, y, width, height), a polygon or a mask, see
-        `csa_ros.teaching.region`; None is all of the picture. `camera` and `stamp`, nanoseconds,
-        are kept for people to know. Raises `csa_ros.teaching.errors.TeachingError` for a region
-        that cannot be used, and what `segment` raises.
+        `csa_ros.teaching.region`; None is all of the picture. Of a box, what looks like its
+        surroundings is left out. `camera` and `stamp`, nanoseconds, are kept for people to know.
+        Raises `csa_ros.teaching.errors.TeachingError` for a region that cannot be used, and what
+        `segment` raises.
         """
         _check_image(rgb)
         mask = mask_of(region, rgb.shape[:2])
@@ -289,6 +293,10 @@ class Segmenter:
         plan = _plan(pixels.shape[-2:], settings)
         rows, columns = features.shape[1:3]
         inside = shares(mask, plan, self.encoder.joining.whole, (rows, columns))
+        if is_box(region):
+            thing = shares(cut_out(rgb, mask), plan, self.encoder.joining.whole, (rows, columns))
+            # It may be thinner than a patch in a box that is not.
+            inside = thing if thing.max() >= LEAST_SHARE else inside
         return look_at(features, inside, self.fingerprint(settings), camera, stamp,
                        thumbnail(rgb, mask))
 
@@ -371,7 +379,7 @@ class Segmenter:
         self._affordable(rgb.shape[:2], settings, queries + len(sought.phrases), 1)
         features = self.features(self.pixels([rgb], settings), settings)
         planes, = self.relevancy(features, ready, sought, rgb.shape[:2], settings)
-        return found_regions(sought.phrases, _levels(planes).cpu().numpy(), threshold)
+        return found_regions(sought.phrases, levels(planes).cpu().numpy(), threshold)
 
     def segment(self, rgb: np.ndarray, words: WordsLike,
                 settings: Settings | None = None, overlay_alpha: float | None = None,
@@ -625,14 +633,14 @@ class Segmenter:
                         sought: Sequence[Tensor], output_size: Sequence[int],
                         settings: ResolvedSettings) -> Decision:
         frames = self._relevancy(features, cosines, sought, output_size, settings)
-        return replace(decision, relevancy=torch.stack([_levels(frame) for frame in frames]))
+        return replace(decision, relevancy=torch.stack([levels(frame) for frame in frames]))
 
     def _relevancy(self, features: Tensor, cosines: Tensor, sought: Sequence[Tensor],
                    output_size: Sequence[int], settings: ResolvedSettings) -> list[FrameLogits]:
         """Return the relevancy of each frame, of patches that were joined."""
         merge = self._merge(features.shape[1:3], self._working_size(output_size, settings),
                             output_size, settings)
-        patches = relevancy(features, cosines, settings.logit_scale, *sought)
+        patches = relevancy(features, cosines, SHARPNESS * settings.logit_scale, *sought)
         return [merge(windows) for windows in patches.split(math.prod(merge.tiles))]
 
     def _decide(self, cosines: Tensor, query_class: Tensor, output_size: Sequence[int],
@@ -727,15 +735,6 @@ def _cosines(features: Tensor, text: Tensor, cache: Cache | None) -> Tensor:
     """Return the cosines of patches that were joined and queries, and what examples add."""
     cosines = features @ text.T
     return cosines if cache is None else cosines + cache.bonus(features)
-
-
-def _levels(relevancy: FrameLogits) -> Tensor:
-    """Return relevancy (P, H, W) times 255 as uint8, which never is in memory as float32."""
-    levels = torch.empty(relevancy.shape, dtype=torch.uint8, device=relevancy.device)
-    for top in range(0, relevancy.shape[1], _ROWS):
-        rows = slice(top, top + _ROWS)
-        levels[:, rows] = relevancy[:, rows].mul_(255).round_()
-    return levels
 
 
 def _plan(size: Sequence[int], settings: ResolvedSettings) -> WindowPlan:

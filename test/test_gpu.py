@@ -234,6 +234,35 @@ def test_the_segmenter_through_the_runner(cpu_as_gpu, tmp_path, refine):
         assert (np.abs(one.overlay.astype(int) - other.overlay) <= 1).mean() >= 0.999
     alone = segmenter.segment(images[0], encoded, settings)
     assert (alone.labels == expected[0].labels).mean() >= 0.9999 and alone.overlay is None
+    assert alone.relevancy is None
+
+
+def check_phrases(segmenter, expected, images):
+    """Compare what phrases find with what a segmenter without graphs finds."""
+    encoded = segmenter.encode(VOCABULARY, 'simple')
+    for phrases in ['a red car'], ['tree', 'a red car', 'the bus'], ['a dog', 'a tree']:
+        for one, other in zip(*(
+                each.submit(images, encoded, sought=each.seek(phrases, encoded)).result()
+                for each in (segmenter, expected)), strict=True):
+            assert one.relevancy.shape == (len(phrases), *images[0].shape[:2])
+            # Grey levels of a picture that a GPU resizes differ by one, now and then.
+            assert np.abs(one.relevancy.astype(int) - other.relevancy).mean() < 0.5
+
+
+def test_phrases_through_the_runner(cpu_as_gpu, tmp_path):
+    """However many, they are found by one graph, or one more where they are words."""
+    segmenter, plain = (Segmenter.load('demo', device='cpu', cache_dir=tmp_path,
+                                       settings=Settings(short_side=96)) for _ in range(2))
+    segmenter._graphs = gpu.GraphRunner(
+        segmenter.compute, segmenter._constants, segmenter.device)
+    check_phrases(segmenter, plain, [picture(120, 160, seed) for seed in range(2)])
+    assert cpu_as_gpu == [(2, 120, 160)] * 2
+
+
+@needs_gpu
+def test_a_gpu_finds_what_a_cpu_finds(segmenters):
+    images = [picture(480, 640, seed) for seed in range(2)]
+    check_phrases(segmenters['cuda'], segmenters['fp32'], images)
 
 
 def test_radio_through_the_runner(cpu_as_gpu, tmp_path):

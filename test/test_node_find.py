@@ -101,7 +101,7 @@ def test_what_is_found_belongs_to_its_frame(graph):
         assert each.keys() == {'phrase', 'score', 'box', 'area', 'distance'}
         assert 0 < each['score'] <= 1 and each['distance'] is None
     strongest = max(each['score'] for each in message['found'])
-    assert round(255 * strongest) == pixels(heat).max()
+    assert abs(255 * strongest - pixels(heat).max()) < 0.2
     # Others come into force as a whole.
     assert graph.set_each(find='one, two, three') == ['']
     message = stream_until(graph, lambda message: any(

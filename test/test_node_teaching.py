@@ -140,10 +140,12 @@ def test_a_class_is_taught_found_kept_and_forgotten(start, graph, tmp_path, back
     # What was frozen is taught, whatever comes.
     assert call(graph, 'freeze', SetBool, data=True) == (
         True, 'what is taught are images of the camera with the stamp 14.000000000')
+    wait_for(lambda: graph.examples[-1]['frozen'] == {'': {'sec': 14, 'nanosec': 0}})
     show(graph, SHOWN, (15, 0), teach_region='')
     assert call(graph, 'forget')[0] is True
     assert call(graph, 'freeze', SetBool, data=False)[0] is True
     wait_for(lambda: graph.examples[-1]['classes'] == [])
+    wait_for(lambda: graph.examples[-1]['frozen'] == {})
     seen = [[example['stamp']['sec'] for example in item['examples']]
             for known in graph.examples for item in known['classes']]
     assert seen == [[11], [11, 13], [11, 13, 14]]
@@ -239,6 +241,16 @@ def test_what_cannot_be_taught_is_refused(graph, tmp_path):
     graph.change_state(CLEANUP)
     for name in 'teach', 'tune', 'forget':
         assert 'the node is not configured' in refusal(name)
+
+
+def test_an_image_that_is_too_old_is_refused_unless_it_is_frozen(graph, tmp_path, monkeypatch):
+    graph.start(tmp_path, teach_name='dock').flow()
+    assert call(graph, 'freeze', SetBool, data=True)[0] is True
+    monkeypatch.setattr('csa_ros.ros.teaching.MAX_AGE', -1.0)
+    assert call(graph, 'teach')[0] is True
+    assert call(graph, 'freeze', SetBool, data=False)[0] is True
+    success, message = call(graph, 'teach')
+    assert not success and 's old, more than -1 s' in message
 
 
 def test_words_that_fail_to_encode_teach_nothing(graph, tmp_path):

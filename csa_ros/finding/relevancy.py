@@ -14,6 +14,7 @@ of the most likely other phrase, and needs no softmax.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from csa_ros.labels.merge import FrameLogits
 from csa_ros.vocabulary import Vocabulary
 import torch
 from torch import Tensor
@@ -21,6 +22,11 @@ from torch.nn import functional as F
 
 # LERF's.
 CANONICAL = ('object', 'things', 'stuff', 'texture')
+# Of the logit scale of labels: LERF's 10 where that is SCLIP's 40. Sharper ones find as much, but
+# leave next to nothing for a threshold to choose by: csa_ros.evaluation.pointing.
+SHARPNESS = 0.25
+# Of pixels, at a time.
+_ROWS = 32
 _ARTICLES = ('a', 'an', 'the')
 
 
@@ -64,26 +70,35 @@ def own_queries(phrases: Sequence[str], vocabulary: Vocabulary | None) -> Tensor
     return own if own.any() else None
 
 
-def relevancy(features: Tensor, cosines: Tensor, logit_scale: float, phrases: Tensor,
+def relevancy(features: Tensor, cosines: Tensor, scale: float, phrases: Tensor,
               negatives: Tensor, own: Tensor | None = None) -> Tensor:
     """
     Return the relevancy of each phrase at each patch, (..., P) float32 from 0 to 1.
 
     `features` (..., D) are those of patches, and `cosines` (..., Q) what they have in common with
-    the words, with what examples add. `phrases` (P, D), `negatives` (N, D) and `own` (P, Q) are
-    those of Sought. A phrase that is a word is found by all queries and examples of its class. It
-    is above 0.5 where nothing else is as likely.
+    the words, with what examples add. `scale` is s of the formula. `phrases` (P, D), `negatives`
+    (N, D) and `own` (P, Q) are those of Sought. A phrase that is a word is found by all queries
+    and examples of its class. It is above 0.5 where nothing else is as likely.
     """
     found = features @ phrases.T
     others = torch.cat([features @ negatives.T, cosines], -1)
     if own is None:
-        return torch.sigmoid(logit_scale * (found - others.amax(-1, keepdim=True)))
+        return torch.sigmoid(scale * (found - others.amax(-1, keepdim=True)))
     own = F.pad(own, (len(negatives), 0))
     # One after the other: all of them at once would be phrases x queries x patches.
     differences = [
         torch.maximum(found[..., index], others.masked_fill(~same, -torch.inf).amax(-1))
         - others.masked_fill(same, -torch.inf).amax(-1) for index, same in enumerate(own)]
-    return torch.sigmoid(logit_scale * torch.stack(differences, -1))
+    return torch.sigmoid(scale * torch.stack(differences, -1))
+
+
+def levels(relevancy: FrameLogits) -> Tensor:
+    """Return relevancy (P, H, W) times 255, uint8; it never is in memory as float32."""
+    made = torch.empty(relevancy.shape, dtype=torch.uint8, device=relevancy.device)
+    for top in range(0, relevancy.shape[1], _ROWS):
+        rows = slice(top, top + _ROWS)
+        made[:, rows] = relevancy[:, rows].mul_(255).round_()
+    return made
 
 
 def _bare(text: str) -> str:

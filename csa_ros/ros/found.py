@@ -31,6 +31,8 @@ try:
 except ImportError:
     Detection2DArray = None
 
+# Behind the point, in JSON.
+_DIGITS = 3
 # None where nothing was measured.
 Places = Sequence[np.ndarray | None]
 
@@ -91,8 +93,8 @@ class FoundOutputs(Outputs):
     def publish_json(self, header: Header, found: Sequence[Region], places: Places) -> None:
         """Publish what was found in a frame; `places` as from `csa_ros.ros.places`."""
         self._found_json.publish(_json(header, 'found', [
-            {'phrase': region.name, 'score': region.score, **_extent(region),
-             'distance': None if place is None else float(np.linalg.norm(place))}
+            {'phrase': region.name, 'score': round(region.score, _DIGITS), **_extent(region),
+             'distance': None if place is None else round(float(np.linalg.norm(place)), _DIGITS)}
             for region, place in zip(found, places)]))
 
     def publish_points(self, header: Header, places: Places) -> None:
@@ -107,7 +109,8 @@ class FoundOutputs(Outputs):
     def _publish_objects(self, header: Header, objects: Sequence[Region]) -> None:
         if heard(self._objects_json):
             self._objects_json.publish(_json(header, 'objects', [
-                {'class': region.name, 'confidence': region.score, **_extent(region)}
+                {'class': region.name, 'confidence': round(region.score, _DIGITS),
+                 **_extent(region)}
                 for region in objects]))
         if heard(self._objects):
             self._objects.publish(_detections(header, objects))

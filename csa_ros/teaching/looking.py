@@ -14,6 +14,8 @@ from torch.nn import functional as F
 # Patches of a picture that are kept, of those that touch the region and of the others: enough to
 # tell how well a class is found there.
 PATCHES_KEPT = 256
+# Of a patch in a region, for the patch to show what is there.
+LEAST_SHARE = 0.5
 # Pixels of the longer side of a thumbnail.
 THUMBNAIL = 96
 
@@ -39,10 +41,10 @@ def look_at(features: Tensor, inside: Tensor, fingerprint: str, camera: str, sta
     Return what is kept of a picture.
 
     `features` (windows, rows, columns, D) of length 1 and `inside` (windows, rows, columns), the
-    share of each patch in the region. Raises TeachingError if no patch has half a share or more.
+    share of each patch in the region. Raises TeachingError if no patch has LEAST_SHARE.
     """
     patches, inside = features.flatten(0, 2).cpu(), inside.flatten()
-    if inside.max() < 0.5:
+    if inside.max() < LEAST_SHARE:
         raise TeachingError(
             f'the region has {100 * float(inside.max()):.0f} % of the patch that it has most of: '
             'it is too small for this model. Show it from nearer, a larger part of it, or set a '
