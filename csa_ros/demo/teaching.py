@@ -27,7 +27,7 @@ import numpy as np
 
 WORD, MEANT = 'zorblax', 'building'
 BOXES = 3
-# Seconds in which the street moves on from one box to the next.
+# Seconds in which the street moves on from one box to the next, at most.
 DRIVE = 3.0
 # What three boxes are to reach; the word alone finds less than half of it.
 SANE_IOU = 0.25
@@ -53,6 +53,8 @@ def show_teaching(listener: Listener, running: Running, output: Path, seconds: f
     after = before
     for number in range(1, BOXES + 1):
         after = _teach(listener, running, number)
+        if number < BOXES:
+            watch(listener, running, after, min(DRIVE, seconds))
     watch(listener, running, after, seconds)
     save(after, output / 'taught.png')
     word, taught = _iou(before), _iou(after)
@@ -75,8 +77,6 @@ def _teach(listener: Listener, running: Running, number: int) -> Score:
     taught = {item['name']: item.get('taught') for item in after.legend['classes']}
     if taught[WORD] != number:
         raise DemoError(f'the legend says {json.dumps(taught)}, not that {number} were taught')
-    if number < BOXES:
-        watch(listener, running, after, DRIVE)
     return after
 
 
