@@ -1,10 +1,14 @@
 """From the patches of a picture and a region of it to what is kept: a key, and some patches."""
 
+from dataclasses import dataclass
+
 from csa_ros.labels.windows import cut
 from csa_ros.labels.windows import plan_whole
 from csa_ros.labels.windows import WindowPlan
 from csa_ros.teaching.errors import TeachingError
 from csa_ros.teaching.examples import Look
+from csa_ros.teaching.region import mask_of
+from csa_ros.teaching.region import Region
 import cv2
 import numpy as np
 import torch
@@ -16,6 +20,32 @@ from torch.nn import functional as F
 PATCHES_KEPT = 256
 # Pixels of the longer side of a thumbnail.
 THUMBNAIL = 96
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """
+    A picture as a model sees it, any region of which can be looked at.
+
+    `rgb` (H, W, 3) uint8; `features` (windows, rows, columns, D) of length 1 are those of its
+    patches, and `plan` its windows once it is resized; `whole` tells that patches are those of the
+    frame and not of its windows. `fingerprint` and `model` as for `Look`.
+    """
+
+    rgb: np.ndarray
+    features: Tensor
+    plan: WindowPlan
+    whole: bool
+    fingerprint: str
+    model: str
+
+    def look(self, region: Region = None, camera: str = '', stamp: int = 0) -> Look:
+        """Return a region as the model sees it; arguments and errors as for `Segmenter.look`."""
+        mask = mask_of(region, self.rgb.shape[:2])
+        rows, columns = self.features.shape[1:3]
+        inside = shares(mask, self.plan, self.whole, (rows, columns))
+        return look_at(self.features, inside, self.fingerprint, self.model, camera, stamp,
+                       thumbnail(self.rgb, mask))
 
 
 def shares(mask: np.ndarray, plan: WindowPlan, whole: bool, grid: tuple[int, int]) -> Tensor:
@@ -33,8 +63,8 @@ def shares(mask: np.ndarray, plan: WindowPlan, whole: bool, grid: tuple[int, int
     return F.adaptive_avg_pool2d(windows, grid)[:, 0]
 
 
-def look_at(features: Tensor, inside: Tensor, fingerprint: str, camera: str, stamp: int,
-            thumbnail: bytes) -> Look:
+def look_at(features: Tensor, inside: Tensor, fingerprint: str, model: str, camera: str,
+            stamp: int, thumbnail: bytes) -> Look:
     """
     Return what is kept of a picture.
 
@@ -55,7 +85,7 @@ def look_at(features: Tensor, inside: Tensor, fingerprint: str, camera: str, sta
         stands_for.append(torch.full((count,), len(group) / max(count, 1)))
     rows = torch.cat(chosen)
     return Look(key, patches[rows].half(), inside[rows], torch.cat(stands_for), fingerprint,
-                camera, stamp, thumbnail)
+                camera, stamp, thumbnail, model)
 
 
 def thumbnail(rgb: np.ndarray, mask: np.ndarray) -> bytes:
