@@ -106,7 +106,8 @@ def test_help_is_given_at_once(tmp_path, name):
     assert not errors
 
 
-@pytest.mark.parametrize('name', ['bench', 'calibrate', 'evaluate', 'fetch_model', 'segment_bag', 'teach'])
+@pytest.mark.parametrize(
+    'name', ['bench', 'calibrate', 'evaluate', 'fetch_model', 'segment_bag', 'teach'])
 def test_bad_arguments_are_refused_at_once(tmp_path, name):
     (tmp_path / 'torch.py').write_text("raise SystemExit('imported')")
     process = start(name, '--nonsense', path=[tmp_path])

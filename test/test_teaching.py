@@ -146,8 +146,8 @@ def test_strengths_are_chosen_without_the_key_that_was_made_of_a_picture():
     key_class = torch.tensor([1, 0, 1, 2, 1, 2])
     examples = []
     for c in key_class.tolist():
-        patches = F.normalize(0.6 * torch.cat([centers[c].expand(9, -1), centers]) + normal(13, 16),
-                              dim=-1).half()
+        near = torch.cat([centers[c].expand(9, -1), centers])
+        patches = F.normalize(0.6 * near + normal(13, 16), dim=-1).half()
         inside = torch.tensor([0.9] * 8 + [0.4] * 5)
         key = F.normalize(patches[:8].float().mean(0), dim=0)
         weight = torch.rand(13, generator=generator)

@@ -8,6 +8,8 @@ bytes of `thumbnails`, which lie one behind the other, are its own.
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import dataclass
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,32 @@ def check(path: Path, examples: Examples, fingerprint: str) -> None:
         raise TeachingError(
             f'the examples in {path} were seen {how}, and cannot be compared with what this model '
             'sees: go back to that, or name another file and teach anew')
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """The examples of a file that is only read; `digest` changes whenever the file does."""
+
+    path: Path
+    examples: Examples
+    digest: str
+
+    def check(self, fingerprint: str) -> None:
+        """Raise TeachingError unless they were seen by what has this fingerprint."""
+        check(self.path, self.examples, fingerprint)
+
+
+def read_kept(path: Path) -> Kept:
+    """
+    Return what a file keeps, whatever has seen it.
+
+    Raises TeachingError if there is none, and for one that cannot be read or is damaged.
+    """
+    if not path.exists():
+        raise TeachingError(f'there is no file of examples {path}: make it with `ros2 run csa_ros '
+                            'teach`, or leave it out')
+    examples = read(path)
+    return Kept(path, examples, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def _joined(parts: Sequence[Tensor], none: Tensor) -> Tensor:

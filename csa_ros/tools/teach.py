@@ -1,4 +1,4 @@
-"""Make a file of examples from labelled pictures, which the node then knows classes by."""
+"""Make a file of examples from labelled pictures, by which the node knows classes."""
 
 import argparse
 from collections.abc import Sequence
@@ -171,7 +171,7 @@ def _evaluate(options: argparse.Namespace, trial: Trial) -> None:
     print(f'{frames} frames, each labelled without the examples of ' + (
         'its own' if trial.folds == frames else f'its group, one of {trial.folds}'))
     paths = draw(options.evaluate, trial, measured)
-    print(f'{len(paths)} pictures are in {options.evaluate}')
+    print(f'pictures of what is found are in {options.evaluate}: {len(paths)}')
 
 
 def _command(options: argparse.Namespace) -> str:

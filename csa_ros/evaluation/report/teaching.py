@@ -7,6 +7,7 @@ from csa_ros.bench.timing import table
 from csa_ros.evaluation.report.sheet import encode
 from csa_ros.evaluation.report.sheet import Panel
 from csa_ros.evaluation.report.sheet import sheet
+from csa_ros.evaluation.teaching.gathering import picture_name
 from csa_ros.evaluation.teaching.leaving_out import Measured
 from csa_ros.evaluation.teaching.leaving_out import SHOWN
 from csa_ros.evaluation.teaching.leaving_out import Trial
@@ -69,7 +70,8 @@ def _row(trial: Trial, measured: Measured, class_id: int, frame: int) -> list[Pa
     def alone(labels: np.ndarray) -> np.ndarray:
         return np.where(labels == class_id, class_id, 255).astype(np.uint8)
 
-    truth = Panel(f'{trial.frames[frame].name}: truth', labelled.rgb, alone(labelled.truth))
+    name = picture_name(trial.frames[frame])
+    truth = Panel(f'{name}: truth', labelled.rgb, alone(labelled.truth))
     return [truth, *(
         Panel(f'{_CALLED[way]}: IoU {_number(measured.iou_in(way, frame)[class_id])}',
               labelled.rgb, alone(labels)) for way, labels in labelled.labels.items())]

@@ -52,6 +52,9 @@ def make_parser() -> argparse.ArgumentParser:
     node = parser.add_argument_group('as for the node')
     node.add_argument('--vocabulary', metavar='WORDS', help='the words: "road, car|truck"')
     node.add_argument('--params-file', type=Path, metavar='YAML', help='its parameters')
+    node.add_argument('--examples', metavar='FILE',
+                      help='file of what classes were taught by showing, as of '
+                      '`ros2 run csa_ros teach` or the node; names in it join the vocabulary')
     node.add_argument('--model', help='demo is bundled')
     node.add_argument('--device', help='auto, cpu, cuda or cuda:N')
     node.add_argument('--attention', help='self-attention of the model: '

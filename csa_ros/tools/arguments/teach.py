@@ -7,7 +7,7 @@ from csa_ros.choices import ATTENTIONS
 from csa_ros.choices import AUTO
 from csa_ros.settings import INFERENCE
 
-DESCRIPTION = 'Make a file of examples from labelled pictures, which the node then knows classes by.'
+DESCRIPTION = 'Make a file of examples from labelled pictures, by which the node knows classes.'
 DONE, FAILED = 0, 1
 STREETS = 20
 PER_CLASS = 16
