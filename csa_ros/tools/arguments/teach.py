@@ -6,6 +6,7 @@ from pathlib import Path
 from csa_ros.choices import ATTENTIONS
 from csa_ros.choices import AUTO
 from csa_ros.settings import INFERENCE
+from csa_ros.tools.arguments.masks import ids
 
 DESCRIPTION = 'Make a file of examples from labelled pictures, by which the node knows classes.'
 DONE, FAILED = 0, 1
@@ -29,7 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
                         help='pictures, or folders of them')
     frames.add_argument('--masks', nargs='+', type=Path, default=[], metavar='PATH',
                         help='their masks, or folders of them: front.png is that of front.jpg')
-    frames.add_argument('--outside', type=_ids, default=(), metavar='ID,ID',
+    frames.add_argument('--outside', type=ids, default=(), metavar='ID,ID',
                         help='ids in the masks of what the vocabulary has no word for')
     frames.add_argument('--demo', action='store_true',
                         help='instead of pictures: streets that render themselves')
@@ -66,11 +67,3 @@ def make_parser() -> argparse.ArgumentParser:
         node.add_argument(f'--{name}', type=int, metavar='N', help=meaning)
     node.add_argument('--name', default='segment', help='its name (default: %(default)s)')
     return parser
-
-
-def _ids(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(item) for item in text.split(','))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is no list of ids: write 254 or 253,254') from error
