@@ -262,14 +262,15 @@ class Segmenter:
         Return a region of a picture as this model sees it, for `Examples.add`.
 
         `rgb` is (H, W, 3) uint8, `region` a box (x, y, width, height), a polygon or a mask, see
-        `csa_ros.teaching.region`; None is all of the picture. `camera` and `stamp`, nanoseconds,
-        are kept for people to know. Raises `csa_ros.teaching.errors.TeachingError` for a region
-        that cannot be used, and what `segment` raises.
+        `csa_ros.teaching.region`; None is all of the picture. Of a box, what looks like its
+        surroundings is left out. `camera` and `stamp`, nanoseconds, are kept for people to know.
+        Raises `csa_ros.teaching.errors.TeachingError` for a region that cannot be used, and what
+        `segment` raises.
         """
         _check_image(rgb)
-        # Before the tower is at work.
-        mask = mask_of(region, rgb.shape[:2])
-        return self.see(rgb, settings).look(mask, camera, stamp)
+        # What is no region is told before the tower is at work.
+        mask_of(region, rgb.shape[:2])
+        return self.see(rgb, settings).look(region, camera, stamp)
 
     def see(self, rgb: np.ndarray, settings: Settings | None = None) -> Sight:
         """

@@ -241,6 +241,16 @@ def test_what_cannot_be_taught_is_refused(graph, tmp_path):
         assert 'the node is not configured' in refusal(name)
 
 
+def test_an_image_that_is_too_old_is_refused_unless_it_is_frozen(graph, tmp_path, monkeypatch):
+    graph.start(tmp_path, teach_name='dock').flow()
+    assert call(graph, 'freeze', SetBool, data=True)[0] is True
+    monkeypatch.setattr('csa_ros.ros.teaching.MAX_AGE', -1.0)
+    assert call(graph, 'teach')[0] is True
+    assert call(graph, 'freeze', SetBool, data=False)[0] is True
+    success, message = call(graph, 'teach')
+    assert not success and 's old, more than -1 s' in message
+
+
 def test_words_that_fail_to_encode_teach_nothing(graph, tmp_path):
     graph.start(tmp_path).flow()
     assert graph.set_each(teach_name='unencodable') == ['']

@@ -218,15 +218,18 @@ def test_it_works_with_radio(attention, streets, tmp_path):
 
 # Regions
 
-def test_a_box_a_polygon_and_a_mask_of_the_same_are_the_same(demo, streets):
+def test_a_polygon_and_a_mask_of_the_same_are_the_same_and_a_box_is_around_it(demo, streets):
     rgb = streets[0][0]
     mask = np.zeros(rgb.shape[:2], bool)
     mask[40:121, 30:101] = True
     polygon = [(30, 40), (100, 40), (100, 120), (30, 120)]
     looks = [demo.look(rgb, region) for region in ((30, 40, 71, 81), polygon, mask)]
-    for look in looks[1:]:
-        torch.testing.assert_close(look.key, looks[0].key)
-        torch.testing.assert_close(look.inside, looks[0].inside)
+    torch.testing.assert_close(looks[2].key, looks[1].key)
+    torch.testing.assert_close(looks[2].inside, looks[1].inside)
+    # Some of the box looks like its surroundings.
+    inside, around = (look.inside @ look.stands_for for look in looks[:2])
+    assert 0.2 * around < inside < 0.95 * around
+    assert looks[0].thumbnail == looks[1].thumbnail
     assert looks[0].key.norm() == pytest.approx(1)
     picture = cv2.imdecode(np.frombuffer(looks[0].thumbnail, np.uint8), cv2.IMREAD_COLOR)
     assert picture.shape == (81, 71, 3)

@@ -114,9 +114,9 @@ def read_config(values: Mapping[str, Any]) -> Config:
         raise ParameterError(str(error)) from error
 
 
-def with_class(vocabulary: str | Sequence[str], name: str) -> list[str]:
-    """Return the value of the parameter `vocabulary` with one more class, which has no synonym."""
-    return [*(split_text(vocabulary) if isinstance(vocabulary, str) else vocabulary), name]
+def with_classes(vocabulary: str | Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return the value of the parameter `vocabulary` with more classes, which have no synonyms."""
+    return [*(split_text(vocabulary) if isinstance(vocabulary, str) else vocabulary), *names]
 
 
 def read_config_file(path: Path | None, name: str, overrides: Mapping[str, Any]

@@ -5,7 +5,7 @@ from dataclasses import field
 from dataclasses import replace
 
 from csa_ros.parameters.config import Config
-from csa_ros.parameters.config import with_class
+from csa_ros.parameters.config import with_classes
 from csa_ros.teaching.file import Kept
 from csa_ros.teaching.file import read_kept
 from csa_ros.vocabulary import Vocabulary
@@ -39,7 +39,7 @@ def widened(config: Config) -> Widened:
         if name in config.vocabulary.names:
             continue
         try:
-            wider = Vocabulary.parse(with_class(config.vocabulary.spec, name))
+            wider = Vocabulary.parse(with_classes(config.vocabulary.spec, [name]))
             config = replace(config, vocabulary=wider)
         except VocabularyError as error:
             remarks.append(f'{name}, which was taught, cannot join the vocabulary: {error}')

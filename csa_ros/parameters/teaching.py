@@ -36,7 +36,7 @@ def read_shown(values: Mapping[str, Any], cameras: Sequence[CameraTopics]) -> Sh
         known = ', '.join(filter(None, names)) or 'one without a name'
         raise ParameterError(f'teach_camera is {camera!r}, which is not in cameras: use one of '
                              f"{known}, or '' where there is only one")
-    return Shown(_read_name(values['teach_name']), _read_region(values['teach_region']), camera)
+    return Shown(read_name(values['teach_name'], 'teach_name'), _read_region(values['teach_region']), camera)
 
 
 def read_path(values: Mapping[str, Any]) -> Path | None:
@@ -49,14 +49,14 @@ def read_path(values: Mapping[str, Any]) -> Path | None:
         raise ParameterError(f'examples is {values["examples"]!r}: {error}') from error
 
 
-def _read_name(text: str) -> str:
+def read_name(text: str, what: str) -> str:
+    """Return a name as the vocabulary would have it, '' for none; `what` holds it in an error."""
     if not text.strip():
         return ''
     try:
-        # As the vocabulary would have it.
         return Entry(text, (text,)).name
     except VocabularyError as error:
-        raise ParameterError(f'teach_name: {error}') from error
+        raise ParameterError(f'{what}: {error}') from error
 
 
 def _read_region(value: Any) -> tuple[float, ...]:

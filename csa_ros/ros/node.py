@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from functools import wraps
@@ -14,7 +15,7 @@ from typing import Any
 from csa_ros.model.errors import ModelError
 from csa_ros.parameters.config import Config
 from csa_ros.parameters.config import read_config
-from csa_ros.parameters.config import with_class
+from csa_ros.parameters.config import with_classes
 from csa_ros.parameters.errors import ParameterError
 from csa_ros.parameters.loadable import loadable
 from csa_ros.parameters.table import NAMES
@@ -108,7 +109,7 @@ class SegmentNode(LifecycleNode):
         self._parameters_set = self.create_guard_condition(self._reconcile)
         self._answers = StateAnswers(self)
         self._teaching = TeachingServices(
-            self, lambda: self._pipeline, lambda name: self._widened(name)[0], self._join)
+            self, lambda: self._pipeline, lambda names: self._widened(names)[0], self._join)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self.create_timer(1.0, self._tick, clock=self._steady_clock)
 
@@ -240,17 +241,18 @@ class SegmentNode(LifecycleNode):
         self._config = read_config(self._values())
         self._pipeline.change(self._config)
 
-    def _widened(self, name: str) -> tuple[Config, list[str] | None]:
-        """Return the configuration with a class in it, and the vocabulary that this takes."""
-        if name in self._config.vocabulary.names:
+    def _widened(self, names: Sequence[str]) -> tuple[Config, list[str] | None]:
+        """Return the configuration with classes in it, and the vocabulary that this takes."""
+        new = [name for name in names if name not in self._config.vocabulary.names]
+        if not new:
             return self._config, None
-        config, vocabulary = _with_class(self._values(), name)
+        config, vocabulary = _with_classes(self._values(), new)
         self._check(config)
         return config, vocabulary
 
-    def _join(self, name: str) -> Config:
-        """Let a class join the vocabulary unless it is in it; raise ParameterError."""
-        config, vocabulary = self._widened(name)
+    def _join(self, names: Sequence[str]) -> Config:
+        """Let classes join the vocabulary unless they are in it; raise ParameterError."""
+        config, vocabulary = self._widened(names)
         if vocabulary:
             result, = self.set_parameters([Parameter('vocabulary', value=vocabulary)])
             if not result.successful:
@@ -278,6 +280,7 @@ class SegmentNode(LifecycleNode):
                 if camera.image_input)])
 
     def _tick(self) -> None:
+        self._teaching.follow_publishers()
         reports = {name: statistics.report() for name, statistics in self._statistics.items()}
         conditions = dict.fromkeys(reports, Condition(self._state, self._fault))
         if self._pipeline:
@@ -337,9 +340,9 @@ class SegmentNode(LifecycleNode):
                 **({'16-bit samples': camera.samples.summary} if camera.samples.summary else {})})
 
 
-def _with_class(values: Mapping[str, Any], name: str) -> tuple[Config, list[str]]:
-    """Return the configuration of values with one more class, and the vocabulary with it."""
-    vocabulary = with_class(values['vocabulary'], name)
+def _with_classes(values: Mapping[str, Any], names: Sequence[str]) -> tuple[Config, list[str]]:
+    """Return the configuration of values with more classes, and the vocabulary with them."""
+    vocabulary = with_classes(values['vocabulary'], names)
     return read_config({**values, 'vocabulary': vocabulary}), vocabulary
 
 
@@ -368,7 +371,7 @@ def _load(load: Callable[..., Segmenter], values: Mapping[str, Any], warn: Calla
         if name in config.vocabulary.names:
             continue
         try:
-            wider, names = _with_class(values, name)
+            wider, names = _with_classes(values, [name])
             segmenter.check(wider.vocabulary, wider.prompts)
         except ValueError as error:
             warn(f'{name}, which was taught, cannot join the vocabulary: {error}')

@@ -26,6 +26,8 @@ from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.images import ImageError
 from csa_ros.ros.outputs import ExamplesOutput
 from csa_ros.ros.outputs import LegendOutput
+from csa_ros.ros.sightings import Seen
+from csa_ros.ros.sightings import Sightings
 from csa_ros.ros.snapshot import Snapshot
 from csa_ros.ros.timeline import nanoseconds
 from csa_ros.ros.timeline import Timeline
@@ -38,6 +40,7 @@ from csa_ros.teaching.errors import TeachingError
 from csa_ros.teaching.examples import Examples
 from csa_ros.teaching.examples import Look
 from csa_ros.teaching.file import ExamplesFile
+from csa_ros.teaching.region import Region
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
 from rclpy.clock import Clock
@@ -63,15 +66,6 @@ class Bookmark:
 
     version: int = 0
     after_last_mask: int = 0
-
-
-@dataclass(frozen=True)
-class Seen:
-    """An image of a camera, and when it arrived by the steady clock, in seconds."""
-
-    camera: Camera
-    image: Image | CompressedImage
-    arrival: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,9 +106,7 @@ class Pipeline:
                  statistics: Mapping[str, Statistics]) -> None:
         self.segmenter = segmenter
         self.file = file
-        # Of each camera what it saw last, and what is taught instead of that while there is any.
-        self.newest_seen: dict[str, Seen] = {}
-        self.frozen: dict[str, Seen] = {}
+        self.sightings = Sightings()
         self._words_fault = ''
         # Not the node: what is still running after `close` would keep it on the graph.
         self._context = node.context
@@ -188,7 +180,8 @@ class Pipeline:
         """Take an image; it is segmented unless a newer one comes first or nobody listens."""
         camera.statistics.received()
         camera.follow_points()
-        seen = self.newest_seen[camera.name] = Seen(camera, image, time.monotonic())
+        seen = Seen(camera, image, time.monotonic())
+        self.sightings.add(seen)
         if self.config.lazy and not camera.outputs.wanted():
             camera.statistics.idle()
         elif self._frames.offer(seen, camera.name):
@@ -206,13 +199,13 @@ class Pipeline:
             self._frames.call(partial(camera.change, config))
         self._vocabularies.offer(None)
 
-    def look(self, seen: Seen, region: Sequence[float], promise: Promise) -> None:
+    def look(self, seen: Seen, region: Region, promise: Promise) -> None:
         """Promise what the model sees in a region of an image, as `Segmenter.look` returns it."""
         settings = self.config.settings
 
         def look(rgb: np.ndarray) -> Look:
             with cancellable(lambda: self._closing):
-                return self.segmenter.look(rgb, region or None, settings, seen.camera.name,
+                return self.segmenter.look(rgb, region, settings, seen.camera.name,
                                            nanoseconds(seen.image.header.stamp))
 
         def read() -> None:
@@ -294,7 +287,7 @@ class Pipeline:
             camera.destroy()
         self._legend.destroy()
         self._examples_output.destroy()
-        self.newest_seen, self.frozen = {}, {}
+        self.sightings = Sightings()
         self.cameras = []
         # What is still running may hold on to the pipeline, but not to the model.
         del self.segmenter, self._snapshot, self._newest, self._timeline

@@ -1,25 +1,33 @@
-"""The services by which classes are taught: `~/teach`, `~/freeze`, `~/tune` and `~/forget`."""
+"""How classes are taught: services, and boxes that detectors and annotation tools send."""
 
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Coroutine
 from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
 import time
+from typing import Any
 
 from csa_ros.parameters.config import Config
+from csa_ros.ros import detections
 from csa_ros.ros.pipeline import Pipeline
-from csa_ros.ros.pipeline import Seen
+from csa_ros.ros.sightings import KEPT
+from csa_ros.ros.sightings import Seen
 from csa_ros.ros.snapshot import Snapshot
 from csa_ros.ros.waiting import Waiting
 from csa_ros.teaching.errors import TeachingError
 from csa_ros.teaching.examples import Examples
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
+from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 from std_srvs.srv import Trigger
 
 # Seconds after which an image is not what whoever teaches has before their eyes.
 MAX_AGE = 10.0
+# Messages with boxes that wait while others are taught.
+QUEUE = 10
 
 
 class TeachingServices:
@@ -27,12 +35,14 @@ class TeachingServices:
     Offers the services on a node; all of it is for the thread of its executor.
 
     `pipeline` returns that of the node, None while it is not configured. `widen` returns the
-    configuration as it is with one more class, and raises ValueError where that cannot be; `join`
+    configuration as it is with more classes, and raises ValueError where that cannot be; `join`
     makes it that of the node.
     """
 
     def __init__(self, node: LifecycleNode, pipeline: Callable[[], Pipeline | None],
-                 widen: Callable[[str], Config], join: Callable[[str], Config]) -> None:
+                 widen: Callable[[Sequence[str]], Config],
+                 join: Callable[[Sequence[str]], Config]) -> None:
+        self._node = node
         self._name = node.get_fully_qualified_name()
         self._log = node.get_logger()
         self._pipeline = pipeline
@@ -45,6 +55,18 @@ class TeachingServices:
                 (Trigger, 'teach', self._on_teach), (SetBool, 'freeze', self._on_freeze),
                 (Trigger, 'tune', self._on_tune), (Trigger, 'forget', self._on_forget)):
             node.create_service(kind, f'~/{name}', callback, callback_group=group)
+        if detections.Detection2DArray:
+            # It is awaited, which the types of rclpy do not tell.
+            callback: Any = self._on_detections
+            self._boxes = node.create_subscription(
+                detections.Detection2DArray, '~/teach/detections', callback, QUEUE,
+                callback_group=group)
+
+    def follow_publishers(self) -> None:
+        """Keep images that boxes may come for, while somebody publishes boxes."""
+        pipeline = self._pipeline()
+        if pipeline and detections.Detection2DArray:
+            pipeline.sightings.keep(self._node.count_publishers(self._boxes.topic_name) > 0)
 
     def give_up(self) -> None:
         """Answer whoever waits, as what they wait for will not come."""
@@ -65,6 +87,14 @@ class TeachingServices:
     async def _on_forget(self, _: Trigger.Request, response: Trigger.Response
                          ) -> Trigger.Response:
         return await self._answer(response, self._forget())
+
+    async def _on_detections(self, message: 'detections.Detection2DArray') -> None:
+        try:
+            self._log.info(await self._teach_boxes(message))
+        except ValueError as error:
+            self._log.error(f'boxes not taught: {error}')
+        except Exception as error:
+            self._log.error(f'boxes not taught: {type(error).__name__}: {error}')
 
     async def _answer(self, response: Trigger.Response | SetBool.Response,
                       work: Coroutine[None, None, str]) -> Trigger.Response | SetBool.Response:
@@ -89,30 +119,59 @@ class TeachingServices:
         seen = self._seen(pipeline, shown.camera)
         name = _known(shown.name, pipeline.config.vocabulary.names)
         # Before the model is at work: there may be no room for the name.
-        self._widen(name)
+        self._widen([name])
         age = time.monotonic() - seen.arrival
         look = await self._waiting.until(partial(pipeline.look, seen, shown.region))
         before = pipeline.examples
         examples = before.add(name, look)
-        snapshot = await self._bring(pipeline, self._join(name), examples)
+        snapshot = await self._bring(pipeline, self._join([name]), examples)
         return ', '.join(filter(None, [
             f'{name}: {_worth(snapshot, name)}',
             f'from an image {age:.1f} s old',
             'an older one made room' if examples.forgotten > before.forgotten else '',
             _kept(pipeline)]))
 
-    async def _freeze(self, frozen: bool) -> str:
+    async def _teach_boxes(self, message: 'detections.Detection2DArray') -> str:
+        """Teach what boxes show, in one step; those that cannot be taught are told."""
         pipeline = self._configured()
+        examples, names, refused = pipeline.examples, Counter[str](), []
+        for number, detection in enumerate(message.detections, 1):
+            try:
+                box = detections.read_box(detection, message.header)
+                name = _known(box.name or pipeline.config.shown.name,
+                              [*pipeline.config.vocabulary.names, *names])
+                if not name:
+                    raise TeachingError('it has no class_id, and teach_name is empty: set one')
+                seen = self._seen_at(pipeline, box.header)
+                self._widen([*names, name])
+                look = await self._waiting.until(partial(pipeline.look, seen, box.region))
+            except ValueError as error:
+                refused.append(f'box {number}: {error}')
+            else:
+                examples = examples.add(name, look)
+                names[name] += 1
+        if refused:
+            self._log.warning(f'{len(refused)} of {len(message.detections)} boxes not taught: ' +
+                              '; '.join(refused[:3]) + '; ...' * (len(refused) > 3))
+        if not names:
+            return 'no boxes were taught'
+        snapshot = await self._bring(pipeline, self._join(list(names)), examples)
+        return ', '.join(filter(None, [
+            'boxes were taught', *(f'{name}: {_worth(snapshot, name)}' for name in names),
+            _kept(pipeline)]))
+
+    async def _freeze(self, frozen: bool) -> str:
+        sightings = self._configured().sightings
         if not frozen:
-            pipeline.frozen = {}
+            sightings.frozen = {}
             return 'what is taught is the newest image again'
-        if not pipeline.newest_seen:
+        if not sightings.newest:
             raise TeachingError(self._no_image())
-        pipeline.frozen = dict(pipeline.newest_seen)
+        sightings.frozen = sightings.newest
         return 'what is taught are images of ' + ', '.join(
             f'{camera or "the camera"} with the stamp {seen.image.header.stamp.sec}.'
             f'{seen.image.header.stamp.nanosec:09d}'
-            for camera, seen in sorted(pipeline.frozen.items()))
+            for camera, seen in sorted(sightings.frozen.items()))
 
     async def _tune(self) -> str:
         pipeline = self._configured()
@@ -160,9 +219,9 @@ class TeachingServices:
                 f'teach_camera is empty, and there are the cameras {", ".join(names)}: set it to '
                 f'one of them, as in `ros2 param set {self._name} teach_camera {names[0]}`')
         camera = camera or names[0]
-        if camera in pipeline.frozen:
-            return pipeline.frozen[camera]
-        seen = pipeline.newest_seen.get(camera)
+        if camera in pipeline.sightings.frozen:
+            return pipeline.sightings.frozen[camera]
+        seen = pipeline.sightings.newest.get(camera)
         if not seen:
             raise TeachingError(self._no_image(camera))
         age = time.monotonic() - seen.arrival
@@ -170,6 +229,19 @@ class TeachingServices:
             raise TeachingError(
                 f'the newest image is {age:.0f} s old, more than {MAX_AGE:.0f} s: let the camera '
                 'send one, or call ~/freeze while it does')
+        return seen
+
+    def _seen_at(self, pipeline: Pipeline, header: Header) -> Seen:
+        """Return the image that boxes with a header were found in."""
+        stamp = header.stamp
+        if not stamp.sec and not stamp.nanosec:
+            return self._seen(pipeline, pipeline.config.shown.camera)
+        seen = pipeline.sightings.at(header)
+        if not seen:
+            raise TeachingError(
+                f'no image with the stamp {stamp.sec}.{stamp.nanosec:09d} is held: send boxes '
+                f'with the stamp of their image, while it is one of the newest {KEPT}, or 0 for '
+                'the newest')
         return seen
 
     def _no_image(self, camera: str = '') -> str:

@@ -112,7 +112,7 @@ def check(path: Path, examples: Examples, fingerprint: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """The examples of a file that is only read; `digest` changes whenever the file does."""
+    """The examples of a file that is only read; `digest` changes with them."""
 
     path: Path
     examples: Examples
@@ -133,7 +133,17 @@ def read_kept(path: Path) -> Kept:
         raise TeachingError(f'there is no file of examples {path}: make it with `ros2 run csa_ros '
                             'teach`, or leave it out')
     examples = read(path)
-    return Kept(path, examples, hashlib.sha256(path.read_bytes()).hexdigest())
+    return Kept(path, examples, _digest(examples))
+
+
+def _digest(examples: Examples) -> str:
+    """Return what changes with all that labels depend on; files of the same need not be equal."""
+    digest = hashlib.sha256(examples.fingerprint.encode())
+    for name, look in ((example.name, example.look) for example in examples):
+        digest.update(json.dumps([name, len(look.patches)]).encode())
+        for tensor in (look.key, look.patches, look.inside, look.stands_for):
+            digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _joined(parts: Sequence[Tensor], none: Tensor) -> Tensor:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from csa_ros.labels.windows import cut
 from csa_ros.labels.windows import plan_whole
 from csa_ros.labels.windows import WindowPlan
+from csa_ros.teaching.cutout import cut_out
 from csa_ros.teaching.errors import TeachingError
 from csa_ros.teaching.examples import Look
+from csa_ros.teaching.region import is_box
 from csa_ros.teaching.region import mask_of
 from csa_ros.teaching.region import Region
 import cv2
@@ -18,6 +20,8 @@ from torch.nn import functional as F
 # Patches of a picture that are kept, of those that touch the region and of the others: enough to
 # tell how well a class is found there.
 PATCHES_KEPT = 256
+# Of a patch in a region, for the patch to show what is there.
+LEAST_SHARE = 0.5
 # Pixels of the longer side of a thumbnail.
 THUMBNAIL = 96
 
@@ -42,10 +46,17 @@ class Sight:
     def look(self, region: Region = None, camera: str = '', stamp: int = 0) -> Look:
         """Return a region as the model sees it; arguments and errors as for `Segmenter.look`."""
         mask = mask_of(region, self.rgb.shape[:2])
-        rows, columns = self.features.shape[1:3]
-        inside = shares(mask, self.plan, self.whole, (rows, columns))
+        inside = self._shares(mask)
+        if is_box(region):
+            thing = self._shares(cut_out(self.rgb, mask))
+            # It may be thinner than a patch in a box that is not.
+            inside = thing if thing.max() >= LEAST_SHARE else inside
         return look_at(self.features, inside, self.fingerprint, self.model, camera, stamp,
                        thumbnail(self.rgb, mask))
+
+    def _shares(self, mask: np.ndarray) -> Tensor:
+        rows, columns = self.features.shape[1:3]
+        return shares(mask, self.plan, self.whole, (rows, columns))
 
 
 def shares(mask: np.ndarray, plan: WindowPlan, whole: bool, grid: tuple[int, int]) -> Tensor:
@@ -69,10 +80,10 @@ def look_at(features: Tensor, inside: Tensor, fingerprint: str, model: str, came
     Return what is kept of a picture.
 
     `features` (windows, rows, columns, D) of length 1 and `inside` (windows, rows, columns), the
-    share of each patch in the region. Raises TeachingError if no patch has half a share or more.
+    share of each patch in the region. Raises TeachingError if no patch has LEAST_SHARE.
     """
     patches, inside = features.flatten(0, 2).cpu(), inside.flatten()
-    if inside.max() < 0.5:
+    if inside.max() < LEAST_SHARE:
         raise TeachingError(
             f'the region has {100 * float(inside.max()):.0f} % of the patch that it has most of: '
             'it is too small for this model. Show it from nearer, a larger part of it, or set a '

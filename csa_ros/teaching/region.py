@@ -44,6 +44,11 @@ def mask_of(region: Region, size: Sequence[int]) -> np.ndarray:
     return mask
 
 
+def is_box(region: Region) -> bool:
+    """Return whether a region, for which there is a mask, is a box."""
+    return region is not None and np.shape(region) == (4,)
+
+
 _KINDS = ('give a box [x, y, width, height], three corners or more of a polygon [[x, y], ...], or '
           'a mask as large as the picture')
 
