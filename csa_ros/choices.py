@@ -22,3 +22,8 @@ LOW, MID = RESOLUTIONS = ('low', 'mid')
 ENSEMBLES = ('imagenet80', 'imagenet7', 'robot8', 'simple')
 # The authors' limit for panoramas: the long side is never resized beyond this.
 LONG_SIDE = 2048
+# Phrases that can be looked for at a time: a CUDA graph has room for so many.
+MAX_PHRASES = 8
+# The relevancy from which on a phrase is found, 0.5 being no more likely than all else. Measured
+# on the demo's streets: csa_ros.evaluation.pointing.
+FIND_THRESHOLD = 0.6

@@ -14,12 +14,14 @@ from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace
 from functools import lru_cache
 import operator
 from typing import Any
 from typing import NamedTuple
 import warnings
 
+from csa_ros.choices import MAX_PHRASES
 from csa_ros.labels.decide import Decision
 from csa_ros.process.cancellation import cancellable
 from csa_ros.settings import ResolvedSettings
@@ -37,42 +39,47 @@ KEY_BUCKET = 64
 MAX_GRAPHS = 8
 _WARM_UP_RUNS = 3
 
-Compute = Callable[[Tensor, Tensor, Tensor, ResolvedSettings, Sequence[Tensor]], Decision]
+Compute = Callable[
+    [Tensor, Tensor, Tensor, ResolvedSettings, Sequence[Tensor], Sequence[Tensor]], Decision]
+Frame = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
 
 
 class Arrays:
     """Results on their way to the host's memory."""
 
-    def __init__(self, labels: Tensor, confidence: Tensor, overlay: Tensor | None,
-                 done: torch.cuda.Event) -> None:
-        self._labels = labels
-        self._confidence = confidence
+    def __init__(self, decision: Decision, overlay: Tensor | None, done: torch.cuda.Event
+                 ) -> None:
+        self._decision = decision
         self._overlay = overlay
         self._done = done
 
-    def wait(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
-        """Return labels, confidence and overlay of each frame, once they are there."""
+    def wait(self) -> list[Frame]:
+        """Return labels, confidence, overlay and relevancy of each frame, once they are there."""
         self._done.synchronize()
-        overlays = ([None] * len(self._labels) if self._overlay is None
-                    else self._overlay.numpy())
-        return list(zip(self._labels.numpy(), self._confidence.numpy(), overlays))
+        labels, confidence = self._decision.labels.numpy(), self._decision.confidence.numpy()
+        overlays, relevancy = (
+            [None] * len(labels) if tensor is None else tensor.numpy()
+            for tensor in (self._overlay, self._decision.relevancy))
+        return list(zip(labels, confidence, overlays, relevancy))
 
 
 class _Words(NamedTuple):
     """
     Queries padded to a multiple of QUERY_BUCKET, as the inputs of a computation.
 
-    `cache` is nothing, or what examples add to them, with keys padded to one of KEY_BUCKET.
+    `cache` is nothing, or what examples add to them, with keys padded to one of KEY_BUCKET, and
+    `sought` nothing, or phrases padded to MAX_PHRASES.
     """
 
     text: Tensor
     query_class: Tensor
     cache: tuple[Tensor, ...]
+    sought: tuple[Tensor, ...]
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """Return all of them."""
-        return self.text, self.query_class, *self.cache
+        return self.text, self.query_class, *self.cache, *self.sought
 
 
 @dataclass
@@ -95,11 +102,13 @@ class GraphRunner:
     """
     Runs frames on one GPU.
 
-    `compute(frames, text, query_class, settings, cache)` does the work, for `frames`
+    `compute(frames, text, query_class, settings, cache, sought)` does the work, for `frames`
     (B, H, W, 3) uint8, `text` (Q, D) float32 and `query_class` (Q,) int64 on the device, without
     waiting for it; queries of the class UNKNOWN are padding, as keys of `cache` are that are worth
-    nothing: see `csa_ros.teaching.cache.Cache`. `constants((H, W), settings)` returns the tensors
-    that it takes from caches, which a graph knows by their addresses alone. Use from one thread.
+    nothing: see `csa_ros.teaching.cache.Cache`. `sought` is nothing, or MAX_PHRASES phrases of
+    `csa_ros.finding.relevancy.Sought`, those that are padding last. `constants((H, W), settings)`
+    returns the tensors that it takes from caches, which a graph knows by their addresses alone.
+    Use from one thread.
     """
 
     def __init__(self, compute: Compute,
@@ -117,21 +126,28 @@ class GraphRunner:
     @torch.inference_mode()
     def submit(self, images: Sequence[np.ndarray], text: Tensor, query_class: Tensor,
                settings: ResolvedSettings, colors: np.ndarray | None = None,
-               alpha: float | None = None, cache: tuple[Tensor, ...] = ()) -> Arrays:
+               alpha: float | None = None, cache: tuple[Tensor, ...] = (),
+               sought: tuple[Tensor, ...] = ()) -> Arrays:
         """
         Begin with images of one size, (H, W, 3) uint8; they may be overwritten afterwards.
 
-        `cache` are keys (K, D), their sharpness (K,) and values (K, Q), or nothing. With an
-        `alpha`, overlays are made too, of the class colours (C, 3) uint8.
+        `cache` are keys (K, D), their sharpness (K,) and values (K, Q), or nothing, and `sought`
+        the features of phrases (P, D) and of their negatives (N, D), perhaps with their own
+        queries (P, Q), or nothing. With an `alpha`, overlays are made too, of the class colours
+        (C, 3) uint8.
         """
         frames = self._upload(images)
         with torch.cuda.stream(self._stream):
             self._stream.wait_stream(self._uploads)
             frames.record_stream(self._stream)
-            labels, confidence = self._run(frames, self._pad(text, query_class, *cache), settings)
+            decision = self._run(frames, self._pad(text, query_class, cache, sought), settings)
             overlay = (None if colors is None or alpha is None
-                       else blend(frames, labels, colors, alpha))
-        return self._download(labels, confidence, overlay)
+                       else blend(frames, decision.labels, colors, alpha))
+            if decision.relevancy is not None:
+                # Contiguous, without those of the padding.
+                decision = replace(
+                    decision, relevancy=decision.relevancy[:, :len(sought[0])].contiguous())
+        return self._download(decision, overlay)
 
     def _upload(self, images: Sequence[np.ndarray]) -> Tensor:
         pinned = _pinned((len(images), *images[0].shape))
@@ -139,27 +155,33 @@ class GraphRunner:
         with torch.cuda.stream(self._uploads):
             return pinned.to(self._device, non_blocking=True)
 
-    def _pad(self, *tensors: Tensor) -> _Words:
+    def _pad(self, text: Tensor, query_class: Tensor, cache: tuple[Tensor, ...],
+             sought: tuple[Tensor, ...]) -> _Words:
         """Return the padded inputs; as long as they are the same tensors, the same ones again."""
+        tensors = text, query_class, *cache, *sought
         if self._padded is None or not _are_same(self._padded[0], tensors):
             for tensor in tensors:
                 tensor.record_stream(self._stream)
-            text, query_class, *cache = tensors
             missing = -len(text) % QUERY_BUCKET
             if cache:
                 keys, sharpness, values = cache
                 few = -len(keys) % KEY_BUCKET
-                cache = [F.pad(keys, (0, 0, 0, few)), F.pad(sharpness, (0, few)),
-                         F.pad(values, (0, missing, 0, few))]
+                cache = (F.pad(keys, (0, 0, 0, few)), F.pad(sharpness, (0, few)),
+                         F.pad(values, (0, missing, 0, few)))
+            if sought:
+                phrases, negatives, *own = sought
+                few = MAX_PHRASES - len(phrases)
+                sought = (F.pad(phrases, (0, 0, 0, few)), negatives,
+                          *(F.pad(each, (0, missing, 0, few)) for each in own))
             words = _Words(F.pad(text, (0, 0, 0, missing)),
-                           F.pad(query_class, (0, missing), value=UNKNOWN), tuple(cache))
+                           F.pad(query_class, (0, missing), value=UNKNOWN), cache, sought)
             self._padded = tensors, words
         return self._padded[1]
 
-    def _run(self, frames: Tensor, words: _Words, settings: ResolvedSettings
-             ) -> tuple[Tensor, Tensor]:
-        """Return labels and confidence, which the next run leaves alone."""
-        key = frames.shape, *(tensor.shape for tensor in words.tensors), settings
+    def _run(self, frames: Tensor, words: _Words, settings: ResolvedSettings) -> Decision:
+        """Return what the next run leaves alone."""
+        key = (frames.shape, *(tensor.shape for tensor in words.tensors), len(words.sought),
+               settings)
         if key not in self._graphs:
             self._graphs[key] = self._try_to_capture(frames, words, settings)
             if len(self._graphs) > MAX_GRAPHS:
@@ -167,9 +189,8 @@ class GraphRunner:
         self._graphs.move_to_end(key)
         graph = self._graphs[key]
         if graph is None:
-            decision = self._compute(
-                frames, words.text, words.query_class, settings, words.cache)
-            return decision.labels, decision.confidence
+            return self._compute(
+                frames, words.text, words.query_class, settings, words.cache, words.sought)
         graph.frames.copy_(frames)
         # Few frames come with new words, and each copy takes Python longer than it takes the GPU.
         if graph.loaded is not words:
@@ -177,7 +198,7 @@ class GraphRunner:
                 static.copy_(tensor)
             graph.loaded = words
         graph.replay()
-        return graph.outputs.labels.clone(), graph.outputs.confidence.clone()
+        return _each(graph.outputs, Tensor.clone)
 
     def _try_to_capture(self, frames: Tensor, words: _Words, settings: ResolvedSettings
                         ) -> _Graph | None:
@@ -193,11 +214,13 @@ class GraphRunner:
 
     def _capture(self, frames: Tensor, words: _Words, settings: ResolvedSettings) -> _Graph:
         frames = frames.clone()
-        text, query_class, *cache = (tensor.clone() for tensor in words.tensors)
-        inputs = _Words(text, query_class, tuple(cache))
+        inputs = _Words(words.text.clone(), words.query_class.clone(),
+                        tuple(tensor.clone() for tensor in words.cache),
+                        tuple(tensor.clone() for tensor in words.sought))
 
         def run() -> Decision:
-            return self._compute(frames, text, query_class, settings, inputs.cache)
+            return self._compute(frames, inputs.text, inputs.query_class, settings, inputs.cache,
+                                 inputs.sought)
 
         # Fills the caches of constants, and lets libraries allocate and choose what they use.
         # Work that is given up half way could not be captured any more.
@@ -208,16 +231,15 @@ class GraphRunner:
             constants = self._constants((height, width), settings)
             return _Graph(frames, inputs, *_capture(run, self._stream), constants, words)
 
-    def _download(self, labels: Tensor, confidence: Tensor, overlay: Tensor | None) -> Arrays:
+    def _download(self, decision: Decision, overlay: Tensor | None) -> Arrays:
         self._downloads.wait_stream(self._stream)
         with torch.cuda.stream(self._downloads):
-            labels, confidence = (
-                _to_host(tensor, self._downloads) for tensor in (labels, confidence))
+            decision = _each(decision, lambda tensor: _to_host(tensor, self._downloads))
             overlay = None if overlay is None else _to_host(overlay, self._downloads)
         # Blocking: a thread that waits would otherwise keep a core busy.
         done = torch.cuda.Event(blocking=True)
         done.record(self._downloads)
-        return Arrays(labels, confidence, overlay, done)
+        return Arrays(decision, overlay, done)
 
 
 def blend(frames: Tensor, labels: Tensor, colors: np.ndarray, alpha: float) -> Tensor:
@@ -242,6 +264,12 @@ def _paint_table(colors: bytes, alpha: float, device: torch.device) -> Tensor:
     table[:len(added), 0] = 1 - alpha
     table[:len(added), 1:] = added
     return torch.from_numpy(table).to(device)
+
+
+def _each(decision: Decision, function: Callable[[Tensor], Tensor]) -> Decision:
+    """Return a decision with what a function makes of each of its tensors."""
+    relevancy = None if decision.relevancy is None else function(decision.relevancy)
+    return Decision(function(decision.labels), function(decision.confidence), relevancy)
 
 
 def _are_same(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:

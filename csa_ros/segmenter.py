@@ -17,7 +17,17 @@ from csa_ros import cost
 from csa_ros import draw
 from csa_ros.choices import AUTO
 from csa_ros.choices import DEFAULT_MODEL
+from csa_ros.choices import FIND_THRESHOLD
 from csa_ros.choices import LONG_SIDE
+from csa_ros.choices import MAX_PHRASES
+from csa_ros.finding.regions import found_regions
+from csa_ros.finding.regions import Region as FoundRegion
+from csa_ros.finding.relevancy import CANONICAL
+from csa_ros.finding.relevancy import levels
+from csa_ros.finding.relevancy import own_queries
+from csa_ros.finding.relevancy import relevancy
+from csa_ros.finding.relevancy import SHARPNESS
+from csa_ros.finding.relevancy import Sought
 from csa_ros.gpu import GraphRunner
 from csa_ros.labels.decide import decide
 from csa_ros.labels.decide import Decision
@@ -99,12 +109,14 @@ class Result:
 
     `labels` (H, W) uint8 are class ids in the order of the vocabulary, 255 where unknown;
     `confidence` (H, W) uint8 is the probability of the winning class times 255; `overlay`
-    (H, W, 3) uint8 is the frame under the class colours, None unless asked for.
+    (H, W, 3) uint8 is the frame under the class colours, and `relevancy` (P, H, W) uint8 that of
+    each phrase times 255; both are None unless asked for.
     """
 
     labels: np.ndarray
     confidence: np.ndarray
     overlay: np.ndarray | None = None
+    relevancy: np.ndarray | None = None
 
 
 # What words are given as: ready for use, parsed, or as `Vocabulary.parse` takes them.
@@ -231,9 +243,10 @@ class Segmenter:
         self._affordable((height, width), self.resolve(settings), queries, frames)
 
     def check(self, vocabulary: Vocabulary | str | Sequence[str],
-              prompts: str | tuple[str, ...] = 'imagenet80') -> None:
-        """Raise what `encode` would."""
-        self._text.check(self._vocabulary(vocabulary).queries, prompts)
+              prompts: str | tuple[str, ...] = 'imagenet80', phrases: Sequence[str] = ()
+              ) -> None:
+        """Raise what `encode` would, and `seek` for `phrases`."""
+        self._text.check((*self._vocabulary(vocabulary).queries, *phrases), prompts)
 
     def encode(self, vocabulary: Vocabulary | str | Sequence[str],
                prompts: str | tuple[str, ...] = 'imagenet80', examples: Examples = Examples()
@@ -250,9 +263,7 @@ class Segmenter:
         vocabulary = self._vocabulary(vocabulary)
         features = self._text.encode(vocabulary.queries, prompts)
         query_class = torch.tensor(vocabulary.query_class, device=self.device)
-        if self.device.type == 'cuda':
-            # Frames run on a stream of their own, which does not wait for this one.
-            torch.cuda.current_stream(self.device).synchronize()
+        self._await_text()
         words = Words(vocabulary, features, query_class, templates(prompts))
         return self._taught(words, examples) if examples else words
 
@@ -333,17 +344,58 @@ class Segmenter:
         return replace(words, cache=cache, taught={
             words.vocabulary.names[c]: each for c, each in taught.items()})
 
+    def seek(self, phrases: str | Sequence[str], words: Words | None = None,
+             prompts: str | tuple[str, ...] = 'imagenet80') -> Sought:
+        """
+        Return phrases ready to be looked for beside words, in frames that are given both.
+
+        `phrases` are one to `csa_ros.choices.MAX_PHRASES`; those of `words` that say something
+        else are compared with them, see `csa_ros.finding.relevancy`. What was encoded before is
+        not encoded again. Raises `csa_ros.model.text.PromptError`, and ValueError for another
+        number of phrases.
+        """
+        phrases = (phrases,) if isinstance(phrases, str) else tuple(phrases)
+        if not 1 <= len(phrases) <= MAX_PHRASES:
+            raise ValueError(f'{len(phrases)} phrases: give one to {MAX_PHRASES}')
+        features = self._text.encode((*phrases, *CANONICAL), prompts)
+        own = own_queries(phrases, words.vocabulary if words else None)
+        own = None if own is None else own.to(self.device)
+        self._await_text()
+        return Sought(phrases, features[:len(phrases)], features[len(phrases):], own)
+
+    def find(self, rgb: np.ndarray, phrases: str | Sequence[str] | Sought,
+             words: WordsLike | None = None, threshold: float = FIND_THRESHOLD,
+             settings: Settings | None = None) -> list[FoundRegion]:
+        """
+        Return where phrases are found in an image, those of each from the highest score down.
+
+        `rgb` is (H, W, 3) uint8; `phrases` are as for `seek`, or what it returns for `words`, and
+        `words` as for `segment`: without them phrases are compared with the canonical ones alone.
+        Regions are where the relevancy is at least `threshold`, 0 to 1. Raises what `seek` and
+        `segment` do. Where labels are wanted too, give `segment` what `seek` returns.
+        """
+        _check_image(rgb)
+        settings = self.settings if settings is None else self.resolve(settings)
+        ready = None if words is None else self._ready(words)
+        sought = phrases if isinstance(phrases, Sought) else self.seek(phrases, ready)
+        queries = 0 if ready is None else len(ready.query_class)
+        self._affordable(rgb.shape[:2], settings, queries + len(sought.phrases), 1)
+        features = self.features(self.pixels([rgb], settings), settings)
+        planes, = self.relevancy(features, ready, sought, rgb.shape[:2], settings)
+        return found_regions(sought.phrases, levels(planes).cpu().numpy(), threshold)
+
     def segment(self, rgb: np.ndarray, words: WordsLike,
                 settings: Settings | None = None, overlay_alpha: float | None = None,
-                memory: WindowMemory | None = None) -> Result:
+                memory: WindowMemory | None = None, sought: Sought | None = None) -> Result:
         """
         Label every pixel of an image.
 
         `rgb` is (H, W, 3) uint8 of any size; `words` come from `encode`, or are a vocabulary or
         what `Vocabulary.parse` takes, which is then encoded with the default prompts, once.
         `overlay_alpha`, 0 to 1, asks for the overlay, with class colours of that opacity. `memory`
-        is that of the camera, for settings with a `reuse_threshold`. Raises ValueError for another
-        kind of array or of words, or settings that do not fit the model, as
+        is that of the camera, for settings with a `reuse_threshold`. `sought` asks for the
+        relevancy of phrases, and comes from `seek` with the same vocabulary. Raises ValueError for
+        another kind of array or of words, or settings that do not fit the model, as
         `csa_ros.cost.CostError` if they make too much of a frame of that size.
 
         Between windows and blocks it asks whether to go on: see `csa_ros.process.cancellation`.
@@ -352,16 +404,17 @@ class Segmenter:
         settings = self.settings if settings is None else self.resolve(settings)
         if memory is not None and settings.reuse_threshold:
             words = self._ready(words)
-            self._affordable(rgb.shape[:2], settings, len(words.query_class), 1)
+            self._affordable(rgb.shape[:2], settings, _planes(words, sought), 1)
             pixels, features = self._remembered(rgb, settings, memory)
-            return self._finish([rgb], pixels, features, words, settings, overlay_alpha)[0]
+            return self._finish([rgb], pixels, features, words, settings, overlay_alpha, sought)[0]
         if memory is not None:
             # It does not see this frame, and could not tell the age of what it holds.
             memory.clear()
-        return self.submit([rgb], words, settings, overlay_alpha).result()[0]
+        return self.submit([rgb], words, settings, overlay_alpha, sought).result()[0]
 
     def submit(self, images: Sequence[np.ndarray], words: WordsLike,
-               settings: Settings | None = None, overlay_alpha: float | None = None) -> Pending:
+               settings: Settings | None = None, overlay_alpha: float | None = None,
+               sought: Sought | None = None) -> Pending:
         """
         Begin to label images of one size, of several cameras for instance, as one batch.
 
@@ -373,16 +426,18 @@ class Segmenter:
         _check_images(images)
         settings = self.settings if settings is None else self.resolve(settings)
         words = self._ready(words)
-        self._affordable(images[0].shape[:2], settings, len(words.query_class), len(images))
+        self._affordable(images[0].shape[:2], settings, _planes(words, sought), len(images))
         if self._graphs is None:
             pixels = self.pixels(images, settings)
             features = self.features(pixels, settings)
-            results = self._finish(images, pixels, features, words, settings, overlay_alpha)
+            results = self._finish(
+                images, pixels, features, words, settings, overlay_alpha, sought)
             return Pending(lambda: results)
         colors = None if overlay_alpha is None else words.vocabulary.colors
         arrays = self._graphs.submit(
             images, words.features, words.query_class, settings, colors, overlay_alpha,
-            () if words.cache is None else words.cache.tensors)
+            () if words.cache is None else words.cache.tensors,
+            () if sought is None else sought.tensors)
         return Pending(lambda: [Result(*frame) for frame in arrays.wait()])
 
     @torch.inference_mode()
@@ -427,38 +482,70 @@ class Segmenter:
         return merge(features @ text.T)
 
     @torch.inference_mode()
+    def relevancy(self, features: Tensor, words: Words | None, sought: Sought,
+                  output_size: Sequence[int], settings: ResolvedSettings) -> list[FrameLogits]:
+        """
+        Return the relevancy of phrases at every pixel, of each frame.
+
+        `features` (B * windows, gh, gw, D) as from `features`; `settings` resolved; `sought` from
+        `seek` for these `words`. It is that of the patches, merged as logits are, and not refined:
+        (P, H, W) float32 for `output_size` (H, W), computed when it is indexed.
+        """
+        features = self._join(features, output_size, settings)
+        cosines = (features.new_empty(*features.shape[:-1], 0) if words is None
+                   else _cosines(features, words.features, words.cache))
+        return self._relevancy(features, cosines, sought.tensors, output_size, settings)
+
+    @torch.inference_mode()
     def decide(self, features: Tensor, words: WordsLike, output_size: Sequence[int],
-               settings: ResolvedSettings, pixels: Tensor | None = None) -> Decision:
+               settings: ResolvedSettings, pixels: Tensor | None = None,
+               sought: Sought | None = None) -> Decision:
         """
         Label frames by the features of their windows.
 
         `features` (B * windows, gh, gw, D) as from `features`; `settings` resolved; `pixels`
-        (B, 3, h, w), as from `pixels`, are what `settings.refine` goes by. Returns labels and
-        confidences (B, H, W) for `output_size` (H, W). Raises ValueError if they are missing.
+        (B, 3, h, w), as from `pixels`, are what `settings.refine` goes by; `sought` as for
+        `segment`. Returns labels and confidences (B, H, W) for `output_size` (H, W), and the
+        relevancy of phrases (B, P, H, W). Raises ValueError if pixels are missing.
         """
         # The host of a GPU need not wait for it here, but for how many planes would do.
         tolerance = _REFINE_TOLERANCE / settings.logit_scale if self.device.type == 'cpu' else 0.0
         words = self._ready(words)
-        cosines = self._cosines(features, words.features, words.cache, output_size, settings)
-        return self._decide(cosines, words.query_class, output_size, settings, pixels, tolerance)
+        features = self._join(features, output_size, settings)
+        cosines = _cosines(features, words.features, words.cache)
+        decision = self._decide(
+            cosines, words.query_class, output_size, settings, pixels, tolerance)
+        if sought is None:
+            return decision
+        return self._with_relevancy(
+            decision, features, cosines, sought.tensors, output_size, settings)
 
     @torch.inference_mode()
     def compute(self, frames: Tensor, text: Tensor, query_class: Tensor,
-                settings: ResolvedSettings, cache: Sequence[Tensor] = ()) -> Decision:
+                settings: ResolvedSettings, cache: Sequence[Tensor] = (),
+                sought: Sequence[Tensor] = ()) -> Decision:
         """
         Do all of the work where the frames are; nothing here waits for the device.
 
         `frames` (B, H, W, 3) uint8; `text` (Q, D) float32; `query_class` (Q,) int64, where a query
         of the class UNKNOWN is padding, which never wins and changes nothing; `settings`
-        resolved; `cache` the tensors of a Cache, if there is one. Returns labels and confidences
-        (B, H, W).
+        resolved; `cache` the tensors of a Cache, if there is one, and `sought` those of Sought.
+        Returns labels and confidences (B, H, W), and the relevancy of phrases (B, P, H, W).
         """
         pixels = self._resized_on_device(frames, settings)
-        features = self.features(pixels, settings)
-        cosines = self._cosines(features, text, Cache(*cache) if cache else None,
-                                frames.shape[1:3], settings)
+        size = frames.shape[1:3]
+        features = self._join(self.features(pixels, settings), size, settings)
+        cosines = _cosines(features, text, Cache(*cache) if cache else None)
         cosines = cosines.masked_fill(query_class == UNKNOWN, _NEVER)
-        return self._decide(cosines, query_class, frames.shape[1:3], settings, pixels)
+        decision = self._decide(cosines, query_class, size, settings, pixels)
+        if not sought:
+            return decision
+        return self._with_relevancy(decision, features, cosines, sought, size, settings)
+
+    def _await_text(self) -> None:
+        """Wait for what was encoded: frames run on a stream of their own, and would not."""
+        if self.device.type == 'cuda':
+            torch.cuda.current_stream(self.device).synchronize()
 
     def _ready(self, words: WordsLike) -> Words:
         return words if isinstance(words, Words) else self._encoded(self._vocabulary(words))
@@ -497,15 +584,16 @@ class Segmenter:
             return None if settings.refine == 'off' else pixels(), features
 
     def _finish(self, images: Sequence[np.ndarray], pixels: Tensor | None, features: Tensor,
-                words: Words, settings: ResolvedSettings, overlay_alpha: float | None
-                ) -> list[Result]:
-        decision = self.decide(features, words, images[0].shape[:2], settings, pixels)
+                words: Words, settings: ResolvedSettings, overlay_alpha: float | None,
+                sought: Sought | None) -> list[Result]:
+        decision = self.decide(features, words, images[0].shape[:2], settings, pixels, sought)
         labels, confidences = decision.labels.cpu().numpy(), decision.confidence.cpu().numpy()
-        if overlay_alpha is None:
-            return [Result(*frame) for frame in zip(labels, confidences)]
-        overlays = [draw.overlay(image, mask, words.vocabulary.colors, overlay_alpha)
-                    for image, mask in zip(images, labels)]
-        return [Result(*frame) for frame in zip(labels, confidences, overlays)]
+        overlays = ([None] * len(labels) if overlay_alpha is None else
+                    [draw.overlay(image, mask, words.vocabulary.colors, overlay_alpha)
+                     for image, mask in zip(images, labels)])
+        found = ([None] * len(labels) if decision.relevancy is None
+                 else decision.relevancy.cpu().numpy())
+        return [Result(*frame) for frame in zip(labels, confidences, overlays, found)]
 
     def _resized_on_device(self, frames: Tensor, settings: ResolvedSettings) -> Tensor:
         size = self._working_size(frames.shape[1:3], settings)
@@ -544,12 +632,19 @@ class Segmenter:
         plan = _plan(self._working_size(output_size, settings), settings)
         return self.encoder.joining.join(features, plan)
 
-    def _cosines(self, features: Tensor, text: Tensor, cache: Cache | None,
-                 output_size: Sequence[int], settings: ResolvedSettings) -> Tensor:
-        """Return the cosines of patches and queries, and what examples add to them."""
-        features = self._join(features, output_size, settings)
-        cosines = features @ text.T
-        return cosines if cache is None else cosines + cache.bonus(features)
+    def _with_relevancy(self, decision: Decision, features: Tensor, cosines: Tensor,
+                        sought: Sequence[Tensor], output_size: Sequence[int],
+                        settings: ResolvedSettings) -> Decision:
+        frames = self._relevancy(features, cosines, sought, output_size, settings)
+        return replace(decision, relevancy=torch.stack([levels(frame) for frame in frames]))
+
+    def _relevancy(self, features: Tensor, cosines: Tensor, sought: Sequence[Tensor],
+                   output_size: Sequence[int], settings: ResolvedSettings) -> list[FrameLogits]:
+        """Return the relevancy of each frame, of patches that were joined."""
+        merge = self._merge(features.shape[1:3], self._working_size(output_size, settings),
+                            output_size, settings)
+        patches = relevancy(features, cosines, SHARPNESS * settings.logit_scale, *sought)
+        return [merge(windows) for windows in patches.split(math.prod(merge.tiles))]
 
     def _decide(self, cosines: Tensor, query_class: Tensor, output_size: Sequence[int],
                 settings: ResolvedSettings, pixels: Tensor | None, tolerance: float = 0.0
@@ -611,7 +706,8 @@ class Segmenter:
         size = len(maps[0].vertical), len(maps[0].horizontal)
         around = [neighbours(size, dilations, self.device)
                   for dilations, _ in self._passes(settings)]
-        return (self.encoder.positions(*grid), joining.maps(plan), maps, around,
+        found = self._merge(maps[0].grid, frame_size, output_size, settings)
+        return (self.encoder.positions(*grid), joining.maps(plan), maps, around, found,
                 taps(output_size, frame_size, self.device))
 
     def _working_size(self, size: Sequence[int], settings: ResolvedSettings) -> tuple[int, int]:
@@ -631,6 +727,17 @@ class Segmenter:
         if self.encoder.joining.whole and settings.inference == 'slide':
             return whole_strides(*fitted, settings.crop, settings.stride)
         return fitted
+
+
+def _planes(words: Words, sought: Sought | None) -> int:
+    """Return how many maps of a frame are made."""
+    return len(words.query_class) + (len(sought.phrases) if sought else 0)
+
+
+def _cosines(features: Tensor, text: Tensor, cache: Cache | None) -> Tensor:
+    """Return the cosines of patches that were joined and queries, and what examples add."""
+    cosines = features @ text.T
+    return cosines if cache is None else cosines + cache.bonus(features)
 
 
 def _plan(size: Sequence[int], settings: ResolvedSettings) -> WindowPlan:

@@ -93,12 +93,12 @@ class ProbeSegmenter(Segmenter):
             raise RuntimeError('out of memory')
         return super().encode(vocabulary, prompts, examples)
 
-    def _finish(self, images, pixels, features, words, settings, overlay_alpha):
+    def _finish(self, images, pixels, features, words, *arguments):
         assert self.may_segment.wait(TIMEOUT)
         self.batches.append(len(images))
         if self.error:
             raise self.error
-        results = super()._finish(images, pixels, features, words, settings, overlay_alpha)
+        results = super()._finish(images, pixels, features, words, *arguments)
         return [replace(result, labels=np.full_like(result.labels, len(words.vocabulary) - 1))
                 for result in results]
 

@@ -29,13 +29,13 @@ class Texts:
     prompts_per_chunk = 320
 
     def __init__(self, features):
-        self._features = features
+        self.features = features
 
     def count(self, template, query):
         return 8
 
     def encode(self, templates, queries):
-        return torch.stack([self._features[query] for query in queries for _ in templates])
+        return torch.stack([self.features[query] for query in queries for _ in templates])
 
 
 def arrays():

@@ -263,7 +263,7 @@ def check_ros2(words):
         assert rest[:2] in (['set', '/segment'], ['get', '/segment'])
         assert rest[2:] in ([], ['configure'], ['activate'], ['deactivate'], ['cleanup'])
     elif verb == 'topic':
-        assert rest[0] in ('echo', 'hz', 'list', 'info')
+        assert rest[0] in ('echo', 'hz', 'list', 'info', 'pub')
         topics = [word for word in rest[1:] if word.startswith('/')]
         text = (DOCS / 'topics.md').read_text()
         assert all(f"~/{topic.removeprefix('/segment/')}`" in text or f'`{topic}`' in text

@@ -204,8 +204,8 @@ def test_no_parameter_that_can_be_set_names_a_file_to_write():
     paths = {item.name for item in PARAMETERS
              if isinstance(item.default, str) and not item.choices}
     assert paths == {'model', 'device', 'prompts', 'cameras', 'image_topic', 'depth_topic',
-                     'camera_info_topic', 'mask_classes', 'examples', 'teach_name',
-                     'teach_region', 'teach_camera'}
+                     'camera_info_topic', 'mask_classes', 'find', 'object_classes', 'examples',
+                     'teach_name', 'teach_region', 'teach_camera'}
     # Whoever starts the node names it.
     assert {item.name for item in PARAMETERS if item.read_only} >= {'examples'}
 

@@ -7,6 +7,7 @@ from csa_ros.demo.scenes import Scene
 from csa_ros.gpu import KEY_BUCKET
 from csa_ros.gpu import QUERY_BUCKET
 from csa_ros.model.reuse import WindowMemory
+from csa_ros.segmenter import _cosines
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
 from csa_ros.teaching import examples as examples_module
@@ -99,7 +100,8 @@ def test_words_learn_from_what_was_shown(demo, streets, taught):
 def cosines(segmenter, words, rgb):
     settings = segmenter.settings
     features = segmenter.features(segmenter.pixels([rgb], settings), settings)
-    return segmenter._cosines(features, words.features, words.cache, rgb.shape[:2], settings)
+    features = segmenter._join(features, rgb.shape[:2], settings)
+    return _cosines(features, words.features, words.cache)
 
 
 def test_what_was_not_shown_is_the_same_to_the_bit(demo, streets, taught):

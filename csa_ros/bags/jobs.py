@@ -152,5 +152,8 @@ def _identity(recording: Recording, chosen: Sequence[str], request: Request) -> 
         'overlay_legend': config.overlay_legend,
         'max_rate': config.max_rate,
         'sensor_bits': config.sensor_bits,
+        # What was begun before there were examples and phrases can be gone on with.
         **({'examples': request.kept.digest} if request.kept else {}),
+        **({'find': list(config.find), 'find_threshold': config.find_threshold}
+           if config.find else {}),
     }

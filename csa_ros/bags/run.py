@@ -4,15 +4,18 @@ from collections import deque
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from csa_ros.bags import finds
 from csa_ros.bags import pictures
 from csa_ros.bags import writing
 from csa_ros.bags.errors import BagError
+from csa_ros.bags.finds import FindsPart
 from csa_ros.bags.jobs import Job
 from csa_ros.bags.labelling import Labeller
 from csa_ros.bags.parts import Part
@@ -29,6 +32,7 @@ from csa_ros.ros.images import ImageError
 from csa_ros.sample_range import SampleRange
 from csa_ros.segmenter import Pending
 from csa_ros.shards import Shard
+import numpy as np
 from rosbags.interfaces import Connection
 
 # Messages that wait for a frame on the GPU; more would only take memory.
@@ -55,6 +59,7 @@ class _Message:
     data: bytes
     header: Any = None
     pending: Pending | None = None
+    rgb: np.ndarray | None = None
 
 
 def tasks(jobs: Sequence[Job], shard: Shard) -> list[Task]:
@@ -135,6 +140,8 @@ def _check_count(task: Task) -> None:
 
 
 def _assemble(made: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
+    if job.request.config.find:
+        finds.assemble(made, job)
     if job.request.form == 'bag':
         writing.assemble([folder for folder, _ in made], job.out)
     elif job.request.form == 'png':
@@ -154,7 +161,10 @@ def _make_part(recording: Recording, job: Job, part: Part, labeller: Labeller, f
     else:
         writer = PicturePart(folder, record, job, labeller)
     last, end = span(job, part.index)
-    with writer:
+    with ExitStack() as stack:
+        stack.enter_context(writer)
+        found = (stack.enter_context(FindsPart(folder, record, job))
+                 if job.request.config.find else None)
         for message in _overlapping(_submitted(recording, job, part, labeller, record)):
             topic = message.connection.topic
             writer.copy(message.connection, message.time, message.data)
@@ -163,6 +173,9 @@ def _make_part(recording: Recording, job: Job, part: Part, labeller: Labeller, f
             if message.pending:
                 result, = message.pending.result()
                 writer.add(topic, message.time, message.header, result)
+                if found and message.rgb is not None:
+                    found.add(topic, message.time, message.header, message.rgb,
+                              labeller.found(result))
                 record['labelled'][topic] += 1
                 progress.image()
             if message.time > last:
@@ -194,7 +207,8 @@ def _submitted(recording: Recording, job: Job, part: Part, labeller: Labeller,
             try:
                 header, rgb = picture_of(connection.msgtype, data, ranges[topic])
                 message = replace(
-                    message, header=header, pending=labeller.submit(rgb, memories[topic]))
+                    message, header=header, pending=labeller.submit(rgb, memories[topic]),
+                    rgb=rgb if job.request.config.find else None)
                 # Not that of an image that cannot be read: the next one takes its place.
                 last_period[topic] = period
             except ImageError as error:

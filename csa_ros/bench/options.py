@@ -16,6 +16,7 @@ TITLES = {
     'gpu.precision': 'Half precision on a GPU',
     'core': 'Frames to labels',
     'refine': 'Labels that follow the image',
+    'find': 'Phrases in frames',
     'radio': 'RADIO beside CLIP',
     'text': 'Words to features',
     'runtimes': 'Runtimes for the image tower on a CPU',
@@ -123,6 +124,13 @@ def _add_refine(parser: argparse._ArgumentGroup) -> None:
                         help='how often each is timed (default: %(default)s)')
 
 
+def _add_find(parser: argparse._ArgumentGroup) -> None:
+    parser.add_argument('--find-model', default=DEFAULT_MODEL, help=MODEL_HELP)
+    parser.add_argument('--find-device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--find-rounds', type=int, default=5,
+                        help='how often each is timed (default: %(default)s)')
+
+
 def _add_radio(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument('--radio-device', default='auto', help='auto, cpu, cuda or cuda:N')
     parser.add_argument('--radio-precision', default='auto', help='auto, fp32, fp16 or bf16')
@@ -195,6 +203,7 @@ _OPTIONS: dict[str, Callable[[argparse._ArgumentGroup], None]] = {
     'gpu.cameras': _add_gpu_cameras,
     'core': _add_core,
     'refine': _add_refine,
+    'find': _add_find,
     'radio': _add_radio,
     'text': _add_text,
     'runtimes': _add_runtimes,

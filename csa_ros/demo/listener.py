@@ -1,6 +1,7 @@
 """Listens to the demo: matches pictures, truths and labels by stamp, and scores the labels."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from collections.abc import Sequence
 from functools import partial
 import json
@@ -24,6 +25,8 @@ from rclpy.qos import QoSProfile
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
+from std_srvs.srv import SetBool
+from std_srvs.srv import Trigger
 
 SERVICE_TIMEOUT = 30.0
 # Frames that wait for their other messages; more than that were lost on the way.
@@ -94,12 +97,16 @@ class Listener(Node):
     """
     Matches pictures, truths and labels by stamp, and scores the labels.
 
-    `score` is that of the words in force, None before the first frame.
+    `score` is that of the words in force, None before the first frame. `truths` are the newest,
+    (H, W) uint8 and the names of their ids, by stamp. `aliases` say for words of which name of the
+    camera's they stand for.
     """
 
     def __init__(self) -> None:
         super().__init__('demo_listener')
         self.score: Score | None = None
+        self.truths: OrderedDict[Stamp, tuple[np.ndarray, list[str]]] = OrderedDict()
+        self.aliases: Mapping[str, str] = {}
         self._frames: OrderedDict[Stamp, dict[str, Any]] = OrderedDict()
         self._complete: tuple[Stamp, dict[str, Any]] | None = None
         self._true_names: list[str] = []
@@ -112,20 +119,40 @@ class Listener(Node):
         # Humble's rclpy has no client for parameters.
         self._segment_parameters: Client = self.create_client(
             SetParameters, 'segment/set_parameters')
+        self._teaching: dict[str, Client] = {
+            name: self.create_client(SetBool if name == 'freeze' else Trigger, f'segment/{name}')
+            for name in ('freeze', 'teach')}
 
     def set_vocabulary(self, entries: Sequence[str]) -> None:
         """Set the node's words through its parameter service; DemoError if it refuses them."""
-        value = Parameter('vocabulary', value=list(entries)).to_parameter_msg()
-        if not self._segment_parameters.wait_for_service(SERVICE_TIMEOUT):
-            raise DemoError('the parameter service of /segment did not appear')
-        future = self._segment_parameters.call_async(SetParameters.Request(parameters=[value]))
+        self.set_remote(vocabulary=list(entries))
+
+    def set_remote(self, **values: Any) -> None:
+        """Set parameters of the node one by one; DemoError if it refuses one."""
+        messages = [Parameter(name, value=value).to_parameter_msg()
+                    for name, value in values.items()]
+        answer = self._answer(self._segment_parameters, SetParameters.Request(parameters=messages))
+        for result in answer.results:
+            if not result.successful:
+                raise DemoError(result.reason)
+
+    def call(self, name: str, data: bool | None = None) -> str:
+        """Call a service by which classes are taught, and return its answer; or DemoError."""
+        request = Trigger.Request() if data is None else SetBool.Request(data=data)
+        answer = self._answer(self._teaching[name], request)
+        if not answer.success:
+            raise DemoError(answer.message)
+        return answer.message
+
+    def _answer(self, client: Client, request: Any) -> Any:
+        if not client.wait_for_service(SERVICE_TIMEOUT):
+            raise DemoError(f'the service {client.srv_name} did not appear')
+        future = client.call_async(request)
         rclpy.spin_until_future_complete(self, future, timeout_sec=SERVICE_TIMEOUT)
         answer = future.result() if future.done() else None
         if answer is None:
-            raise DemoError('the parameter service of /segment did not answer')
-        result = answer.results[0]
-        if not result.successful:
-            raise DemoError(result.reason)
+            raise DemoError(f'the service {client.srv_name} did not answer')
+        return answer
 
     def _on_classes(self, message: String) -> None:
         self._true_names = message.data.split(', ')
@@ -139,6 +166,10 @@ class Listener(Node):
         stamp = message.header.stamp.sec, message.header.stamp.nanosec
         frame = self._frames.setdefault(stamp, {})
         frame[key] = message
+        if key == 'truth':
+            self.truths[stamp] = _mono(message), self._true_names
+            while len(self.truths) > WAITING_FRAMES:
+                self.truths.popitem(last=False)
         if key == 'labels':
             now = self.get_clock().now().nanoseconds
             frame['latency'] = (now - stamp[0] * 10 ** 9 - stamp[1]) * 1e-9
@@ -159,9 +190,9 @@ class Listener(Node):
         labels = _mono(frame['labels'])
         if (labels[labels != UNKNOWN] >= len(legend['classes'])).any():
             raise DemoError('a label image holds an id that its legend does not have')
-        judged = Judged(
-            to_rgb(frame['image']), to_rgb(frame['overlay']),
-            translate(_mono(frame['truth']), self._true_names, legend), labels, frame['latency'])
+        truth = translate(_mono(frame['truth']), self._true_names, legend, self.aliases)
+        judged = Judged(to_rgb(frame['image']), to_rgb(frame['overlay']), truth, labels,
+                        frame['latency'])
         if self.score is None or legend is not self.score.legend:
             self.score = Score(legend, judged)
         else:
@@ -175,12 +206,17 @@ class Listener(Node):
         return self.score.legend if self.score else None
 
 
-def translate(truth: np.ndarray, names: Sequence[str], legend: dict[str, Any]) -> np.ndarray:
-    """Turn ids of a camera's classes into the legend's; 255 where no class of it fits."""
+def translate(truth: np.ndarray, names: Sequence[str], legend: dict[str, Any],
+              aliases: Mapping[str, str]) -> np.ndarray:
+    """
+    Turn ids of a camera's classes into the legend's; 255 where no class of it fits.
+
+    `aliases` say of words that the camera does not know which of its names they stand for.
+    """
     table = np.full(256, UNKNOWN, np.uint8)
     for entry in legend['classes']:
         for index, name in enumerate(names):
-            if name in entry['queries']:
+            if name in entry['queries'] or name == aliases.get(entry['name']):
                 table[index] = entry['id']
     return table[truth]
 

@@ -6,7 +6,6 @@ service. Started by `scripts/demo`.
 """
 
 import argparse
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -17,29 +16,28 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TypeVar
 
 from ament_index_python.packages import get_package_prefix
 from csa_ros.demo.listener import DemoError
 from csa_ros.demo.listener import Listener
-from csa_ros.demo.listener import Score
+from csa_ros.demo.teaching import show_teaching
+from csa_ros.demo.watching import change_words
+from csa_ros.demo.watching import Running
+from csa_ros.demo.watching import save
+from csa_ros.demo.watching import spin_until
+from csa_ros.demo.watching import START_TIMEOUT
+from csa_ros.demo.watching import watch
 from csa_ros.ros.context import initialize
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
-from csa_ros.vocabulary import Vocabulary
 import cv2
 import rclpy
 from rclpy.executors import ExternalShutdownException
-from rclpy.node import Node
 
 # What the words are changed to half way: fewer, broader classes, one of them under a new name.
 NEW_VOCABULARY = ('sky', 'street=road', 'plants=tree|grass', 'vehicle=car|bus|truck',
                   'person|pedestrian', 'building|house', 'pavement|sidewalk')
-START_TIMEOUT, CHANGE_TIMEOUT = 90.0, 30.0
 # Chance is below 0.05 for both vocabularies; the model that is bundled does far better.
 SANE_MIOU = 0.15
-
-Running = dict[str, subprocess.Popen]
-Found = TypeVar('Found')
 
 
 @contextmanager
@@ -59,57 +57,6 @@ def processes(commands: Mapping[str, Sequence[str]]) -> Iterator[Running]:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
-
-
-def spin_until(node: Node, running: Running, done: Callable[[], Found | None], timeout: float,
-               waiting_for: str) -> Found:
-    """Spin until `done()`, and return it; DemoError on a time-out, or if a process ends before."""
-    deadline = time.monotonic() + timeout
-    while not (found := done()):
-        rclpy.spin_once(node, timeout_sec=0.1)
-        for name, process in running.items():
-            if process.poll() is not None:
-                raise DemoError(f'{name} ended with exit code {process.returncode}')
-        if time.monotonic() > deadline:
-            raise DemoError(f'no {waiting_for} within {timeout:.0f} s')
-    return found
-
-
-def watch(listener: Listener, running: Running, score: Score, seconds: float) -> None:
-    """Watch the labels for some seconds, telling how it goes."""
-    before = score.frames
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        second = time.monotonic() + 1
-        spin_until(listener, running, lambda: time.monotonic() > second, 5, 'tick')
-        if sys.stdout.isatty():
-            print(f'\r  {score}', end='', flush=True)
-    if listener.score is not score:
-        raise DemoError('the legend changed while nobody changed the words')
-    if score.frames == before:
-        raise DemoError(f'no labels in {seconds:g} s')
-    print(f'\r  {score}')
-
-
-def save(score: Score, path: Path) -> None:
-    """Write the newest frame as a PNG file."""
-    cv2.imwrite(str(path), cv2.cvtColor(score.draw(), cv2.COLOR_RGB2BGR))
-    print(f'  wrote {path}: input, overlay with key, truth')
-
-
-def change_words(listener: Listener, running: Running, entries: Sequence[str]) -> Score:
-    """Set new words, wait for the first labels that use them, and return their score."""
-    before, asked = listener.score, time.monotonic()
-    listener.set_vocabulary(entries)
-    after = spin_until(
-        listener, running, lambda: listener.score if listener.score is not before else None,
-        CHANGE_TIMEOUT, 'labels with the new words')
-    names = [entry['name'] for entry in after.legend['classes']]
-    if names != list(Vocabulary.parse(entries).names):
-        raise DemoError(f'the legend names {names}, not the new words')
-    print(f'  in force after {time.monotonic() - asked:.2f} s, legend version '
-          f'{after.legend["version"]}')
-    return after
 
 
 def show(listener: Listener, running: Running, output: Path, seconds: float) -> None:
@@ -163,6 +110,8 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog='scripts/demo', description='Segment a rendered street.')
     parser.add_argument('--live', action='store_true',
                         help='keep running and take new words from the keyboard')
+    parser.add_argument('--teach', action='store_true',
+                        help='teach a word that means nothing by three boxes, and find it')
     parser.add_argument('--seconds', type=float, default=12.0,
                         help='how long to watch before and after the change (default 12)')
     parser.add_argument('--output', type=Path, default=Path('demo_output'),
@@ -176,6 +125,8 @@ def main(args: Sequence[str] | None = None) -> int:
         with processes(commands) as running:
             if arguments.live:
                 live(listener, running, arguments.output)
+            elif arguments.teach:
+                show_teaching(listener, running, arguments.output, arguments.seconds)
             else:
                 show(listener, running, arguments.output, arguments.seconds)
     except DemoError as error:

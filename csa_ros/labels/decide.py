@@ -34,14 +34,16 @@ _SAFE_EXPONENT = 100.0
 @dataclass(frozen=True)
 class Decision:
     """
-    What every pixel shows: two (H, W) uint8 tensors on the device of the logits.
+    What every pixel shows: (H, W) uint8 tensors on the device of the logits.
 
     `labels` holds class ids, or UNKNOWN (255) where the winner's probability is below the
     threshold. `confidence` is round(255 * probability of the winning class), also where unknown.
+    `relevancy` (P, H, W), likewise, is that of phrases, if there are any.
     """
 
     labels: Tensor
     confidence: Tensor
+    relevancy: Tensor | None = None
 
 
 def decide(

@@ -12,6 +12,7 @@ import difflib
 from pathlib import Path
 from typing import Any
 
+from csa_ros.choices import MAX_PHRASES
 from csa_ros.model.text import PromptError
 from csa_ros.model.text import TEMPLATES
 from csa_ros.model.text import templates
@@ -27,6 +28,7 @@ from csa_ros.parameters.teaching import read_path
 from csa_ros.parameters.teaching import read_shown
 from csa_ros.parameters.teaching import Shown
 from csa_ros.settings import Settings
+from csa_ros.vocabulary import MAX_WORD_LENGTH
 from csa_ros.vocabulary import split_text
 from csa_ros.vocabulary import unquote
 from csa_ros.vocabulary import Vocabulary
@@ -63,6 +65,10 @@ class Config:
     overlay_alpha: float
     overlay_legend: bool
     mask_classes: tuple[str, ...]
+    find: tuple[str, ...]
+    find_threshold: float
+    object_classes: tuple[str, ...]
+    min_object_area: int
     examples: Path | None
     shown: Shown
     points_layout: str
@@ -99,13 +105,20 @@ def read_config(values: Mapping[str, Any]) -> Config:
             vocabulary=vocabulary,
             prompts=_read_prompts(checked['prompts']),
             settings=_read_settings(checked),
-            mask_classes=_read_mask_classes(checked['mask_classes'], vocabulary),
+            mask_classes=_read_classes(
+                'mask_classes', checked['mask_classes'], vocabulary,
+                'a mask without it would be wrong unnoticed'),
+            find=_read_phrases(checked['find']),
+            object_classes=_read_classes(
+                'object_classes', checked['object_classes'], vocabulary,
+                'none of it would ever be published'),
             examples=read_path(checked),
             shown=read_shown(checked, cameras),
             cameras=cameras,
             **{name: checked[name] for name in (
-                'overlay_alpha', 'overlay_legend', 'points_layout', 'depth_slop', 'transport',
-                'sensor_bits', 'max_rate', 'lazy', 'autostart')})
+                'overlay_alpha', 'overlay_legend', 'find_threshold', 'min_object_area',
+                'points_layout', 'depth_slop', 'transport', 'sensor_bits', 'max_rate', 'lazy',
+                'autostart')})
     except VocabularyError as error:
         raise ParameterError(f'vocabulary: {error}') from error
     except PromptError as error:
@@ -148,17 +161,34 @@ def _read_prompts(value: Any) -> tuple[str, ...]:
     return templates(value[0] if len(value) == 1 else tuple(value))
 
 
-def _read_mask_classes(value: Any, vocabulary: Vocabulary) -> tuple[str, ...]:
-    names = read_names('mask_classes', value)
+def _read_classes(parameter: str, value: Any, vocabulary: Vocabulary, consequence: str
+                  ) -> tuple[str, ...]:
+    names = read_names(parameter, value)
     for name in names:
         if name not in vocabulary.names:
             close = difflib.get_close_matches(name, vocabulary.names, 1)
             hint = f' (did you mean {close[0]!r}?)' if close else ''
             raise ParameterError(
-                f'mask_classes has {name!r}, which is no name in the vocabulary{hint}: a mask '
-                "without it would be wrong unnoticed. Set mask_classes to '' or to other names "
-                f'first; the vocabulary has {", ".join(vocabulary.names)}')
+                f'{parameter} has {name!r}, which is no name in the vocabulary{hint}: '
+                f"{consequence}. Set {parameter} to '' or to other names first; the vocabulary "
+                f'has {", ".join(vocabulary.names)}')
     return names
+
+
+def _read_phrases(value: Any) -> tuple[str, ...]:
+    phrases = read_names('find', value)
+    if len(phrases) > MAX_PHRASES:
+        raise ParameterError(f'find has {len(phrases)} phrases, more than {MAX_PHRASES}: drop '
+                             f'those from {phrases[MAX_PHRASES]!r} on, or put them into the '
+                             'vocabulary')
+    for phrase in phrases:
+        if len(phrase) > MAX_WORD_LENGTH:
+            raise ParameterError(f'find has a phrase of {len(phrase)} characters, more than '
+                                 f'{MAX_WORD_LENGTH}: shorten {phrase[:40]!r}...')
+        if not phrase.isprintable():
+            raise ParameterError(f'find has {phrase!r}, with a control or invisible character: '
+                                 'type the phrase again')
+    return phrases
 
 
 def _read_settings(checked: Mapping[str, Any]) -> Settings:

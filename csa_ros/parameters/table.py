@@ -8,8 +8,10 @@ from csa_ros.choices import ATTENTIONS
 from csa_ros.choices import AUTO
 from csa_ros.choices import DEFAULT_MODEL
 from csa_ros.choices import ENSEMBLES
+from csa_ros.choices import FIND_THRESHOLD
 from csa_ros.choices import LEAST_SPEEDUP
 from csa_ros.choices import LONG_SIDE
+from csa_ros.choices import MAX_PHRASES
 from csa_ros.choices import PRECISIONS
 from csa_ros.choices import RESIDUAL
 from csa_ros.parameters.cameras import MAX_CAMERAS
@@ -25,6 +27,8 @@ MAX_RATE = 1000.0
 MAX_THREADS = 256
 MAX_REUSE_FRAMES = 1000
 MAX_SLOP = 10.0
+# More than any frame has.
+MAX_OBJECT_AREA = 2 ** 28
 TRANSPORTS = ('raw', 'compressed')
 POINTS_LAYOUTS = ('dense', 'organized')
 _TOPICS = ('{camera} for the name in cameras, {camera:zed} for zed without names; absolute, or '
@@ -217,6 +221,27 @@ PARAMETERS = (
         'with commas between them.',
         words=True,
         constraints='names in the vocabulary; empty for no mask'),
+    Parameter(
+        'find', '',
+        'Phrases to look for, whatever the vocabulary: a list, or one string with commas between '
+        'them.',
+        words=True,
+        constraints=f'up to {MAX_PHRASES} phrases; empty to look for nothing'),
+    Parameter(
+        'find_threshold', FIND_THRESHOLD,
+        'A phrase is found where its relevancy is at least this; at 0.5 nothing else is as '
+        'likely.',
+        bounds=(0.0, 1.0)),
+    Parameter(
+        'object_classes', '',
+        'Classes whose connected regions are published on ~/objects: a list of names, or one '
+        'string with commas between them.',
+        words=True,
+        constraints='names in the vocabulary; empty for no objects'),
+    Parameter(
+        'min_object_area', 100,
+        'Pixels that a region of object_classes must have.',
+        bounds=(1, MAX_OBJECT_AREA)),
     Parameter(
         'examples', '',
         'File of what classes were taught by showing: read when the node is configured, written '

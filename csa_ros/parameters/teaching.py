@@ -36,7 +36,8 @@ def read_shown(values: Mapping[str, Any], cameras: Sequence[CameraTopics]) -> Sh
         known = ', '.join(filter(None, names)) or 'one without a name'
         raise ParameterError(f'teach_camera is {camera!r}, which is not in cameras: use one of '
                              f"{known}, or '' where there is only one")
-    return Shown(read_name(values['teach_name'], 'teach_name'), _read_region(values['teach_region']), camera)
+    return Shown(read_name(values['teach_name'], 'teach_name'),
+                 _read_region(values['teach_region']), camera)
 
 
 def read_path(values: Mapping[str, Any]) -> Path | None:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 import threading
 
+from csa_ros.finding.regions import Region
 from csa_ros.model.reuse import WindowMemory
 from csa_ros.parameters.cameras import CameraTopics
 from csa_ros.parameters.config import Config
@@ -12,9 +14,12 @@ from csa_ros.ros import depth
 from csa_ros.ros import images
 from csa_ros.ros import points
 from csa_ros.ros.diagnostics import Statistics
+from csa_ros.ros.found import FoundOutputs
+from csa_ros.ros.found import Places
 from csa_ros.ros.inputs import DepthInput
 from csa_ros.ros.inputs import ImageInput
 from csa_ros.ros.outputs import FrameOutputs
+from csa_ros.ros.places import places
 from csa_ros.ros.snapshot import Snapshot
 from csa_ros.sample_range import SampleRange
 from csa_ros.segmenter import Result
@@ -35,6 +40,7 @@ class _Labelled:
     header: Header
     rgb: np.ndarray
     result: Result
+    found: list[Region]
 
 
 class Camera:
@@ -61,11 +67,14 @@ class Camera:
         self._samples = SampleRange(config.sensor_bits)
         self._call = call
         self._on_depth_error = on_depth_error
-        self.outputs = FrameOutputs(node, f'~/{self.name}/' if self.name else '~/')
+        prefix = f'~/{self.name}/' if self.name else '~/'
+        self.outputs = FrameOutputs(node, prefix)
+        self.found = FoundOutputs(node, prefix)
         self._image_input: ImageInput | None = None
         self._depth_input: DepthInput | None = None
         self._info: CameraInfo | None = None
         self._points_layout = config.points_layout
+        self._is_seeking = bool(config.find)
         self._slop = config.depth_slop
         # Depth comes in the executor's thread, frames in the other.
         self._matching = threading.Lock()
@@ -79,8 +88,12 @@ class Camera:
 
     @property
     def depth_input(self) -> DepthInput | None:
-        """Return the subscriptions that points need, while somebody listens to points."""
+        """Return the subscriptions that points need, while somebody listens to what has them."""
         return self._depth_input
+
+    def wanted(self) -> bool:
+        """Return whether anybody listens to what comes of its frames."""
+        return self.outputs.wanted() or self.found.wanted()
 
     @property
     def samples(self) -> SampleRange:
@@ -106,8 +119,9 @@ class Camera:
                 source.follow_publishers()
 
     def follow_points(self) -> None:
-        """Subscribe to depth as long as somebody listens to the points."""
-        wanted = self.outputs.points_wanted()
+        """Subscribe to depth as long as somebody listens to what it is for."""
+        # What is found is told without a distance as well, and then nobody misses depth.
+        wanted = self._points_wanted() or (self._is_seeking and self.found.json_wanted())
         if wanted and not self._depth_input:
             self._depth_input = DepthInput(
                 self._node, self._topics.depth, self._topics.camera_info, self._take_depth,
@@ -119,7 +133,7 @@ class Camera:
 
     def explain_missing_points(self) -> str:
         """Return why there are no points; nothing if they may come, or nobody listens to them."""
-        if not self._depth_input:
+        if not self._depth_input or not self._points_wanted():
             return ''
         with self._matching:
             reason = self._matcher.explain()
@@ -136,6 +150,7 @@ class Camera:
     def change(self, config: Config) -> None:
         """Take over the parameters of the points."""
         self._points_layout = config.points_layout
+        self._is_seeking = bool(config.find)
         if config.sensor_bits != self._samples.bits:
             self._samples = SampleRange(config.sensor_bits)
         if config.depth_slop != self._slop:
@@ -165,17 +180,29 @@ class Camera:
 
     def publish(self, header: Header, rgb: np.ndarray, result: Result, snapshot: Snapshot
                 ) -> None:
-        """Publish a frame, and its points as soon as there is depth for it."""
+        """
+        Publish a frame, and its points as soon as there is depth for it.
+
+        What is found is told at once, with the distances that are known by then.
+        """
         self.outputs.publish(header, result, snapshot)
-        if self.outputs.points_wanted():
+        found = self.found.publish(header, result, snapshot)
+        distances: Places = [None] * len(found)
+        if self._depth_input:
+            frame = _Labelled(header, rgb, result, found)
             with self._matching:
-                match = self._matcher.add_frame(header.stamp, _Labelled(header, rgb, result))
-            self._publish_points(match)
+                match = self._matcher.add_frame(header.stamp, frame)
+            known = self._publish_points(match)
+            if known and match and match[1] is frame:
+                distances = known
+        if self.found.json_wanted():
+            self.found.publish_json(header, found, distances)
 
     def destroy(self) -> None:
         """Take everything off the graph, and hold on to the node no longer."""
         self.stop_listening()
         self.outputs.destroy()
+        self.found.destroy()
         del self._node
 
     def _take_info(self, info: CameraInfo) -> None:
@@ -185,26 +212,38 @@ class Camera:
         with self._matching:
             match = self._matcher.add_depth(image)
         if match:
-            self._call(lambda: self._publish_points(match))
+            self._call(partial(self._publish_late, match))
 
     def _forget_depth(self) -> None:
         with self._matching:
             self._matcher = depth.DepthMatcher(self._slop)
         self._depth_doubt = ''
 
-    def _publish_points(self, match: tuple[Image, _Labelled] | None) -> None:
+    def _points_wanted(self) -> bool:
+        return self.outputs.points_wanted() or self.found.points_wanted()
+
+    def _publish_late(self, match: tuple[Image, _Labelled]) -> None:
+        self._publish_points(match)
+
+    def _publish_points(self, match: tuple[Image, _Labelled] | None) -> Places:
+        """Publish what there is of a frame in space; return the places of what was found."""
         if match is None or self._info is None:
-            return
+            return []
         image, frame = match
         self._depth_doubt = points.doubt_frames(image.header, frame.header)
         try:
             metres = depth.to_metres(image)
-            cloud = points.to_cloud(
-                frame.header, metres, points.Intrinsics.of(self._info, metres.shape), frame.rgb,
-                frame.result.labels, frame.result.confidence,
-                self._points_layout == 'organized')
+            intrinsics = points.Intrinsics.of(self._info, metres.shape)
+            if self.outputs.points_wanted():
+                self.outputs.publish_points(points.to_cloud(
+                    frame.header, metres, intrinsics, frame.rgb, frame.result.labels,
+                    frame.result.confidence, self._points_layout == 'organized'))
+            known = places(frame.found, frame.rgb.shape[:2], metres, intrinsics)
         except ValueError as error:
             self._on_depth_error(self, error)
-            return
-        self.outputs.publish_points(cloud)
-        self.statistics.pointed()
+            return []
+        if self.found.points_wanted():
+            self.found.publish_points(frame.header, known)
+        if self._points_wanted():
+            self.statistics.pointed()
+        return known

@@ -12,6 +12,7 @@ import time
 import traceback
 from typing import Any
 
+from csa_ros.finding.relevancy import Sought
 from csa_ros.model.errors import ModelError
 from csa_ros.parameters.config import Config
 from csa_ros.parameters.config import read_config
@@ -131,7 +132,7 @@ class SegmentNode(LifecycleNode):
             self._config = loaded.config
             self._pipeline = Pipeline(
                 self, loaded.segmenter, loaded.words, loaded.config, loaded.examples, loaded.file,
-                self._bookmark, self._statistics)
+                self._bookmark, self._statistics, loaded.sought)
         except Exception as error:
             self._fault = f'not configured: {_explain(error)}'
             self.get_logger().error(self._fault)
@@ -353,6 +354,7 @@ class _Loaded:
     segmenter: Segmenter
     config: Config
     words: Words
+    sought: Sought | None
     examples: Examples
     file: ExamplesFile
     vocabulary: list[str] | None
@@ -377,8 +379,8 @@ def _load(load: Callable[..., Segmenter], values: Mapping[str, Any], warn: Calla
             warn(f'{name}, which was taught, cannot join the vocabulary: {error}')
         else:
             config, vocabulary, values = wider, names, {**values, 'vocabulary': names}
-    words = prepare(segmenter, config, examples, warn)
-    return _Loaded(segmenter, config, words, examples, file, vocabulary)
+    words, sought = prepare(segmenter, config, examples, warn)
+    return _Loaded(segmenter, config, words, sought, examples, file, vocabulary)
 
 
 def _explain(error: Exception) -> str:

@@ -42,7 +42,7 @@ def _qos(durability: DurabilityPolicy) -> QoSProfile:
         durability=durability)
 
 
-class _Outputs:
+class Outputs:
     """Publishers that come and go together."""
 
     def __init__(self, node: LifecycleNode, durability: DurabilityPolicy) -> None:
@@ -57,6 +57,10 @@ class _Outputs:
         self._all.append(publisher)
         return publisher
 
+    def wanted(self) -> bool:
+        """Return whether anybody listens."""
+        return any(map(heard, self._all))
+
     def destroy(self) -> None:
         """Take the topics off the graph."""
         for publisher in self._all:
@@ -65,7 +69,7 @@ class _Outputs:
         del self._node
 
 
-class FrameOutputs(_Outputs):
+class FrameOutputs(Outputs):
     """What is published for every frame of one camera, under `prefix`."""
 
     def __init__(self, node: LifecycleNode, prefix: str = '~/') -> None:
@@ -80,17 +84,13 @@ class FrameOutputs(_Outputs):
             CompressedImage, node.resolve_topic_name(f'{prefix}overlay') + '/compressed')
         self._points = self._create(PointCloud2, f'{prefix}points')
 
-    def wanted(self) -> bool:
-        """Return whether anybody listens."""
-        return any(map(_heard, self._all))
-
     def overlay_wanted(self) -> bool:
         """Return whether anybody listens to the overlay."""
-        return _heard(self._overlay) or _heard(self._compressed_overlay)
+        return heard(self._overlay) or heard(self._compressed_overlay)
 
     def points_wanted(self) -> bool:
         """Return whether anybody listens to the points."""
-        return _heard(self._points)
+        return heard(self._points)
 
     def publish(self, header: Header, result: Result, snapshot: Snapshot) -> None:
         """
@@ -99,12 +99,12 @@ class FrameOutputs(_Outputs):
         The key is drawn on that overlay. Points need more: see `publish_points`.
         """
         self._labels.publish(to_message(result.labels, 'mono8', header))
-        if _heard(self._confidence):
+        if heard(self._confidence):
             self._confidence.publish(to_message(result.confidence, 'mono8', header))
-        if _heard(self._mask):
+        if heard(self._mask):
             mask = cv2.LUT(result.labels, snapshot.mask_table)
             self._mask.publish(to_message(mask, 'mono8', header))
-        if _heard(self._autoware_mask):
+        if heard(self._autoware_mask):
             self._autoware_mask.publish(
                 autoware.mask_message(result.labels, snapshot.autoware_ids, header))
         if result.overlay is not None:
@@ -120,14 +120,14 @@ class FrameOutputs(_Outputs):
             draw.draw_key(
                 overlay, snapshot.vocabulary.names, snapshot.vocabulary.colors, labels,
                 unknown=snapshot.settings.unknown_threshold > 0)
-        if _heard(self._overlay):
+        if heard(self._overlay):
             self._overlay.publish(to_message(overlay, 'rgb8', header))
-        if _heard(self._compressed_overlay):
+        if heard(self._compressed_overlay):
             self._compressed_overlay.publish(
                 compressed.to_message(overlay, header, OVERLAY_QUALITY))
 
 
-class LegendOutput(_Outputs):
+class LegendOutput(Outputs):
     """
     Says which words the masks mean: JSON on `~/legend`, and LabelInfo if there is vision_msgs.
 
@@ -153,7 +153,7 @@ class LegendOutput(_Outputs):
                 threshold=snapshot.settings.unknown_threshold))
 
 
-class ExamplesOutput(_Outputs):
+class ExamplesOutput(Outputs):
     """Says what was taught by showing: JSON on `~/examples`."""
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -184,5 +184,6 @@ def _known(snapshot: Snapshot) -> dict[str, Any]:
             'forgotten': snapshot.examples.forgotten, 'classes': classes}
 
 
-def _heard(publisher: Any) -> bool:
-    return publisher.get_subscription_count() > 0
+def heard(publisher: Any) -> bool:
+    """Return whether anybody listens to what a publisher sends; to None, nobody does."""
+    return publisher is not None and publisher.get_subscription_count() > 0

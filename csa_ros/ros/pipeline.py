@@ -18,6 +18,7 @@ import time
 
 from csa_ros.cost import CostError
 from csa_ros.drawing.lettering import unspelled
+from csa_ros.finding.relevancy import Sought
 from csa_ros.parameters.config import Config
 from csa_ros.process.cancellation import cancellable
 from csa_ros.process.cancellation import Cancelled
@@ -76,34 +77,35 @@ class _Frame:
 
 
 def prepare(segmenter: Segmenter, config: Config, examples: Examples,
-            warn: Callable[[str], object]) -> Words:
+            warn: Callable[[str], object]) -> tuple[Words, Sought | None]:
     """
-    Return the encoded words of a configuration and of examples, after a blank frame with them.
+    Return the words of a configuration and of examples, and what is sought, all encoded.
 
-    The first real frame is then not slow. `warn` is told why there was none. Other errors of the
-    segmenter pass through.
+    A blank frame was segmented with them, so that the first real one is not slow; `warn` is told
+    why there was none. Other errors of the segmenter pass through.
     """
     words = segmenter.encode(config.vocabulary, config.prompts, examples)
+    sought = _seek(segmenter, config, words)
     try:
         segmenter.segment(np.zeros((*WARM_UP_SIZE, 3), np.uint8), words, config.settings)
     except CostError as error:
         # Frames of the cameras may be of another shape.
         warn(f'not warmed up: {error}')
-    return words
+    return words, sought
 
 
 class Pipeline:
     """
     Segments the images of all cameras by the newest configuration.
 
-    `words` are those of the configuration and of `examples`, as `prepare` returns them; `file` is
-    where changes of the examples are kept. Legends go on from `bookmark`. `statistics` are those
-    of the cameras, by name.
+    `words` and `sought` are those of the configuration and of `examples`, as `prepare` returns
+    them; `file` is where changes of the examples are kept. Legends go on from `bookmark`.
+    `statistics` are those of the cameras, by name.
     """
 
     def __init__(self, node: LifecycleNode, segmenter: Segmenter, words: Words, config: Config,
                  examples: Examples, file: ExamplesFile, bookmark: Bookmark,
-                 statistics: Mapping[str, Statistics]) -> None:
+                 statistics: Mapping[str, Statistics], sought: Sought | None = None) -> None:
         self.segmenter = segmenter
         self.file = file
         self.sightings = Sightings()
@@ -116,7 +118,7 @@ class Pipeline:
         # What is to be in force: one value, as the thread that encodes reads it at any time.
         self._wanted = config, examples
         self._newest = self._snapshot = Snapshot.of(
-            config, bookmark.version + 1, words, examples)
+            config, bookmark.version + 1, words, examples, sought=sought)
         self._doubt(config.vocabulary)
         self._timeline: Timeline[Snapshot] = Timeline(bookmark.after_last_mask)
         self._legend = LegendOutput(node)
@@ -159,7 +161,7 @@ class Pipeline:
                 f'{len(self.examples)} examples were seen in other windows than these would be, '
                 'and could not be compared any more: call ~/forget for them first, or restart the '
                 'node with these windows and another file of examples')
-        self.segmenter.check(config.vocabulary, config.prompts)
+        self.segmenter.check(config.vocabulary, config.prompts, config.find)
         for camera in self.cameras:
             try:
                 self._check_frames(camera, config)
@@ -182,7 +184,7 @@ class Pipeline:
         camera.follow_points()
         seen = Seen(camera, image, time.monotonic())
         self.sightings.add(seen)
-        if self.config.lazy and not camera.outputs.wanted():
+        if self.config.lazy and not camera.wanted():
             camera.statistics.idle()
         elif self._frames.offer(seen, camera.name):
             camera.statistics.dropped()
@@ -299,7 +301,8 @@ class Pipeline:
     def _check_frames(self, camera: Camera, config: Config) -> None:
         if camera.frame_size:
             self.segmenter.check_frame(
-                camera.frame_size, config.settings, len(config.vocabulary.queries))
+                camera.frame_size, config.settings,
+                len(config.vocabulary.queries) + len(config.find))
 
     def _can_segment(self, camera: Camera) -> bool:
         try:
@@ -385,16 +388,18 @@ class Pipeline:
         snapshot = batch[0].snapshot
         wanted = any(frame.offer.camera.outputs.overlay_wanted() for frame in batch)
         alpha = snapshot.overlay_alpha if wanted else None
+        seeking = any(frame.offer.camera.found.relevancy_wanted() for frame in batch)
+        sought = snapshot.sought if seeking else None
         if len(batch) == 1 or snapshot.settings.reuse_threshold:
             # A memory is of one camera, and spares it more than a batch would.
             return [self.segmenter.segment(
                 frame.rgb, snapshot.words, snapshot.settings, overlay_alpha=alpha,
-                memory=frame.offer.camera.memory) for frame in batch]
+                memory=frame.offer.camera.memory, sought=sought) for frame in batch]
         for frame in batch:
             # It does not see this frame, and could not tell the age of what it holds.
             frame.offer.camera.memory.clear()
         return self.segmenter.submit([frame.rgb for frame in batch], snapshot.words,
-                                     snapshot.settings, alpha).result()
+                                     snapshot.settings, alpha, sought).result()
 
     def _publish(self, frame: _Frame, result: Result) -> None:
         offer, camera = frame.offer, frame.offer.camera
@@ -417,13 +422,25 @@ class Pipeline:
         elif words := self._encode(config, examples):
             self._words_fault = ''
             known = words, examples, False
-        newest = Snapshot.of(config, old.version, *known)
+        newest = Snapshot.of(config, old.version, *known, self._seek(config, known[0]))
         if (newest.vocabulary, newest.taught) != (old.vocabulary, old.taught):
             newest = replace(newest, version=old.version + 1)
         self._newest = newest
         # Here and not in the thread of the frames: a hundred colours take a moment.
         _ = self._newest.vocabulary.colors
         self._frames.call(partial(self._adopt, self._newest))
+
+    def _seek(self, config: Config, words: Words) -> Sought | None:
+        """Return what is sought beside words, that which was sought before if it cannot be had."""
+        try:
+            with cancellable(lambda: self._closing):
+                return _seek(self.segmenter, config, words)
+        except Cancelled:
+            pass
+        except Exception as error:
+            self._words_fault = f'find is not in force: {_describe(error)}'
+            self._log.error(f'{self._words_fault}. The old phrases stay; set find again')
+        return self._newest.sought
 
     def _encode(self, config: Config, examples: Examples) -> Words | None:
         """Return the words of a configuration and of examples, None if they cannot be had."""
@@ -445,6 +462,8 @@ class Pipeline:
             self._announce()
         else:
             self._timeline.replace(snapshot)
+        if _phrases(snapshot) != _phrases(old):
+            self._log.info(f'to be found: {", ".join(_phrases(snapshot)) or "nothing"}')
         if (snapshot.examples, snapshot.tuned) != (old.examples, old.tuned) or (
                 snapshot.version != old.version):
             self._tell_examples()
@@ -512,6 +531,14 @@ def _batches(frames: Sequence[_Frame]) -> list[list[_Frame]]:
     for frame in frames:
         batches.setdefault((frame.rgb.shape, id(frame.snapshot)), []).append(frame)
     return list(batches.values())
+
+
+def _seek(segmenter: Segmenter, config: Config, words: Words) -> Sought | None:
+    return segmenter.seek(config.find, words, config.prompts) if config.find else None
+
+
+def _phrases(snapshot: Snapshot) -> tuple[str, ...]:
+    return snapshot.sought.phrases if snapshot.sought else ()
 
 
 def _period(config: Config) -> float:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from csa_ros.adapters import autoware
+from csa_ros.finding.relevancy import Sought
 from csa_ros.parameters.config import Config
 from csa_ros.segmenter import Words
 from csa_ros.settings import Settings
@@ -18,7 +19,8 @@ class Snapshot:
     All that a frame is segmented and drawn with; replaced as a whole, never changed.
 
     `words` were made with `examples`, of which those of other names are kept for later, and have
-    learned from them where `tuned`.
+    learned from them where `tuned`. `sought` are the phrases to find, made for these words; None
+    where there are none.
     """
 
     version: int
@@ -29,13 +31,18 @@ class Snapshot:
     overlay_alpha: float
     overlay_legend: bool
     mask_classes: tuple[str, ...]
+    sought: Sought | None
+    find_threshold: float
+    object_classes: tuple[str, ...]
+    min_object_area: int
 
     @classmethod
     def of(cls, config: Config, version: int, words: Words, examples: Examples,
-           tuned: bool = False) -> 'Snapshot':
+           tuned: bool = False, sought: Sought | None = None) -> 'Snapshot':
         """Return what a configuration asks for, with the words that are to be in force."""
         return cls(version, words, examples, tuned, config.settings, config.overlay_alpha,
-                   config.overlay_legend, config.mask_classes)
+                   config.overlay_legend, config.mask_classes, sought, config.find_threshold,
+                   config.object_classes, config.min_object_area)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -53,6 +60,12 @@ class Snapshot:
         table = np.zeros(256, np.uint8)
         table[:len(self.vocabulary)][np.isin(self.vocabulary.names, self.mask_classes)] = 255
         return table
+
+    @property
+    def objects(self) -> list[tuple[int, str]]:
+        """Return the ids and names of `object_classes`."""
+        return [(class_id, name) for class_id, name in enumerate(self.vocabulary.names)
+                if name in self.object_classes]
 
     @cached_property
     def autoware_ids(self) -> np.ndarray:

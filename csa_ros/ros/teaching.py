@@ -57,9 +57,9 @@ class TeachingServices:
             node.create_service(kind, f'~/{name}', callback, callback_group=group)
         if detections.Detection2DArray:
             # It is awaited, which the types of rclpy do not tell.
-            callback: Any = self._on_detections
+            on_detections: Any = self._on_detections
             self._boxes = node.create_subscription(
-                detections.Detection2DArray, '~/teach/detections', callback, QUEUE,
+                detections.Detection2DArray, '~/teach/detections', on_detections, QUEUE,
                 callback_group=group)
 
     def follow_publishers(self) -> None:

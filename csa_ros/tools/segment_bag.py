@@ -13,6 +13,7 @@ from typing import Any
 from csa_ros.bags.labelling import Labeller
 from csa_ros.bags.labelling import OUTPUTS
 from csa_ros.bags.progress import Progress
+from csa_ros.bench.timing import table
 from csa_ros.model.errors import ModelError
 from csa_ros.parameters.config import read_config_file
 from csa_ros.parameters.taught import widened
@@ -25,6 +26,7 @@ from csa_ros.tools.arguments.segment_bag import FAILED
 from csa_ros.tools.arguments.segment_bag import IMAGES_LEFT_OUT
 from csa_ros.tools.arguments.segment_bag import make_parser
 try:
+    from csa_ros.bags import finds
     from csa_ros.bags import jobs
     from csa_ros.bags import run
     from csa_ros.bags import video
@@ -35,6 +37,8 @@ except ModuleNotFoundError as error:
     HAS_ROSBAGS = False
 
 _MOST_REASONS = 5
+# Of a phrase in the table; all are in the file.
+_MOST_SPANS = 20
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -84,7 +88,7 @@ def _check(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace, outputs: tuple[str, ...], shard: Shard) -> int:
     overrides = {'vocabulary': options.vocabulary, 'model': options.model,
                  'device': options.device, 'max_rate': options.rate,
-                 'examples': options.examples}
+                 'examples': options.examples, 'find': options.find}
     config, ignored = read_config_file(options.params_file, options.name, {
         name: value for name, value in overrides.items() if value is not None})
     if ignored:
@@ -160,6 +164,8 @@ def _report(task: 'run.Task') -> int:
         if task.job.request.form == 'mp4' and labelled and not video.HAS_H264:
             _say(f'{out}: its videos are MPEG-4 Part 2, which mpv and VLC play and browsers do '
                  'not; after `pip install av` they are H.264')
+        if task.job.request.config.find:
+            _tell_finds(task.job)
     else:
         _say(f'{out}: {len(task.workspace.missing)} of {len(task.job.parts)} parts are those of '
              'other shards and not there yet; the shard that ends last puts all together')
@@ -173,6 +179,25 @@ def _report(task: 'run.Task') -> int:
         for reason in reasons[:_MOST_REASONS]:
             _say(f'  {reason}')
     return IMAGES_LEFT_OUT if bad else DONE
+
+
+def _tell_finds(job: 'jobs.Job') -> None:
+    """Print when phrases were found."""
+    found = finds.spans(job)
+    rows, left_out = [], 0
+    for phrase in job.request.config.find:
+        spans = [span for span in found if span.phrase == phrase]
+        best = sorted(spans, key=lambda span: -span.score)[:_MOST_SPANS]
+        left_out += len(spans) - len(best)
+        rows += [[phrase, span.topic, f'{span.start:.1f}', f'{span.end:.1f}', f'{span.best:.1f}',
+                  f'{span.score:.2f}'] for span in spans if span in best]
+        if not spans:
+            _say(f'{job.out}: {phrase!r} was found nowhere: try another phrase, or a lower '
+                 'find_threshold in a --params-file')
+    if rows:
+        print(table(['phrase', 'topic', 'from (s)', 'to (s)', 'best at (s)', 'score'], rows))
+        _say(f'{job.out}: all hits are in {finds.FOUND}, the best are shown in {finds.SHEET}'
+             + (f'; {left_out} weaker times are left out of the table' if left_out else ''))
 
 
 @contextmanager

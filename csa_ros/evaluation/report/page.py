@@ -26,6 +26,7 @@ from csa_ros.evaluation.datasets.protocol import RADSEG
 from csa_ros.evaluation.datasets.published_radio import RADSEG_NOTE
 from csa_ros.evaluation.report import comparison
 from csa_ros.evaluation.report import disturbances
+from csa_ros.evaluation.report import pointing
 from csa_ros.evaluation.report.result import describe
 from csa_ros.evaluation.report.result import describe_all
 
@@ -82,7 +83,7 @@ def _read(file: Path) -> dict[str, Any]:
     kind = document.get('kind') if isinstance(document, dict) else None
     if kind not in _KINDS:
         raise PageError(f'{file} is not of evaluate: name a result.json, a summary, a '
-                        'comparison or disturbances')
+                        'comparison, disturbances or pointing')
     return document
 
 
@@ -109,6 +110,10 @@ def _disturbances(document: Mapping[str, Any], stem: str) -> str:
     return f'Made by `{document["command"]}`.\n\n{disturbances.describe(document)}\n\n{picture}'
 
 
+def _pointing(document: Mapping[str, Any], stem: str) -> str:
+    return f'Made by `{document["command"]}`.\n\n{pointing.describe(document)}'
+
+
 def _published(*_: Any) -> str:
     """Return what is published of each attention on each data set, and where."""
     benchmarks = list(BENCHMARKS.values())
@@ -133,6 +138,7 @@ _KINDS = {
     'published': _published,
     'comparison': _comparison,
     'disturbances': _disturbances,
+    'pointing': _pointing,
     'summary': lambda document, _: describe_all(document['results'], document['failed']),
     'result': lambda document, _: describe(document),
 }

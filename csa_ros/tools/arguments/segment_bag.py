@@ -28,6 +28,10 @@ def make_parser() -> argparse.ArgumentParser:
                         help='image topics to segment, raw or compressed; all if left out')
     parser.add_argument('--vocabulary', metavar='WORDS',
                         help='the words, as for the parameter of the node: "road, car|truck"')
+    parser.add_argument('--find', action='append', metavar='PHRASE',
+                        help='look for this too, as in "person on a bicycle", may be repeated: '
+                        'OUT/found.jsonl has the hits, OUT/found.png shows the best, and a table '
+                        'tells the times; the parameter find')
     parser.add_argument('--params-file', type=Path, metavar='YAML',
                         help='parameters as for the node')
     parser.add_argument('--model', help='as for the parameter of the node; demo is bundled')
