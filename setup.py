@@ -8,7 +8,7 @@ setup(
     name=package_name,
     version='0.1.0',
     packages=find_packages(include=[package_name, f'{package_name}.*']),
-    package_data={f'{package_name}.demo': ['weights/*']},
+    package_data={f'{package_name}.demo': ['weights/*'], f'{package_name}.web': ['static/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{package_name}']),
         (f'share/{package_name}', ['package.xml']),
@@ -44,6 +44,7 @@ setup(
         'radio': ['tokenizers'],
         # Where `colcon test` looks for what runs the tests; without it, it runs none.
         'test': ['pytest'],
+        'web': ['aiohttp>=3.8'],
     },
     author='The csa_ros authors',
     maintainer='The csa_ros authors',

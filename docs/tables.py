@@ -35,6 +35,7 @@ from csa_ros.tools import fetch_model
 from csa_ros.tools import segment_bag
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
+from csa_ros.web.parameters import PARAMETERS as WEB_PARAMETERS
 
 DOCS = Path(__file__).resolve().parent
 DRIVERS = DOCS.parent / 'config' / 'cameras'
@@ -61,6 +62,13 @@ def parameters() -> str:
     return table(['parameter', 'default', 'takes', 'what'],
                  [[f'`{item.name}`{_mark(item)}', _default(item), _takes(item), item.description]
                   for item in PARAMETERS])
+
+
+def web_parameters() -> str:
+    """Return the parameters of the page's node."""
+    return table(['parameter', 'default', 'takes', 'what'],
+                 [[f'`{item.name}`', _default(item), _takes(item), item.description]
+                  for item in WEB_PARAMETERS])
 
 
 def _mark(item: Parameter) -> str:
@@ -192,6 +200,7 @@ TABLES: dict[str, Callable[[], str]] = {
     'radio_models': radio_models,
     'segment_bag': bag_options,
     'vocabularies': vocabularies,
+    'web_parameters': web_parameters,
 }
 
 

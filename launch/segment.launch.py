@@ -102,6 +102,17 @@ def generate_launch_description():
             'rviz', default_value='false', choices=['true', 'false'],
             description='Show the images and the overlay of every camera in RViz'),
         DeclareLaunchArgument(
+            'web', default_value='false', choices=['true', 'false'],
+            description='Serve a page on which to see what the node sees and to change its words, '
+                        'for any browser: see docs/web.md'),
+        DeclareLaunchArgument(
+            'web_host', default_value='127.0.0.1',
+            description='Address that the page is served at; 0.0.0.0 lets other machines in, with '
+                        'the token in the URL that is printed'),
+        DeclareLaunchArgument(
+            'web_port', default_value='8780',
+            description='TCP port of the page; 0 takes any that is free'),
+        DeclareLaunchArgument(
             'demo', default_value='false', choices=['true', 'false'],
             description='Start a camera in a rendered street, or one for each of the cameras, '
                         'and segment it with the bundled model: needs no camera and no network'),
@@ -144,6 +155,8 @@ def start_nodes(context):
     if demo:
         nodes += [demo_camera(context, camera, number, namespace, environment)
                   for number, camera in enumerate(cameras)]
+    if is_true(context, 'web'):
+        nodes.append(web(context, namespace, environment))
     if rviz:
         # First: where there is no RViz, launch gives up, and leaves behind what it has started.
         nodes.insert(0, Node(
@@ -200,6 +213,17 @@ def demo_camera(context, camera, number, namespace, environment):
                     ('true_labels', f'{below}true_labels'),
                     ('true_classes', f'{below}true_classes')],
         additional_env=environment, on_exit=Shutdown())
+
+
+def web(context, namespace, environment):
+    """Return the node that serves the page."""
+    return Node(
+        package='csa_ros', executable='web', exec_name='web', name='web', namespace=namespace,
+        output='screen', prefix=interpreter(context),
+        parameters=[{'host': LaunchConfiguration('web_host').perform(context),
+                     'port': int(LaunchConfiguration('web_port').perform(context))},
+                    *sim_time(context)],
+        additional_env=environment)
 
 
 def write_rviz(cameras, compressed, namespace, name):

@@ -92,7 +92,8 @@ def test_launch_arguments_are_described_and_used():
     assert set(declared) == {
         'image', 'depth', 'camera_info', 'cameras', 'driver', 'transport', 'vocabulary',
         'vocabulary_file', 'model', 'device', 'attention', 'params_file', 'use_sim_time', 'python',
-        'large_images', 'rviz', 'demo', 'name', 'namespace', 'log_level'}
+        'large_images', 'rviz', 'web', 'web_host', 'web_port', 'demo', 'name', 'namespace',
+        'log_level'}
     assert all(len(keyword(call, 'description')) > 10 for call in declared.values())
     overrides = constant('OVERRIDES')
     read = {call.args[0].value for call in calls('LaunchConfiguration')
@@ -105,7 +106,7 @@ def test_launch_arguments_are_described_and_used():
 def test_launched_executables_and_files_exist():
     started = {keyword(call, 'executable') for call in calls('Node')
                if keyword(call, 'package') == 'csa_ros'}
-    assert started == {'segment', 'demo_camera'}
+    assert started == {'segment', 'demo_camera', 'web'}
     assert started <= {path.name for path in (ROOT / 'bin').iterdir()}
     named = {text for text in strings() if text.endswith(('.yaml', '.rviz', '.xml'))
              and not set(text) & set('* ') and not text.startswith('.')}

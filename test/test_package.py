@@ -94,6 +94,13 @@ def test_weights_are_installed(setup_arguments):
     assert installed == set(weights.iterdir()) != set()
 
 
+def test_the_page_is_installed(setup_arguments):
+    files = ROOT / 'csa_ros/web/static'
+    patterns = setup_arguments['package_data']['csa_ros.web']
+    installed = {path for pattern in patterns for path in (files.parent).glob(pattern)}
+    assert installed == set(files.iterdir()) != set()
+
+
 @pytest.mark.parametrize('path', sorted((ROOT / 'bin').iterdir()), ids=lambda path: path.name)
 def test_executables_start_a_main_that_exists(path):
     # From the path, so that the active virtual environment's packages are seen.

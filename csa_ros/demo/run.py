@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from contextlib import contextmanager
+import os
 from pathlib import Path
 import queue
 import subprocess
 import sys
 import threading
 import time
+import webbrowser
 
 from ament_index_python.packages import get_package_prefix
 from csa_ros.demo.listener import DemoError
@@ -77,6 +79,17 @@ def show(listener: Listener, running: Running, output: Path, seconds: float) -> 
                             f'{SANE_MIOU}')
 
 
+def open_page(listener: Listener, running: Running, port: int) -> None:
+    """Keep running, with the page in a browser where there is a screen, until interrupted."""
+    url = f'http://localhost:{port}/'
+    spin_until(listener, running, lambda: listener.score, START_TIMEOUT, 'labels')
+    shown = (os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')) and (
+        webbrowser.open(url))
+    print(f'The page is {"open" if shown else "to be opened"} at {url}\nCtrl-C ends the demo.',
+          flush=True)
+    spin_until(listener, running, lambda: False, float('inf'), 'end')
+
+
 def live(listener: Listener, running: Running, output: Path) -> None:
     """Keep running; take new words from the keyboard until interrupted."""
     output.mkdir(parents=True, exist_ok=True)
@@ -109,7 +122,11 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo; return the exit code."""
     parser = argparse.ArgumentParser(prog='scripts/demo', description='Segment a rendered street.')
     parser.add_argument('--live', action='store_true',
-                        help='keep running and take new words from the keyboard')
+                        help='keep running, with the page to see and steer it in a browser')
+    parser.add_argument('--terminal', action='store_true',
+                        help='with --live, take new words from the keyboard instead')
+    parser.add_argument('--port', type=int, default=8780,
+                        help='TCP port of the page (default 8780)')
     parser.add_argument('--teach', action='store_true',
                         help='teach a word that means nothing by three boxes, and find it')
     parser.add_argument('--seconds', type=float, default=12.0,
@@ -119,11 +136,16 @@ def main(args: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(args)
     commands: dict[str, list[str]] = {
         'demo_camera': [], 'segment': ['--ros-args', '-p', 'model:=demo']}
+    paged = arguments.live and not arguments.terminal
+    if paged:
+        commands['web'] = ['--ros-args', '-p', f'port:={arguments.port}']
     initialize('demo', ['demo'])
     try:
         listener = Listener()
         with processes(commands) as running:
-            if arguments.live:
+            if paged:
+                open_page(listener, running, arguments.port)
+            elif arguments.live:
                 live(listener, running, arguments.output)
             elif arguments.teach:
                 show_teaching(listener, running, arguments.output, arguments.seconds)

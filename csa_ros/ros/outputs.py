@@ -1,8 +1,10 @@
 """What the node publishes: images for every frame, and the legend that says what they mean."""
 
+from collections.abc import Mapping
 import json
 from typing import Any
 
+from builtin_interfaces.msg import Time
 from csa_ros import draw
 from csa_ros.ros import autoware
 from csa_ros.ros import compressed
@@ -160,10 +162,17 @@ class ExamplesOutput(Outputs):
         super().__init__(node, DurabilityPolicy.TRANSIENT_LOCAL)
         self._json = self._create(String, '~/examples')
 
-    def publish(self, snapshot: Snapshot, file: str) -> None:
-        """Publish what is known; `file` is where it is kept, '' for nowhere."""
-        self._json.publish(String(data=json.dumps(
-            {**_known(snapshot), 'file': file}, ensure_ascii=False)))
+    def publish(self, snapshot: Snapshot, file: str, frozen: Mapping[str, Time]) -> None:
+        """
+        Publish what is known.
+
+        `file` is where it is kept, '' for nowhere; `frozen` are the stamps of the images that are
+        held for who teaches, by their cameras.
+        """
+        self._json.publish(String(data=json.dumps({
+            **_known(snapshot), 'file': file, 'frozen': {
+                camera: {'sec': stamp.sec, 'nanosec': stamp.nanosec}
+                for camera, stamp in frozen.items()}}, ensure_ascii=False)))
 
 
 def _known(snapshot: Snapshot) -> dict[str, Any]:

@@ -189,6 +189,11 @@ class Pipeline:
         elif self._frames.offer(seen, camera.name):
             camera.statistics.dropped()
 
+    def freeze(self, frozen: bool) -> None:
+        """Hold the newest image of each camera for who teaches, or let them go."""
+        self.sightings.frozen = self.sightings.newest if frozen else {}
+        self._frames.call(self._tell_examples)
+
     def change(self, config: Config) -> None:
         """
         Bring another configuration into force, as a whole, once its words are encoded.
@@ -484,7 +489,9 @@ class Pipeline:
                 'the package fonts-noto-cjk or fonts-noto')
 
     def _tell_examples(self) -> None:
-        self._examples_output.publish(self._snapshot, str(self.file.path or ''))
+        self._examples_output.publish(
+            self._snapshot, str(self.file.path or ''),
+            {camera: seen.image.header.stamp for camera, seen in self.sightings.frozen.items()})
 
     def _announce(self) -> None:
         self._legend.publish(

@@ -25,14 +25,15 @@ def main(args: Sequence[str] | None = None) -> int:
     args = sys.argv if args is None else list(args)
     if asks_for_help(args[1:]):
         print(usage('segment', _DESCRIPTION, [
-            (parameter.name, _describe(parameter)) for parameter in PARAMETERS]))
+            (parameter.name, describe(parameter)) for parameter in PARAMETERS]))
         return 0
     get_logger('segment').info('starting')
     LibraryLog.install('segment')
     return load('csa_ros.ros.node', interrupted=0).main(args)
 
 
-def _describe(parameter: Parameter) -> str:
+def describe(parameter: Parameter) -> str:
+    """Return what `--help` says of a parameter."""
     default = _SHOWN.get(parameter.name, parameter.default)
     shown = str(default).lower() if isinstance(default, bool) else str(default) or "''"
     takes = parameter.constraints or ' or '.join(parameter.choices)

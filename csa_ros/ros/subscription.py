@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 from rclpy.node import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy
 from rclpy.qos import HistoryPolicy
@@ -38,7 +38,7 @@ class AdaptiveSubscription:
     the executor's thread.
     """
 
-    def __init__(self, node: LifecycleNode, message_type: type, type_name: str, topic: str,
+    def __init__(self, node: Node, message_type: type, type_name: str, topic: str,
                  on_message: Callable[[Any], None], on_lost: Callable[[int], None],
                  depth: int = 1) -> None:
         self._node = node

@@ -161,13 +161,14 @@ class TeachingServices:
             _kept(pipeline)]))
 
     async def _freeze(self, frozen: bool) -> str:
-        sightings = self._configured().sightings
+        pipeline = self._configured()
+        sightings = pipeline.sightings
         if not frozen:
-            sightings.frozen = {}
+            pipeline.freeze(False)
             return 'what is taught is the newest image again'
         if not sightings.newest:
             raise TeachingError(self._no_image())
-        sightings.frozen = sightings.newest
+        pipeline.freeze(True)
         return 'what is taught are images of ' + ', '.join(
             f'{camera or "the camera"} with the stamp {seen.image.header.stamp.sec}.'
             f'{seen.image.header.stamp.nanosec:09d}'

@@ -1,5 +1,5 @@
 """
-Random changes of the vocabulary and of parameters, valid and not, while images flow.
+Random changes of words, of parameters and of what is taught, valid and not, while images flow.
 
 The node runs the demo model in a process of its own, and everything goes through its services and
 topics. Whether a change is to be accepted is decided here, by rules of this script. After each
@@ -11,6 +11,7 @@ force as a whole at the time. What comes last must be the last accepted configur
 """
 
 import argparse
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,10 +25,12 @@ from typing import Any
 
 from csa_ros.bench.timing import Timing
 from csa_ros.demo.scenes import Scene
+from csa_ros.parameters.config import with_classes
 from csa_ros.ros.images import to_message
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import REFINE
 from csa_ros.settings import Settings
+from csa_ros.teaching.examples import Examples
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
 from rcl_interfaces.srv import SetParameters
@@ -39,6 +42,7 @@ from remote import wait_for
 from report import Report
 from report import run
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 from tqdm import tqdm
 
 SIZE = (96, 72)
@@ -59,7 +63,15 @@ FIRST = {
     'vocabulary': ['sky', 'road'], 'prompts': 'simple', 'inference': 'slide', 'short_side': 64,
     'crop': 0, 'stride': 0, 'logit_scale': 40.0, 'unknown_threshold': 0.0, 'min_area': 0.0,
     'refine': 'off', 'overlay_alpha': 0.5, 'overlay_legend': True, 'mask_classes': '',
-    'points_layout': 'dense', 'depth_slop': 0.05, 'max_rate': 0.0, 'lazy': True}
+    'points_layout': 'dense', 'depth_slop': 0.05, 'max_rate': 0.0, 'lazy': True,
+    'teach_name': '', 'teach_region': ''}
+# Known words, one that means another, one that is a synonym in some vocabularies, and none at all.
+SHOWN = ('zorblax', 'dock', 'car', 'Road', 'sidewalk', '')
+# Of a picture of SIZE: pieces, all of it, too little of it, and nothing of it.
+REGIONS = ([8.0, 8.0, 40.0, 40.0], [40.0, 30.0, 50.0, 36.0], '', [3.0, 3.0, 1.0, 1.0],
+           [400.0, 8.0, 20.0, 20.0])
+# Of all that is sent, what teaches or forgets.
+TEACHING_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -137,7 +149,7 @@ def invalid_change(rng: random.Random) -> Change:
         ('short_side', rng.choice((-1, 4, 10**6, 2.5, 'large'))),
         ('crop', rng.choice((-1, 33, 10**6))),
         ('stride', rng.choice((-1, 4096, '8'))),
-        ('logit_scale', rng.choice((0, -1.0, float('nan'), float('inf'), 'high'))),
+        ('logit_scale', rng.choice((-0.5, -1.0, float('nan'), float('inf'), 'high'))),
         ('unknown_threshold', rng.choice((-0.1, 1.5, float('nan'), True))),
         ('min_area', rng.choice((-0.1, 2, 'half'))),
         ('refine', rng.choice(('crf', True))),
@@ -158,7 +170,8 @@ def invalid_change(rng: random.Random) -> Change:
 class Rules:
     """Which combinations of valid values the demo model takes."""
 
-    def __init__(self, segmenter: Segmenter) -> None:
+    def __init__(self, segmenter: Segmenter, picture: np.ndarray) -> None:
+        self._segmenter, self._picture = segmenter, picture
         backbone = segmenter.backbone
         self._patch, self._native = backbone.patch_size, backbone.image_size
         self._stride, self._short_side = backbone.stride, backbone.short_side
@@ -172,7 +185,33 @@ class Rules:
         names = classes.split(', ') if isinstance(classes, str) else classes
         known = Vocabulary.parse(state['vocabulary']).names
         return (crop % self._patch == 0 and stride <= crop and short_side >= self._patch
-                and all(name in known for name in filter(None, names)))
+                and all(name in known for name in filter(None, names))
+                and (not state['examples'] or state['examples'].fingerprint
+                     == self._segmenter.fingerprint(settings_of(state))))
+
+    def teach(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the parameters and examples after a call of ~/teach, None if it is refused."""
+        shown = state['teach_name']
+        vocabulary = Vocabulary.parse(state['vocabulary'])
+        name = next((each for each in vocabulary.names if each.casefold() == shown.casefold()),
+                    shown)
+        try:
+            if name not in vocabulary.names:
+                state = {**state, 'vocabulary': with_classes(state['vocabulary'], [name])}
+                Vocabulary.parse(state['vocabulary'])
+            look = self._segmenter.look(
+                self._picture, state['teach_region'] or None, settings_of(state))
+            return {**state, 'examples': state['examples'].add(name, look)}
+        except ValueError:
+            return None
+
+    @staticmethod
+    def forget(state: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the parameters and examples after a call of ~/forget, None if it is refused."""
+        shown, known = state['teach_name'], state['examples']
+        name = next((each for each in known.counts if each.casefold() == shown.casefold()), shown)
+        left = known.forget(name)
+        return None if len(left) == len(known) else {**state, 'examples': left}
 
 
 class Oracle:
@@ -186,19 +225,21 @@ class Oracle:
         """Return the mask under these parameters."""
         prompts, vocabulary = state['prompts'], state['vocabulary']
         return self._labels(
-            self._settings(state), tuple(prompts) if isinstance(prompts, list) else prompts,
-            Vocabulary.parse(vocabulary))
-
-    @staticmethod
-    def _settings(state: dict[str, Any]) -> Settings:
-        windows = {name: state[name] or None for name in ('short_side', 'crop', 'stride')}
-        return Settings(inference=state['inference'], refine=state['refine'], **windows, **{
-            name: float(state[name]) for name in ('logit_scale', 'unknown_threshold', 'min_area')})
+            settings_of(state), tuple(prompts) if isinstance(prompts, list) else prompts,
+            Vocabulary.parse(vocabulary), state['examples'])
 
     @lru_cache(maxsize=64)
-    def _labels(self, settings: Settings, prompts: Any, vocabulary: Vocabulary) -> np.ndarray:
-        words = self._segmenter.encode(vocabulary, prompts)
+    def _labels(self, settings: Settings, prompts: Any, vocabulary: Vocabulary,
+                examples: Examples) -> np.ndarray:
+        words = self._segmenter.encode(vocabulary, prompts, examples)
         return self._segmenter.segment(self._picture, words, settings).labels
+
+
+def settings_of(state: dict[str, Any]) -> Settings:
+    """Return the settings that parameters stand for."""
+    windows = {name: state[name] or None for name in ('short_side', 'crop', 'stride')}
+    return Settings(inference=state['inference'], refine=state['refine'], **windows, **{
+        name: float(state[name]) for name in ('logit_scale', 'unknown_threshold', 'min_area')})
 
 
 @dataclass(frozen=True)
@@ -254,13 +295,16 @@ class Updates:
         self._rules = rules
         self._report = report
         self._rng = rng
-        self.states = [dict(FIRST)]
+        self.states = [{**FIRST, 'examples': Examples()}]
         self.latencies = []
-        self.accepted = self.refused = 0
+        self.accepted = self.refused = self.taught = 0
 
     def send(self) -> int:
         """Send one request, of one change or of several; return how many it held."""
         rng = self._rng
+        if rng.random() < TEACHING_SHARE:
+            self._teach()
+            return 1
         changes = {}
         for _ in range(rng.choice((1, 1, 1, 2, 3, 4))):
             change = (valid_change if rng.random() < 0.6 else invalid_change)(rng)
@@ -279,6 +323,27 @@ class Updates:
         self._check(changes, expected, results)
         time.sleep(rng.choice(PAUSES))
         return len(changes)
+
+    def _teach(self) -> None:
+        """Say what is shown, and teach or forget it."""
+        rng = self._rng
+        shown = {'teach_name': rng.choice(SHOWN), 'teach_region': rng.choice(REGIONS)}
+        state = {**self.states[-1], **shown}
+        self._remote.call(
+            SetParametersAtomically, 'set_parameters_atomically',
+            SetParametersAtomically.Request(parameters=[
+                Parameter(name, value=value).to_parameter_msg()
+                for name, value in shown.items()]))
+        self._add([state])
+        name = 'teach' if rng.random() < 0.6 else 'forget'
+        expected = (self._rules.teach if name == 'teach' else self._rules.forget)(state)
+        self._add([expected] if expected else [])
+        answer, _ = self._remote.call(Trigger, name, Trigger.Request())
+        self.taught += answer.success
+        self._report.expect(
+            answer.success == bool(expected) and bool(answer.message),
+            f'~/{name} of {shown}: {answer.success}, {answer.message}')
+        self._check_parameters(f'~/{name} of {shown}')
 
     def _judge(self, changes: list[Change], atomic: bool) -> tuple[list[bool], list[dict]]:
         """Return what is to be accepted, and the parameters after each accepted change."""
@@ -307,10 +372,14 @@ class Updates:
         self._report.expect(
             all(result.successful or result.reason for result in results),
             f'{changes}: refused without a reason')
-        held = self._remote.get(list(FIRST))
+        self._check_parameters(changes)
+
+    def _check_parameters(self, what: object) -> None:
+        held = {name: list(value) if isinstance(value, array) else value
+                for name, value in self._remote.get(list(FIRST)).items()}
+        expected = {name: self.states[-1][name] for name in FIRST}
         self._report.expect(
-            held == self.states[-1],
-            f'after {changes} the parameters are {held}, expected {self.states[-1]}')
+            held == expected, f'after {what} the parameters are {held}, expected {expected}')
 
 
 def judge_masks(masks: list[Mask], legends: list[dict], states: list[dict], oracle: Oracle,
@@ -347,8 +416,10 @@ def _stamp(legend: dict) -> tuple[int, int]:
 
 def _fits(legend: dict, state: dict[str, Any]) -> bool:
     entries = Vocabulary.parse(state['vocabulary']).entries
-    return [(item['name'], tuple(item['queries'])) for item in legend['classes']] == [
-        (entry.name, entry.queries) for entry in entries]
+    taught = state['examples'].counts
+    return [(item['name'], tuple(item['queries']), item.get('taught', 0))
+            for item in legend['classes']] == [
+        (entry.name, entry.queries, taught.get(entry.name, 0)) for entry in entries]
 
 
 def _equal(mask: Mask, labels: np.ndarray) -> bool:
@@ -363,7 +434,7 @@ def measure(options: argparse.Namespace, progress: tqdm, report: Report) -> None
           Camera(remote, picture) as camera):
         segmenter = Segmenter.load('demo', device='cpu', cache_dir=Path(cache))
         updates = Updates(
-            remote, camera, Rules(segmenter), report, random.Random(options.seed))
+            remote, camera, Rules(segmenter, picture), report, random.Random(options.seed))
         progress.reset(options.count)
         progress.set_description('changes')
         sent = 0
@@ -388,6 +459,7 @@ def measure(options: argparse.Namespace, progress: tqdm, report: Report) -> None
         'requests': len(updates.latencies),
         'accepted': updates.accepted,
         'refused': updates.refused,
+        'taught or forgotten': updates.taught,
         'latency of a request, median (ms)': latency.median_ms,
         'latency of a request, p99 (ms)': latency.p99_ms,
         'latency of a request, longest (ms)': 1e3 * max(updates.latencies),

@@ -1,0 +1,298 @@
+// The picture: a frame as it came, what lies over it, boxes, and what is under the pointer.
+
+import {byId, element, swatch} from './dom.js';
+
+const DECODED = {colorSpaceConversion: 'none', premultiplyAlpha: 'none'};
+const STEP = 0.02;
+
+/** Return the description and the pictures in a message of a frame. */
+export function unpack(data) {
+  const length = new DataView(data).getUint32(0);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
+  let start = 4 + length;
+  const pictures = {};
+  for (const {kind, bytes} of header.pictures) {
+    pictures[kind] = new Blob([new Uint8Array(data, start, bytes)]);
+    start += bytes;
+  }
+  return {header, pictures};
+}
+
+/** Return the values (0 to 255) of a grey picture without loss: {width, height, values}. */
+async function readValues(blob) {
+  const bitmap = await createImageBitmap(blob, DECODED);
+  const {width, height} = bitmap;
+  const context = new OffscreenCanvas(width, height).getContext(
+    '2d', {willReadFrequently: true});
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  const rgba = context.getImageData(0, 0, width, height).data;
+  const values = new Uint8Array(width * height);
+  for (let i = 0; i < values.length; i++) values[i] = rgba[4 * i];
+  return {width, height, values};
+}
+
+/** Return 256 colours, red, green, blue and opacity, for values that are shares. */
+function ramp(color) {
+  const table = new Uint8ClampedArray(1024);
+  for (let i = 0; i < 256; i++) table.set(color(i / 255), 4 * i);
+  return table;
+}
+
+const CONFIDENCE = ramp((x) => [68 + 185 * x ** 1.6, 20 + 215 * x, 110 - 80 * x ** 2, 255]);
+const HEAT = ramp((x) => [255 * Math.min(1, 2.4 * x), 255 * Math.max(0, 1.7 * x - 0.6),
+  40 + 140 * x * (1 - x), 255 * Math.min(1, 1.6 * x)]);
+
+export class Picture extends EventTarget {
+  constructor() {
+    super();
+    this.canvas = byId('picture');
+    this.layer = byId('layer');
+    this.context = this.canvas.getContext('2d');
+    this.size = [640, 480];
+    this.classes = new Map();
+    this.shown = 'labels';
+    this.opacity = 0.55;
+    this.beside = false;
+    this.values = {};
+    this.found = [];
+    this.box = null;
+    this.drawing = false;
+    // Where the pointer is, in shares of the picture; null if it is elsewhere.
+    this.at = null;
+    this.listen();
+  }
+
+  listen() {
+    this.canvas.addEventListener('pointermove', (event) => {
+      if (this.from) this.stretch(event);
+      else this.point(this.place(event));
+    });
+    this.canvas.addEventListener('pointerleave', () => {
+      if (document.activeElement !== this.canvas) this.point(null);
+    });
+    this.canvas.addEventListener('pointerdown', (event) => {
+      if (!this.drawing) return;
+      this.from = this.place(event);
+      this.canvas.setPointerCapture(event.pointerId);
+      this.stretch(event);
+    });
+    for (const end of ['pointerup', 'pointercancel']) {
+      this.canvas.addEventListener(end, () => { this.from = null; });
+    }
+    this.canvas.addEventListener('keydown', (event) => this.key(event));
+    this.canvas.addEventListener('blur', () => this.point(null));
+  }
+
+  /** Return where an event is, in shares of the picture, which may not fill the canvas. */
+  place(event) {
+    const area = this.canvas.getBoundingClientRect();
+    const scale = Math.min(area.width / this.canvas.width, area.height / this.canvas.height);
+    const width = this.canvas.width * scale;
+    const height = this.canvas.height * scale;
+    const clamp = (share) => Math.min(Math.max(share, 0), 1);
+    return [clamp((event.clientX - area.left - (area.width - width) / 2) / width),
+      clamp((event.clientY - area.top - (area.height - height) / 2) / height)];
+  }
+
+  point(at) {
+    const changed = (at === null) !== (this.at === null);
+    this.at = at;
+    this.read();
+    this.paintSoon();
+    if (changed) this.dispatchEvent(new Event('pointed'));
+  }
+
+  stretch(event) {
+    const [x, y] = this.place(event);
+    const [width, height] = this.size;
+    this.setBox([
+      Math.min(x, this.from[0]) * width, Math.min(y, this.from[1]) * height,
+      Math.abs(x - this.from[0]) * width, Math.abs(y - this.from[1]) * height]);
+  }
+
+  /** Take a box in pixels of the camera's picture, kept inside of it, or null for none. */
+  setBox(box) {
+    if (box) {
+      const [width, height] = this.size;
+      const x = Math.round(Math.min(Math.max(box[0], 0), width - 1));
+      const y = Math.round(Math.min(Math.max(box[1], 0), height - 1));
+      box = [x, y, Math.round(Math.min(Math.max(box[2], 1), width - x)),
+        Math.round(Math.min(Math.max(box[3], 1), height - y))];
+    }
+    this.box = box;
+    this.paintSoon();
+    this.dispatchEvent(new Event('boxed'));
+  }
+
+  key(event) {
+    const steps = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
+    const step = steps[event.key];
+    if (!step) return;
+    event.preventDefault();
+    if (!this.drawing) {
+      const [x, y] = this.at ?? [0.5, 0.5];
+      const clamp = (share) => Math.min(Math.max(share, 0), 1);
+      this.point([clamp(x + step[0] * STEP), clamp(y + step[1] * STEP)]);
+      return;
+    }
+    const [width, height] = this.size;
+    const box = [...(this.box ?? [width * 0.375, height * 0.375, width / 4, height / 4])];
+    const first = event.shiftKey ? 2 : 0;
+    box[first] += step[0] * Math.max(1, Math.round(width * STEP));
+    box[first + 1] += step[1] * Math.max(1, Math.round(height * STEP));
+    this.setBox(box);
+  }
+
+  setLegend(legend) {
+    this.classes = new Map((legend?.classes ?? []).map((each) => [each.id, each]));
+    this.colors = new Uint8ClampedArray(1024);
+    for (const {id, color} of this.classes.values()) this.colors.set([...color, 255], 4 * id);
+  }
+
+  /** Show a frame; return when it is on the screen, with the share of each class by its id. */
+  async show({header, pictures}) {
+    const names = Object.keys(pictures).filter((kind) => kind !== 'image');
+    const [image, ...values] = await Promise.all([
+      pictures.image ? createImageBitmap(pictures.image, DECODED) : null,
+      ...names.map((kind) => readValues(pictures[kind]))]);
+    this.image?.close();
+    this.image = image;
+    this.values = Object.fromEntries(names.map((kind, i) => [kind, values[i]]));
+    this.found = header.found?.found ?? [];
+    if (header.size) this.size = header.size;
+    const base = image ?? values[0];
+    if (base) this.resize(base.width, base.height);
+    this.paint();
+    this.read();
+    return this.shares();
+  }
+
+  clear() {
+    this.image = null;
+    this.values = {};
+    this.found = [];
+    this.paint();
+    this.read();
+  }
+
+  resize(width, height) {
+    for (const canvas of [this.canvas, this.layer]) {
+      if (canvas.width !== width || canvas.height !== height) {
+        canvas.width = width;
+        canvas.height = height;
+      }
+    }
+  }
+
+  shares() {
+    const labels = this.values.labels;
+    if (!labels) return null;
+    const counts = new Uint32Array(256);
+    for (const id of labels.values) counts[id]++;
+    return Array.from(counts, (count) => count / labels.values.length);
+  }
+
+  paintSoon() {
+    if (this.asked) return;
+    this.asked = true;
+    requestAnimationFrame(() => { this.asked = false; this.paint(); });
+  }
+
+  paint() {
+    const {context, canvas} = this;
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    if (this.image) context.drawImage(this.image, 0, 0, canvas.width, canvas.height);
+    const layer = this.colored();
+    if (layer && !this.beside) {
+      context.globalAlpha = this.image ? this.opacity : 1;
+      context.imageSmoothingEnabled = false;
+      context.drawImage(layer, 0, 0, canvas.width, canvas.height);
+      context.globalAlpha = 1;
+    }
+    if (this.beside) {
+      const second = this.layer.getContext('2d');
+      second.clearRect(0, 0, canvas.width, canvas.height);
+      if (layer) second.drawImage(layer, 0, 0, canvas.width, canvas.height);
+    }
+    this.paintBoxes();
+    if (this.at && document.activeElement === canvas && !this.drawing) this.paintCross();
+  }
+
+  /** Return a canvas with the layer that is shown, null if there is none. */
+  colored() {
+    const values = this.values[this.shown];
+    if (!values) return null;
+    const table = {labels: this.colors, confidence: CONFIDENCE, heat: HEAT}[this.shown];
+    const picture = new ImageData(values.width, values.height);
+    const from = new Uint32Array(table.buffer);
+    const to = new Uint32Array(picture.data.buffer);
+    for (let i = 0; i < to.length; i++) to[i] = from[values.values[i]];
+    const canvas = new OffscreenCanvas(values.width, values.height);
+    canvas.getContext('2d').putImageData(picture, 0, 0);
+    return canvas;
+  }
+
+  paintBoxes() {
+    const {context, canvas} = this;
+    const scale = canvas.width / this.size[0];
+    context.lineWidth = Math.max(2, canvas.width / 320);
+    const font = Math.max(12, canvas.width / 40);
+    context.font = `600 ${font}px system-ui, sans-serif`;
+    const draw = ([x, y, width, height], color, text) => {
+      context.strokeStyle = color;
+      context.strokeRect(x * scale, y * scale, width * scale, height * scale);
+      if (!text) return;
+      const top = Math.max(y * scale - font * 1.4, 0);
+      context.fillStyle = color;
+      context.fillRect(x * scale, top, context.measureText(text).width + font * 0.8, font * 1.4);
+      context.fillStyle = '#06201d';
+      context.fillText(text, x * scale + font * 0.4, top + font * 1.05);
+    };
+    for (const hit of this.found) draw(hit.box, '#5ed1c3', `${hit.phrase} ${describe(hit)}`);
+    if (this.drawing && this.box) draw(this.box, '#ffd24a', '');
+  }
+
+  paintCross() {
+    const {context, canvas} = this;
+    const [x, y] = [this.at[0] * canvas.width, this.at[1] * canvas.height];
+    for (const [color, width] of [['#000', 4], ['#fff', 2]]) {
+      context.strokeStyle = color;
+      context.lineWidth = width;
+      context.beginPath();
+      context.moveTo(x - 12, y);
+      context.lineTo(x + 12, y);
+      context.moveTo(x, y - 12);
+      context.lineTo(x, y + 12);
+      context.stroke();
+    }
+  }
+
+  /** Say what is under the pointer. */
+  read() {
+    const place = byId('reading');
+    const labels = this.values.labels;
+    if (!this.at || !labels) {
+      if (place.childNodes.length) place.replaceChildren();
+      return;
+    }
+    const value = ({width, height, values}) => values[
+      Math.min(Math.floor(this.at[1] * height), height - 1) * width
+      + Math.min(Math.floor(this.at[0] * width), width - 1)];
+    const id = value(labels);
+    const known = this.classes.get(id);
+    const parts = [known?.name ?? 'unknown', `id ${id}`];
+    if (this.values.confidence) {
+      parts.push(`confidence ${Math.round(value(this.values.confidence) / 2.55)} %`);
+    }
+    if (this.values.heat) parts.push(`heat ${Math.round(value(this.values.heat) / 2.55)} %`);
+    place.replaceChildren(...(known ? [swatch(known.color)] : []),
+      element('span', {}, parts.join(' · ')));
+  }
+}
+
+/** Return how strong a hit is and how far away, in words. */
+export function describe(hit) {
+  const strength = `${Math.round(hit.score * 100)} %`;
+  return typeof hit.distance === 'number' ? `${strength}, ${hit.distance.toFixed(1)} m` : strength;
+}
