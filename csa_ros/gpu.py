@@ -131,10 +131,10 @@ class GraphRunner:
         """
         Begin with images of one size, (H, W, 3) uint8; they may be overwritten afterwards.
 
-        `cache` are keys (K, D), their sharpness (K,) and values (K, Q), and a mask (D,), or
-        nothing, and `sought` the features of phrases (P, D) and of their negatives (N, D), perhaps
-        with their own queries (P, Q), or nothing. With an `alpha`, overlays are made too, of the
-        class colours (C, 3) uint8.
+        `cache` are keys (K, D), their sharpness (K,) and values (K, Q), or nothing, and `sought`
+        the features of phrases (P, D) and of their negatives (N, D), perhaps with their own
+        queries (P, Q), or nothing. With an `alpha`, overlays are made too, of the class colours
+        (C, 3) uint8.
         """
         frames = self._upload(images)
         with torch.cuda.stream(self._stream):
@@ -164,10 +164,10 @@ class GraphRunner:
                 tensor.record_stream(self._stream)
             missing = -len(text) % QUERY_BUCKET
             if cache:
-                keys, sharpness, values, mask = cache
+                keys, sharpness, values = cache
                 few = -len(keys) % KEY_BUCKET
                 cache = (F.pad(keys, (0, 0, 0, few)), F.pad(sharpness, (0, few)),
-                         F.pad(values, (0, missing, 0, few)), mask)
+                         F.pad(values, (0, missing, 0, few)))
             if sought:
                 phrases, negatives, *own = sought
                 few = MAX_PHRASES - len(phrases)

@@ -8,7 +8,6 @@ from dataclasses import field
 from dataclasses import replace
 from functools import cached_property
 from functools import lru_cache
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -64,15 +63,10 @@ from csa_ros.teaching.cache import Cache
 from csa_ros.teaching.cache import make
 from csa_ros.teaching.choice import choose
 from csa_ros.teaching.choice import Taught
-from csa_ros.teaching.cutout import cut_out
 from csa_ros.teaching.errors import TeachingError
 from csa_ros.teaching.examples import Examples
 from csa_ros.teaching.examples import Look
-from csa_ros.teaching.looking import LEAST_SHARE
-from csa_ros.teaching.looking import look_at
-from csa_ros.teaching.looking import shares
-from csa_ros.teaching.looking import thumbnail
-from csa_ros.teaching.region import is_box
+from csa_ros.teaching.looking import Sight
 from csa_ros.teaching.region import mask_of
 from csa_ros.teaching.region import Region
 from csa_ros.teaching.tuning import learn
@@ -285,29 +279,38 @@ class Segmenter:
         `segment` raises.
         """
         _check_image(rgb)
-        mask = mask_of(region, rgb.shape[:2])
+        # What is no region is told before the tower is at work.
+        mask_of(region, rgb.shape[:2])
+        return self.see(rgb, settings).look(region, camera, stamp)
+
+    def see(self, rgb: np.ndarray, settings: Settings | None = None) -> Sight:
+        """
+        Return a picture, (H, W, 3) uint8, as this model sees it, to look at several regions of it.
+
+        Raises what `segment` raises.
+        """
+        _check_image(rgb)
         settings = self.settings if settings is None else self.resolve(settings)
         self._affordable(rgb.shape[:2], settings, 1, 1)
         pixels = self.pixels([rgb], settings)
         features = self._join(self.features(pixels, settings), rgb.shape[:2], settings)
-        plan = _plan(pixels.shape[-2:], settings)
-        rows, columns = features.shape[1:3]
-        inside = shares(mask, plan, self.encoder.joining.whole, (rows, columns))
-        if is_box(region):
-            thing = shares(cut_out(rgb, mask), plan, self.encoder.joining.whole, (rows, columns))
-            # It may be thinner than a patch in a box that is not.
-            inside = thing if thing.max() >= LEAST_SHARE else inside
-        return look_at(features, inside, self.fingerprint(settings), camera, stamp,
-                       thumbnail(rgb, mask))
+        return Sight(rgb, features, _plan(pixels.shape[-2:], settings),
+                     self.encoder.joining.whole, self.fingerprint(settings), self.name)
 
     def fingerprint(self, settings: Settings | None = None) -> str:
-        """Return what tells apart what this model sees, with these settings, from all others."""
+        """
+        Return what tells apart what this model sees, with these settings, from all others.
+
+        It is JSON, see `csa_ros.teaching.fingerprint`. Whether weights are in fp32, bf16 or fp16
+        makes no difference that matters to examples.
+        """
         settings = self.settings if settings is None else self.resolve(settings)
-        recipe = json.dumps([
-            self.backbone.identity, self.encoder.attention, self.encoder.residual,
-            self.backbone.quantized, settings.inference, settings.short_side, settings.crop,
-            settings.stride])
-        return hashlib.sha256(recipe.encode()).hexdigest()
+        windows = {name: getattr(settings, name) for name in (
+            'inference', 'short_side', 'crop', 'stride')}
+        return json.dumps({
+            'weights': self.backbone.weights or self.backbone.identity,
+            'int8': self.backbone.quantized, 'attention': self.encoder.attention,
+            'residual': self.encoder.residual, **windows})
 
     def tune(self, words: Words, examples: Examples, seed: int = 0) -> Words:
         """

@@ -362,6 +362,16 @@ def test_identity_tells_models_apart(tmp_path, weights):
             == load_backbone(f'Tiny:{moved}', 'cpu').identity)
 
 
+def test_weights_are_the_same_in_any_type(tmp_path, weights):
+    path = save(tmp_path / 'tiny.pt', weights)
+    other = save(tmp_path / 'other.pt', make_clip(seed=1).state_dict())
+    known, lower, others, activation = (load_backbone(*asked).weights for asked in (
+        (f'Tiny:{path}', 'cpu'), (f'Tiny:{path}', 'cpu', 'bf16'), (f'Tiny:{other}', 'cpu'),
+        (f'Tiny-quickgelu:{path}', 'cpu')))
+    assert known == lower
+    assert len({known, others, activation}) == 3
+
+
 def test_demo_reads_its_config_and_preprocessing(tmp_path, monkeypatch):
     monkeypatch.setattr(source_module, 'DEMO_WEIGHTS', tmp_path)
     with pytest.raises(ModelError, match='reinstall csa_ros'):

@@ -22,6 +22,8 @@ from csa_ros.evaluation.calibration.frames import Street
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
+from csa_ros.teaching.examples import Examples
+from csa_ros.teaching.file import write as save
 from csa_ros.tools import calibrate
 from csa_ros.vocabulary import Vocabulary
 import cv2
@@ -363,6 +365,24 @@ def test_all_255_classes_leave_the_last_id_to_a_class(pairs):
 
 
 # The command
+
+
+def test_examples_count_as_they_do_for_the_node(pairs, loaded, segmenter, capsys):
+    examples = Examples().add('car', segmenter.look(np.full((*SIZE, 3), 9, np.uint8)))
+    save(pairs / 'taught', examples.add('dock', examples[0].look))
+    asked = ['--risk', 1, '--json', 'out.json', '--examples']
+    assert run_files(*asked, 'taught') == calibrate.DONE
+    report = json.loads((pairs / 'out.json').read_text())
+    assert report['vocabulary'] == ['sky', 'road', 'car', 'dock']
+    frame, _ = find_pairs([pairs / 'images/frame0.jpg'], [pairs / 'masks/frame0.png'], VOCABULARY,
+                          ())
+    rgb, truth = frame[0].read()
+    words = segmenter.encode(report['vocabulary'], examples=examples.add('dock', examples[0].look))
+    risk = (segmenter.segment(rgb, words).labels != truth).mean()
+    assert report['frame_risks'][str(frame[0].image.relative_to(pairs))] == pytest.approx(
+        risk, abs=1e-6)
+    assert run_files(*asked, 'nothing') == calibrate.FAILED
+    assert 'there is no file of examples nothing' in capsys.readouterr().err
 
 
 def test_demo_from_end_to_end(monkeypatch, tmp_path, capsys):

@@ -21,6 +21,8 @@ from csa_ros.evaluation.records import Writer
 from csa_ros.evaluation.report.result import describe_all
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
+from csa_ros.teaching.examples import Examples
+from csa_ros.teaching.file import write
 from csa_ros.tools import evaluate
 import cv2
 import numpy as np
@@ -217,6 +219,35 @@ def test_other_settings_begin_anew_beside_it(tmp_path, whole):
     unknown = np.array(other['confusion'])[:, -1]
     assert unknown.sum() > 0
     assert (np.array(one['confusion'])[:, -1] == 0).all()
+
+
+def test_examples_of_the_classes_count(tmp_path, whole, backbone, monkeypatch, capsys):
+    segmenter = Segmenter(backbone)
+    rgb, _ = Street(0, (64, 48)).read()
+    examples = Examples()
+    for name in ('sky', 'dock'):
+        examples = examples.add(name, segmenter.look(rgb, (0, 0, 64, 12)))
+    file = tmp_path / 'taught.safetensors'
+    write(file, examples)
+    assert call(tmp_path) == 0
+    assert call(tmp_path, '--examples', str(file)) == 0
+    said = capsys.readouterr()
+    assert 'has no class dock, whose examples do not count' in said.err
+    assert 'classes taught by examples' in said.out
+    first, second = sorted((tmp_path / 'out' / 'tiny').iterdir(),
+                           key=lambda path: path.stat().st_ctime)
+    one, other = (json.loads((path / 'result.json').read_text()) for path in (first, second))
+    assert one['method'] == result(whole)['method'] and 'examples' not in one['method']
+    assert one['confusion'] != other['confusion']
+    assert 'with examples, published without' in other['deviations']
+    # Windows of another size, a class of another name, and no file.
+    assert call(tmp_path, '--examples', str(file), '--crop', '64') == 1
+    assert 'Tiny streets: the examples in' in capsys.readouterr().err
+    write(file, examples.forget('sky'))
+    assert call(tmp_path, '--examples', str(file)) == 1
+    assert 'has no example of any of its classes' in capsys.readouterr().err
+    assert call(tmp_path, '--examples', 'nothing') == 1
+    assert 'there is no file of examples nothing' in capsys.readouterr().err
 
 
 def test_a_folder_of_another_method_is_left_alone(tmp_path, whole, capsys):
@@ -423,6 +454,7 @@ def test_a_missing_model_is_explained(tmp_path, monkeypatch, capsys):
     (['--dataset', 'demo', '--limit', '0'], '--limit is 0: it must be at least 1'),
     (['--dataset', 'demo', '--workers', '-1'], '--workers is -1'),
     (['--dataset', 'demo', '--shard', '2/2'], 'shard is 2/2'),
+    (['--dataset', 'demo', '--compare', '--examples', 'x'], 'cannot be combined with --compare'),
     (['--dataset', 'demo', '--inference', 'tiles'], "invalid choice: 'tiles'"),
 ])
 def test_bad_arguments_are_refused(arguments, message, capsys):

@@ -19,6 +19,7 @@ NODES = ('demo_camera', 'segment', 'web')
 NAMES = sorted(path.name for path in (ROOT / 'bin').iterdir())
 # Without these they say what is missing, before anything is imported that takes long.
 NEEDED = {'segment_bag': ['in', 'out'],
+          'teach': ['--demo', '--out', 'out.safetensors'],
           'train': ['--images', 'in', '--captions', 'in.csv', '--out', 'out.safetensors']}
 TIMEOUT = 60
 
@@ -105,7 +106,8 @@ def test_help_is_given_at_once(tmp_path, name):
     assert not errors
 
 
-@pytest.mark.parametrize('name', ['bench', 'calibrate', 'evaluate', 'fetch_model', 'segment_bag'])
+@pytest.mark.parametrize(
+    'name', ['bench', 'calibrate', 'evaluate', 'fetch_model', 'segment_bag', 'teach'])
 def test_bad_arguments_are_refused_at_once(tmp_path, name):
     (tmp_path / 'torch.py').write_text("raise SystemExit('imported')")
     process = start(name, '--nonsense', path=[tmp_path])

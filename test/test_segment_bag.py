@@ -21,6 +21,8 @@ from csa_ros.bags.reading import Recording
 from csa_ros.ros.images import to_rgb
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
+from csa_ros.teaching.examples import Examples
+from csa_ros.teaching.file import write
 from csa_ros.tools import segment_bag
 from csa_ros.vocabulary import Vocabulary
 import cv2
@@ -848,6 +850,61 @@ def test_nothing_is_overwritten_or_mixed(capsys):
         shutil.rmtree('in2')
         assert tree(Path('out')) == before
         run(bag, 'out')
+
+
+def taught(segmenter, path, *regions):
+    """Write a file in which the right half of the first frame, and more of it, is a dock."""
+    examples = Examples()
+    for region in ((32, 0, 32, 48), *regions):
+        examples = examples.add('dock', segmenter.look(frame(0), region))
+    write(Path(path), examples)
+    return examples
+
+
+def test_what_was_taught_joins_the_words(segmenter):
+    examples = taught(segmenter, 'taught.safetensors')
+    bag = record(Path('in'), image=camera(2))
+    assert run(bag, 'out', '--examples', 'taught.safetensors') == 0
+    vocabulary = Vocabulary.parse(f'{WORDS}, dock')
+    words = segmenter.encode(vocabulary, examples=examples)
+    after = contents(Path('out'))
+    masks = of(after, '/segment/labels')
+    for index, mask in enumerate(masks):
+        assert (pixels(mask) == segmenter.segment(frame(index), words).labels).all()
+    assert any((pixels(mask) == len(vocabulary) - 1).any() for mask in masks)
+    said, = {json.dumps(legend(item)['classes'][-1]) for item in of(after, '/segment/legend')}
+    assert json.loads(said)['name'] == 'dock' and json.loads(said)['taught'] == 1
+
+
+def test_a_result_is_not_gone_on_with_by_other_examples(segmenter, capsys):
+    taught(segmenter, 'taught.safetensors')
+    bag = record(Path('in'), image=camera(4))
+    asked = [bag, 'out', '--examples', 'taught.safetensors']
+    assert run(*asked, '--shard', '0/2') == 0
+    # Others in the same file, and then what was there.
+    taught(segmenter, 'taught.safetensors', (0, 0, 32, 48))
+    before = tree(Path('out'))
+    assert run(*asked) == 1
+    assert 'out was begun with another examples' in capsys.readouterr().err
+    assert tree(Path('out')) == before
+    taught(segmenter, 'taught.safetensors')
+    assert run(*asked) == 0
+
+
+def test_examples_that_cannot_be_used_leave_nothing(segmenter, monkeypatch, capsys):
+    bag = record(Path('in'), image=camera(2))
+    asked = [bag, 'out', '--examples', 'taught.safetensors']
+    assert run(*asked) == 1
+    assert 'there is no file of examples taught.safetensors' in capsys.readouterr().err
+    taught(segmenter, 'taught.safetensors')
+    other = Segmenter(segmenter.backbone, 'vanilla')
+    monkeypatch.setattr(Segmenter, 'load', lambda settings, **_: other)
+    assert run(*asked) == 1
+    assert 'were seen with attention csa in place of vanilla' in capsys.readouterr().err
+    Path('taught.safetensors').write_bytes(Path('taught.safetensors').read_bytes()[:-9])
+    assert run(*asked) == 1
+    assert 'taught.safetensors is damaged' in capsys.readouterr().err
+    assert not Path('out').exists()
 
 
 def test_bags_of_one_name_are_not_mixed(capsys):

@@ -15,7 +15,9 @@ from csa_ros.teaching.cache import KNOWN
 from csa_ros.teaching.cache import make
 from csa_ros.teaching.cache import Strength
 from csa_ros.teaching.cache import UNHEARD
+from csa_ros.teaching.choice import choose
 from csa_ros.teaching.errors import TeachingError
+from csa_ros.teaching.examples import Example
 from csa_ros.teaching.examples import Examples
 from csa_ros.teaching.examples import Look
 from csa_ros.teaching.region import mask_of
@@ -131,12 +133,44 @@ def test_every_query_of_a_class_has_the_bonus_and_more_examples_count_no_more():
     assert not bonus[:, [0, 3]].any()
     three = make(text, query_class, keys.expand(3, -1), torch.tensor([1, 1, 1]), {1: KNOWN})
     torch.testing.assert_close(three.bonus(features), bonus)
-    few = make(text, query_class, keys, torch.tensor([1]), {1: KNOWN}, dimensions=6)
-    assert few.mask.sum() == 6
-    refined = F.normalize(features * few.mask, dim=-1) @ F.normalize(keys * few.mask, dim=-1).T
     torch.testing.assert_close(
-        few.bonus(features)[:, 1:2],
-        torch.exp(-10 * (1 - refined)) * few.values[0, 1])
+        bonus[:, 1:2], torch.exp(-10 * (1 - features @ keys.T)) * one.values[0, 1])
+
+
+def test_strengths_are_chosen_without_the_key_that_was_made_of_a_picture():
+    """By the letter: of each example, words and the keys of all others."""
+    generator = torch.Generator().manual_seed(3)
+
+    def normal(*shape):
+        return F.normalize(torch.randn(shape, generator=generator), dim=-1)
+
+    text, query_class, centers = normal(5, 16), torch.tensor([0, 1, 1, 2, 3]), normal(4, 16)
+    key_class = torch.tensor([1, 0, 1, 2, 1, 2])
+    examples = []
+    for c in key_class.tolist():
+        near = torch.cat([centers[c].expand(9, -1), centers])
+        patches = F.normalize(0.6 * near + normal(13, 16), dim=-1).half()
+        inside = torch.tensor([0.9] * 8 + [0.4] * 5)
+        key = F.normalize(patches[:8].float().mean(0), dim=0)
+        weight = torch.rand(13, generator=generator)
+        examples.append(Example('', Look(key, patches, inside, weight, 'a')))
+    chosen = choose(text, query_class, examples, key_class)
+    assert {c: each.count for c, each in chosen.items()} == {0: 1, 1: 3, 2: 2}
+    assert chosen[0].iou is None
+    # The last class was chosen for after all others.
+    strengths = {c: each.strength for c, each in chosen.items()}
+    keys = torch.stack([example.look.key for example in examples])
+    both = either = 0.0
+    for index in (key_class == 2).nonzero()[:, 0].tolist():
+        others = torch.arange(len(keys)) != index
+        look = examples[index].look
+        patches = look.patches.float()
+        cache = make(text, query_class, keys[others], key_class[others], strengths)
+        found = query_class[(patches @ text.T + cache.bonus(patches)).argmax(1)] == 2
+        both += float(look.stands_for[found & (look.inside >= 0.5)].sum())
+        either += float(look.stands_for[found | (look.inside >= 0.5)].sum())
+    assert 0 < both < either
+    assert chosen[2].iou == pytest.approx(both / either)
 
 
 @pytest.mark.parametrize('how', [{'inference': 'whole'}, {'refine': 'pamr'}, {'min_area': 0.01},
@@ -162,13 +196,13 @@ def test_windows_that_are_reused_know_what_is_taught_meanwhile(demo, streets, ta
 
 def test_padding_as_in_a_graph_changes_nothing(demo, streets, taught):
     rgb, words = streets[8][0], demo.encode(WORDS, examples=taught)
-    keys, sharpness, values, mask = words.cache.tensors
+    keys, sharpness, values = words.cache.tensors
     more, few = -len(words.features) % QUERY_BUCKET, -len(keys) % KEY_BUCKET
     decision = demo.compute(
         torch.from_numpy(rgb)[None], F.pad(words.features, (0, 0, 0, more)),
         F.pad(words.query_class, (0, more), value=UNKNOWN), demo.settings,
         (F.pad(keys, (0, 0, 0, few)), F.pad(sharpness, (0, few)),
-         F.pad(values, (0, more, 0, few)), mask))
+         F.pad(values, (0, more, 0, few))))
     np.testing.assert_array_equal(decision.labels[0], demo.segment(rgb, words).labels)
 
 

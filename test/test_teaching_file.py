@@ -1,11 +1,15 @@
 """What was shown is kept in one file, whole or not at all, and read by who has seen it."""
 
+import json
+import re
+
 from csa_ros.teaching.errors import TeachingError
 from csa_ros.teaching.examples import Examples
 from csa_ros.teaching.examples import Look
 from csa_ros.teaching.file import ExamplesFile
 from csa_ros.teaching.file import FORMAT
 from csa_ros.teaching.file import read
+from csa_ros.teaching.file import read_kept
 from csa_ros.teaching.file import write
 import pytest
 from safetensors import safe_open
@@ -66,6 +70,37 @@ def test_no_file_is_no_example(tmp_path):
 def test_examples_of_another_model_are_refused(file):
     with pytest.raises(TeachingError, match='seen by another model.*name another file'):
         read(file, 'another model')
+
+
+@pytest.mark.parametrize('changed, said', [
+    ({'weights': 'b' * 64}, 'seen by another model (demo, weights aaaaaaaaaaaa, and not '
+     'bbbbbbbbbbbb), and cannot'),
+    ({'weights': 'b' * 64, 'crop': 64}, 'and not bbbbbbbbbbbb), with crop 32 in place of 64, and'),
+    ({'attention': 'vanilla', 'crop': 64},
+     'seen with attention csa in place of vanilla, crop 32 in place of 64, and'),
+])
+def test_it_is_told_what_has_seen_the_examples(tmp_path, changed, said):
+    here = {'weights': 'a' * 64, 'attention': 'csa', 'crop': 32}
+    path = tmp_path / 'taught'
+    write(path, Examples().add('dock', look(0, fingerprint=json.dumps(here), model='demo')))
+    assert read(path, json.dumps(here))[0].look.model == 'demo'
+    with pytest.raises(TeachingError, match=re.escape(said)):
+        read(path, json.dumps({**here, **changed}))
+
+
+def test_what_is_kept_has_the_digest_of_its_file(file):
+    kept = read_kept(file)
+    assert described(kept.examples) == described(EXAMPLES)
+    kept.check(MODEL)
+    with pytest.raises(TeachingError, match='seen by another model'):
+        kept.check('another model')
+    # The same examples may be in another order of metadata there.
+    write(file, EXAMPLES)
+    assert read_kept(file).digest == kept.digest
+    write(file, EXAMPLES.forget())
+    assert read_kept(file).digest != kept.digest
+    with pytest.raises(TeachingError, match='there is no file of examples .*or leave it out'):
+        read_kept(file.with_name('nothing'))
 
 
 @pytest.mark.parametrize('length', [0, 5, 40, -1])

@@ -13,6 +13,7 @@ from csa_ros.bags.reading import Recording
 from csa_ros.bags.topics import cameras
 from csa_ros.bags.topics import choose
 from csa_ros.parameters.config import Config
+from csa_ros.teaching.file import Kept
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Request:
     `topics` are all image topics if empty; `outputs` keys of `csa_ros.bags.labelling.OUTPUTS`;
     `form` is `bag`, `png` or `mp4`; `storage` is `mcap` or `sqlite3`, or empty for that of the
     bag; `name` that of the node, which the topics of the masks begin with; `part_images` the
-    number of images in a part.
+    number of images in a part. `kept` is the file of examples of classes that were taught.
     """
 
     config: Config
@@ -33,6 +34,7 @@ class Request:
     storage: str
     name: str
     part_images: int
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ def _identity(recording: Recording, chosen: Sequence[str], request: Request) -> 
         'overlay_legend': config.overlay_legend,
         'max_rate': config.max_rate,
         'sensor_bits': config.sensor_bits,
-        # What was begun before there were phrases can be gone on with.
+        # What was begun before there were examples and phrases can be gone on with.
+        **({'examples': request.kept.digest} if request.kept else {}),
         **({'find': list(config.find), 'find_threshold': config.find_threshold}
            if config.find else {}),
     }

@@ -11,6 +11,7 @@ from csa_ros.parameters.config import Config
 from csa_ros.segmenter import Pending
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
+from csa_ros.teaching.examples import Examples
 import numpy as np
 
 # What the masks of an image are, and the encoding of each.
@@ -19,16 +20,18 @@ OUTPUTS = {'labels': 'mono8', 'overlay': 'rgb8', 'confidence': 'mono8'}
 
 class Labeller:
     """
-    Labels pictures with one vocabulary and finds phrases in them, those of a configuration.
+    Labels pictures with a vocabulary and finds phrases in them, those of a configuration.
 
-    Making one encodes the words; errors of the segmenter pass through.
+    `examples` are of classes of the vocabulary. Making one encodes the words; errors of the
+    segmenter pass through.
     """
 
-    def __init__(self, segmenter: Segmenter, config: Config, outputs: Sequence[str]) -> None:
+    def __init__(self, segmenter: Segmenter, config: Config, outputs: Sequence[str],
+                 examples: Examples = Examples()) -> None:
         self._segmenter = segmenter
         self._config = config
         self.outputs = outputs
-        self._words = segmenter.encode(config.vocabulary, config.prompts)
+        self._words = segmenter.encode(config.vocabulary, config.prompts, examples)
         self._sought = (segmenter.seek(config.find, self._words, config.prompts)
                         if config.find else None)
         self._settings = segmenter.resolve(config.settings)
@@ -60,7 +63,8 @@ class Labeller:
     @property
     def legend(self) -> dict[str, Any]:
         """Return what masks mean, as `Vocabulary.legend`."""
-        return self._config.vocabulary.legend(1, self._segmenter.name)
+        taught = {name: each.count for name, each in self._words.taught.items()}
+        return self._config.vocabulary.legend(1, self._segmenter.name, taught)
 
     @property
     def threshold(self) -> float:

@@ -26,6 +26,9 @@ from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
 from csa_ros.settings import ResolvedSettings
 from csa_ros.shards import Shard
+from csa_ros.teaching.errors import TeachingError
+from csa_ros.teaching.examples import Examples
+from csa_ros.teaching.file import Kept
 import numpy as np
 from tqdm import tqdm
 
@@ -64,6 +67,7 @@ class Task:
             'attention': self.method.attention,
             'residual': self.method.residual,
             'prompts': list(self.words.prompts),
+            **({'examples': self.method.kept.digest} if self.method.kept else {}),
             **asdict(self.settings),
         }
 
@@ -105,7 +109,26 @@ def make_task(benchmark: Benchmark, root: Path | None, limit: int | None, backbo
         segmenter=segmenter,
         method=method,
         settings=settings,
-        words=segmenter.encode(benchmark.words(), method.prompts))
+        words=segmenter.encode(benchmark.words(), method.prompts,
+                               _examples(benchmark, segmenter, settings, method.kept)))
+
+
+def _examples(benchmark: Benchmark, segmenter: Segmenter, settings: ResolvedSettings,
+              kept: Kept | None) -> Examples:
+    """Return the examples that count for a data set; raise BenchmarkError."""
+    if kept is None:
+        return Examples()
+    names = benchmark.words().names
+    if not kept.examples.counts.keys() & set(names):
+        raise BenchmarkError(
+            f'{benchmark.title}: {kept.path} has no example of any of its classes, '
+            f'{", ".join(names)}, but of {", ".join(kept.examples.counts) or "nothing"}: teach '
+            'by these names')
+    try:
+        kept.check(segmenter.fingerprint(settings))
+    except TeachingError as error:
+        raise BenchmarkError(f'{benchmark.title}: {error}') from error
+    return kept.examples
 
 
 def run(task: Task, out: Path, workers: int = 0, shard: Shard = Shard(), name: str = ''

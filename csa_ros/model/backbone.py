@@ -76,7 +76,7 @@ class Backbone:
     decided with cosines multiplied by `logit_scale`. `quantized` says that the image tower is to
     run in 8-bit integers, by `csa_ros.model.int8.Int8Encoder`; the weights here are in float32
     even so. `bf16_speedup` is what the precision was chosen by, if it was measured: how many times
-    as fast bf16 is as fp32.
+    as fast bf16 is as fp32. `weights` is as `identity`, whatever the type of the weights.
     """
 
     visual: Visual
@@ -91,15 +91,16 @@ class Backbone:
     logit_scale: float = CLIP_LOGIT_SCALE
     quantized: bool = False
     bf16_speedup: float | None = None
+    weights: str = ''
 
     @classmethod
     def of_clip(cls, clip: Clip, tokenizer: Tokenizer, mean: Channels, std: Channels, name: str,
                 identity: str, short_side: int, stride: int, quantized: bool = False,
-                bf16_speedup: float | None = None) -> 'Backbone':
+                bf16_speedup: float | None = None, weights: str = '') -> 'Backbone':
         """Return that of a CLIP of open_clip's with a vision transformer, and its tokenizer."""
         return cls(clip.visual, parts_of(clip.visual), ClipText(clip, tokenizer, name), mean, std,
                    name, identity, short_side, stride, quantized=quantized,
-                   bf16_speedup=bf16_speedup)
+                   bf16_speedup=bf16_speedup, weights=weights)
 
     @property
     def clip(self) -> Clip:
@@ -200,6 +201,7 @@ def _load_clip(model: str, torch_device: torch.device, dtype: torch.dtype, quant
     clip = build(source.config, dtype)
     load_weights(clip, weights.by_name, f'{path} does not fit {source.name!r}')
     clip = clip.to(torch_device).eval().requires_grad_(False)
+    recipe = ['+'.join(map(files.sha256, files.parts(path))), source.config]
     if torch_device.type == 'cuda' and dtype != torch.float32:
         halve_layer_norms(clip.visual, dtype)
     return Backbone.of_clip(
@@ -208,12 +210,13 @@ def _load_clip(model: str, torch_device: torch.device, dtype: torch.dtype, quant
         mean=source.mean,
         std=source.std,
         name=model,
-        identity=_identity(path, source.config, dtype),
+        identity=_recipe_digest([*recipe, str(dtype)]),
         # As in SCLIP, which has 336 and 112 for 224.
         short_side=source.short_side or clip.visual.image_size[0] * 3 // 2,
         stride=source.stride or clip.visual.image_size[0] // 2,
         quantized=quantized,
         bf16_speedup=speedup,
+        weights=_recipe_digest(recipe),
     )
 
 
@@ -225,6 +228,7 @@ def _load_radio(model: str, name: str, path: Path | None, torch_device: torch.de
     visual.load_state_dict(parts.weights.by_name, assign=True)
     lower(visual, dtype)
     visual = visual.to(torch_device).eval().requires_grad_(False)
+    recipe = [parts.digest, name, RADIO_ALIGN_CORNERS]
     if torch_device.type == 'cuda' and dtype != torch.float32:
         halve_layer_norms(visual, dtype)
     return Backbone(
@@ -234,11 +238,12 @@ def _load_radio(model: str, name: str, path: Path | None, torch_device: torch.de
         mean=parts.weights.mean,
         std=parts.weights.std,
         name=model,
-        identity=_recipe_digest([parts.digest, name, RADIO_ALIGN_CORNERS, str(dtype)]),
+        identity=_recipe_digest([*recipe, str(dtype)]),
         short_side=RADIO_SHORT_SIDE,
         stride=RADIO_STRIDE,
         logit_scale=RADIO_LOGIT_SCALE,
         quantized=quantized,
+        weights=_recipe_digest(recipe),
     )
 
 
@@ -301,10 +306,6 @@ def _make_tokenizer(source: Source) -> Tokenizer:
     if needs_word_pieces(source.config):
         return WordPieceTokenizer(find_word_pieces(source), context_length)
     return open_clip.SimpleTokenizer(context_length=context_length)
-
-
-def _identity(path: Path, config: dict, dtype: torch.dtype) -> str:
-    return _recipe_digest(['+'.join(map(files.sha256, files.parts(path))), config, str(dtype)])
 
 
 def _recipe_digest(recipe: list) -> str:

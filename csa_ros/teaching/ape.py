@@ -2,9 +2,9 @@
 APE, Adaptive Prior rEfinement (arXiv 2304.01195): a cache of shown features beside the words.
 
 A key is the feature of something that was shown, of length 1, and stands for a class. What looks
-like a key is given a bonus for the key's class, on top of how well it fits the word. Keys and
-features are compared in the dimensions alone that tell classes apart, and a key counts for more or
-less by how the words would class it.
+like a key is given a bonus for the key's class, on top of how well it fits the word. A key counts
+for more or less by how the words would class it. Of whole pictures, only the dimensions that tell
+classes apart are compared.
 """
 
 import torch

@@ -31,8 +31,6 @@ STRENGTHS = KNOWN, HALF_KNOWN, UNHEARD = (
     Strength(50.0, 10.0), Strength(200.0, 10.0), Strength(500.0, 10.0))
 # Share of the weight that how the words would class a key has: the authors'.
 GAMMA = 0.1
-# Of the likeness of different classes and of the variance over words, in telling dimensions.
-WEIGHTS = (0.7, 0.3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,49 +38,47 @@ class Cache:
     """
     Keys as tensors on one device.
 
-    `keys` (K, D) have length 1 in the dimensions that `mask` (D,) has 1 for, and are 0 elsewhere;
-    `sharpness` (K,) is beta, `values` (K, Q) what each key is worth for each query.
+    `keys` (K, D) have length 1 unless they were tuned, `sharpness` (K,) is beta, `values` (K, Q)
+    what each key is worth for each query.
     """
 
     keys: Tensor
     sharpness: Tensor
     values: Tensor
-    mask: Tensor
 
     @property
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return its fields, of which a cache is made again."""
-        return self.keys, self.sharpness, self.values, self.mask
+        return self.keys, self.sharpness, self.values
 
     def bonus(self, features: Tensor) -> Tensor:
         """Return what is added to the cosines (..., Q) of features (..., D) of length 1."""
-        lengths = (features.square() @ self.mask[:, None]).sqrt().clamp_min(1e-6)
-        cosines = features @ self.keys.T / lengths
-        return torch.exp(self.sharpness * (cosines - 1)) @ self.values
+        return self.likeness(features) @ self.values
+
+    def likeness(self, features: Tensor) -> Tensor:
+        """Return how like each key features (..., D) of length 1 are, (..., K), at most 1."""
+        return torch.exp(self.sharpness * (features @ self.keys.T - 1))
 
 
 def make(text: Tensor, query_class: Tensor, keys: Tensor, key_class: Tensor,
-         strengths: Mapping[int, Strength], dimensions: int | None = None) -> Cache:
+         strengths: Mapping[int, Strength]) -> Cache:
     """
     Return the cache of keys (K, D) for words.
 
     `text` (Q, D) and `query_class` (Q,) are the words' features and classes, `key_class` (K,) the
-    class of each key. `strengths` has one for each class that has a key. Keys are compared in as
-    many `dimensions` as tell the classes apart best; None: in all.
+    class of each key. `strengths` has one for each class that has a key. Of the dimensions all are
+    compared: APE's choice of those that tell classes apart is for whole pictures, and gains
+    nothing over patches.
     """
     classes = int(query_class.max()) + 1
     # The classes' words, each the mean of its queries.
     words = F.normalize(text.new_zeros(classes, text.shape[1]).index_add(
         0, query_class, text), dim=-1)
-    mask = torch.ones_like(text[0])
-    if dimensions is not None and dimensions < len(mask) and classes > 1:
-        mask = torch.zeros_like(mask).index_fill_(
-            0, ape.telling(words, keys, key_class, dimensions, WEIGHTS), 1)
-    keys = F.normalize(keys * mask, dim=-1)
-    bits = ape.divergence(F.normalize(words * mask, dim=-1), keys, key_class)
+    keys = F.normalize(keys, dim=-1)
+    bits = ape.divergence(words, keys, key_class)
     counts = torch.bincount(key_class, minlength=classes)
     alpha, beta = (torch.tensor([getattr(strengths[c], name) for c in key_class.tolist()],
                                 device=text.device) for name in Strength._fields)
     weights = alpha / ape.SCALE / counts[key_class] * torch.exp(GAMMA * bits)
     values = weights[:, None] * (key_class[:, None] == query_class)
-    return Cache(keys, beta, values, mask)
+    return Cache(keys, beta, values)

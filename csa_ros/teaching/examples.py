@@ -24,7 +24,8 @@ class Look:
     all patches of the picture, `inside` (N,) float32 says which share of each lies in the region,
     and `stands_for` (N,) float32 for how many patches each is there. All are on the host.
     `fingerprint` is that of model, attention and windows: keys of another cannot be compared.
-    `camera`, `stamp` (nanoseconds) and `thumbnail` (JPEG) tell people what was shown.
+    `camera`, `stamp` (nanoseconds) and `thumbnail` (JPEG) tell people what was shown, and `model`
+    what that model is called.
     """
 
     key: Tensor
@@ -35,6 +36,7 @@ class Look:
     camera: str = ''
     stamp: int = 0
     thumbnail: bytes = b''
+    model: str = ''
 
 
 @dataclass(frozen=True, eq=False)

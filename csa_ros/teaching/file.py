@@ -1,13 +1,15 @@
 """
 Examples in one file, which nothing is run from.
 
-It is a safetensors file. Its metadata say which form it has, which model has seen the examples,
-and of each its name, camera and stamp, and how many rows of `patches` and bytes of `thumbnails`,
-which lie one behind the other, are its own.
+It is a safetensors file. Its metadata say which form it has, what has seen the examples, and of
+each its name, camera, stamp and what the model was called, and how many rows of `patches` and
+bytes of `thumbnails`, which lie one behind the other, are its own.
 """
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import dataclass
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from csa_ros.teaching.examples import Example
 from csa_ros.teaching.examples import Examples
 from csa_ros.teaching.examples import Look
 from csa_ros.teaching.examples import MAX_EXAMPLES
+from csa_ros.teaching.fingerprint import difference
 from safetensors import safe_open
 from safetensors.torch import save
 import torch
@@ -39,7 +42,8 @@ def write(path: Path, examples: Examples) -> None:
     looks = [example.look for example in examples]
     described = [
         {'name': example.name, 'camera': example.look.camera, 'stamp': example.look.stamp,
-         'patches': len(example.look.patches), 'bytes': len(example.look.thumbnail)}
+         'model': example.look.model, 'patches': len(example.look.patches),
+         'bytes': len(example.look.thumbnail)}
         for example in examples]
     thumbnails = bytearray(b''.join(look.thumbnail for look in looks))
     tensors = {
@@ -59,12 +63,12 @@ def write(path: Path, examples: Examples) -> None:
                             'make room there, or let the node write to it') from error
 
 
-def read(path: Path, fingerprint: str) -> Examples:
+def read(path: Path, fingerprint: str | None = None) -> Examples:
     """
     Return the examples of a file, none if there is no file.
 
-    Raises TeachingError for one that cannot be read or is damaged, and for examples that were not
-    seen by the model, attention and windows with this fingerprint.
+    Raises TeachingError for one that cannot be read or is damaged, and what `check` raises if a
+    fingerprint is given.
     """
     if not path.exists():
         return Examples()
@@ -79,8 +83,7 @@ def read(path: Path, fingerprint: str) -> Examples:
             tensors = {name: file.get_tensor(name) for name in _TYPES}
         described = json.loads(metadata['examples'])
         _check(tensors, described)
-        seen_by = metadata['fingerprint']
-        examples = Examples(tuple(_examples(tensors, described, seen_by)))
+        examples = Examples(tuple(_examples(tensors, described, metadata['fingerprint'])))
     except TeachingError:
         raise
     except OSError as error:
@@ -89,12 +92,58 @@ def read(path: Path, fingerprint: str) -> Examples:
     except Exception as error:  # noqa: B902 - a damaged file fails in as many ways as there are
         raise TeachingError(f'{path} is damaged, or no file of examples ({error}): copy it again, '
                             'or name another') from error
-    if examples and seen_by != fingerprint:
-        raise TeachingError(
-            f'the examples in {path} were seen by another model, with another attention, or in '
-            'windows of another kind, and cannot be compared with what this one sees: go back to '
-            'that, or name another file and teach anew')
+    if fingerprint is not None:
+        check(path, examples, fingerprint)
     return examples
+
+
+def check(path: Path, examples: Examples, fingerprint: str) -> None:
+    """
+    Raise TeachingError for examples of a file that cannot be compared with what a model sees.
+
+    These are those that were not seen by the model, attention and windows with a fingerprint.
+    """
+    if examples and examples.fingerprint != fingerprint:
+        how = difference(examples.fingerprint, examples[-1].look.model, fingerprint)
+        raise TeachingError(
+            f'the examples in {path} were seen {how}, and cannot be compared with what this model '
+            'sees: go back to that, or name another file and teach anew')
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """The examples of a file that is only read; `digest` changes with them."""
+
+    path: Path
+    examples: Examples
+    digest: str
+
+    def check(self, fingerprint: str) -> None:
+        """Raise TeachingError unless they were seen by what has this fingerprint."""
+        check(self.path, self.examples, fingerprint)
+
+
+def read_kept(path: Path) -> Kept:
+    """
+    Return what a file keeps, whatever has seen it.
+
+    Raises TeachingError if there is none, and for one that cannot be read or is damaged.
+    """
+    if not path.exists():
+        raise TeachingError(f'there is no file of examples {path}: make it with `ros2 run csa_ros '
+                            'teach`, or leave it out')
+    examples = read(path)
+    return Kept(path, examples, _digest(examples))
+
+
+def _digest(examples: Examples) -> str:
+    """Return what changes with all that labels depend on; files of the same need not be equal."""
+    digest = hashlib.sha256(examples.fingerprint.encode())
+    for name, look in ((example.name, example.look) for example in examples):
+        digest.update(json.dumps([name, len(look.patches)]).encode())
+        for tensor in (look.key, look.patches, look.inside, look.stands_for):
+            digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _joined(parts: Sequence[Tensor], none: Tensor) -> Tensor:
@@ -121,7 +170,8 @@ def _check(tensors: Mapping[str, Tensor], described: Sequence[Mapping[str, Any]]
         raise ValueError('an example has no patch')
     for item in described:
         if not (isinstance(item['name'], str) and item['name'].strip()
-                and isinstance(item['camera'], str) and isinstance(item['stamp'], int)):
+                and isinstance(item['camera'], str) and isinstance(item['stamp'], int)
+                and isinstance(item['model'], str)):
             raise ValueError(f'an example is {item!r:.80}')
 
 
@@ -132,7 +182,7 @@ def _examples(tensors: Mapping[str, Tensor], described: Sequence[Mapping[str, An
                 tensors['thumbnails'].split([item['bytes'] for item in described]))
     return [
         Example(item['name'], Look(key, patches, inside, stands_for, fingerprint, item['camera'],
-                                   item['stamp'], picture.numpy().tobytes()))
+                                   item['stamp'], picture.numpy().tobytes(), item['model']))
         for item, key, patches, inside, stands_for, picture in parts]
 
 

@@ -1,10 +1,16 @@
 """From the patches of a picture and a region of it to what is kept: a key, and some patches."""
 
+from dataclasses import dataclass
+
 from csa_ros.labels.windows import cut
 from csa_ros.labels.windows import plan_whole
 from csa_ros.labels.windows import WindowPlan
+from csa_ros.teaching.cutout import cut_out
 from csa_ros.teaching.errors import TeachingError
 from csa_ros.teaching.examples import Look
+from csa_ros.teaching.region import is_box
+from csa_ros.teaching.region import mask_of
+from csa_ros.teaching.region import Region
 import cv2
 import numpy as np
 import torch
@@ -18,6 +24,39 @@ PATCHES_KEPT = 256
 LEAST_SHARE = 0.5
 # Pixels of the longer side of a thumbnail.
 THUMBNAIL = 96
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """
+    A picture as a model sees it, any region of which can be looked at.
+
+    `rgb` (H, W, 3) uint8; `features` (windows, rows, columns, D) of length 1 are those of its
+    patches, and `plan` its windows once it is resized; `whole` tells that patches are those of the
+    frame and not of its windows. `fingerprint` and `model` as for `Look`.
+    """
+
+    rgb: np.ndarray
+    features: Tensor
+    plan: WindowPlan
+    whole: bool
+    fingerprint: str
+    model: str
+
+    def look(self, region: Region = None, camera: str = '', stamp: int = 0) -> Look:
+        """Return a region as the model sees it; arguments and errors as for `Segmenter.look`."""
+        mask = mask_of(region, self.rgb.shape[:2])
+        inside = self._shares(mask)
+        if is_box(region):
+            thing = self._shares(cut_out(self.rgb, mask))
+            # It may be thinner than a patch in a box that is not.
+            inside = thing if thing.max() >= LEAST_SHARE else inside
+        return look_at(self.features, inside, self.fingerprint, self.model, camera, stamp,
+                       thumbnail(self.rgb, mask))
+
+    def _shares(self, mask: np.ndarray) -> Tensor:
+        rows, columns = self.features.shape[1:3]
+        return shares(mask, self.plan, self.whole, (rows, columns))
 
 
 def shares(mask: np.ndarray, plan: WindowPlan, whole: bool, grid: tuple[int, int]) -> Tensor:
@@ -35,8 +74,8 @@ def shares(mask: np.ndarray, plan: WindowPlan, whole: bool, grid: tuple[int, int
     return F.adaptive_avg_pool2d(windows, grid)[:, 0]
 
 
-def look_at(features: Tensor, inside: Tensor, fingerprint: str, camera: str, stamp: int,
-            thumbnail: bytes) -> Look:
+def look_at(features: Tensor, inside: Tensor, fingerprint: str, model: str, camera: str,
+            stamp: int, thumbnail: bytes) -> Look:
     """
     Return what is kept of a picture.
 
@@ -57,7 +96,7 @@ def look_at(features: Tensor, inside: Tensor, fingerprint: str, camera: str, sta
         stands_for.append(torch.full((count,), len(group) / max(count, 1)))
     rows = torch.cat(chosen)
     return Look(key, patches[rows].half(), inside[rows], torch.cat(stands_for), fingerprint,
-                camera, stamp, thumbnail)
+                camera, stamp, thumbnail, model)
 
 
 def thumbnail(rgb: np.ndarray, mask: np.ndarray) -> bytes:

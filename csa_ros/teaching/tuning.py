@@ -146,7 +146,7 @@ def learn(text: Tensor, text_class: Tensor, examples: Sequence[Example], key_cla
         keys, worth = residuals.keys.clone(), residuals.worth(strength.alpha)
         return residuals.text.clone(), Cache(
             keys, torch.full_like(worth, strength.beta),
-            worth[:, None] * (key_class[:, None] == text_class), torch.ones_like(keys[0]))
+            worth[:, None] * (key_class[:, None] == text_class))
 
 
 def _lesson(text: Tensor, text_class: Tensor, look: Look, index: int, shown: int

@@ -23,9 +23,11 @@ from csa_ros.evaluation.calibration.frames import Street
 from csa_ros.model.errors import ModelError
 from csa_ros.parameters.config import Config
 from csa_ros.parameters.config import read_config_file
+from csa_ros.parameters.taught import widened
 from csa_ros.process.threads import set_threads
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
+from csa_ros.teaching.examples import Examples
 from csa_ros.tools.arguments.calibrate import DONE
 from csa_ros.tools.arguments.calibrate import FAILED
 from csa_ros.tools.arguments.calibrate import FEW
@@ -87,10 +89,17 @@ def _run(options: argparse.Namespace) -> int:
         _say(f'{options.params_file}: not known, and ignored: {", ".join(ignored)}')
     if config.vocabulary.doubt:
         _say(config.vocabulary.doubt)
+    taught = widened(config)
+    for remark in taught.remarks:
+        _say(remark)
+    config, examples = taught.config, Examples()
     frames = _frames(options, config)
     set_threads(config.model.threads)
     segmenter = Segmenter.load(**config.model.to_load, settings=config.settings)
-    words = segmenter.encode(config.vocabulary, config.prompts)
+    if taught.kept:
+        taught.kept.check(segmenter.fingerprint())
+        examples = taught.kept.examples
+    words = segmenter.encode(config.vocabulary, config.prompts, examples)
     calibration = Calibration(measure(segmenter, words, frames), options.confidence)
     wish = (Wish('risk', 0.1 if options.risk is None else options.risk)
             if options.coverage is None else Wish('coverage', options.coverage))
@@ -114,7 +123,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _config(options: argparse.Namespace) -> tuple[Config, list[str]]:
     """Return the configuration of the node, and what its file has that is not known."""
-    names = ('vocabulary', 'model', 'device', 'attention', 'prompts', 'logit_scale')
+    names = ('vocabulary', 'examples', 'model', 'device', 'attention', 'prompts', 'logit_scale')
     overrides = {name: getattr(options, name) for name in names
                  if getattr(options, name) is not None}
     if options.demo and not options.params_file:

@@ -39,6 +39,7 @@ from csa_ros.model.weights.source import DEMO as DEMO_MODEL
 from csa_ros.process.threads import set_threads
 from csa_ros.process.threads import usable_threads
 from csa_ros.shards import Shard
+from csa_ros.teaching.file import read_kept
 from csa_ros.tools.arguments.evaluate import BENCHMARKS
 from csa_ros.tools.arguments.evaluate import make_parser
 from csa_ros.tools.arguments.evaluate import MOST_WORKERS
@@ -96,6 +97,9 @@ def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
             raise ValueError(f'--{name} is {value}: it must be at least {least}')
     if options.compare and options.shard != '0/1':
         raise ValueError('--shard cannot be combined with --compare')
+    if options.compare and options.examples:
+        raise ValueError('--examples cannot be combined with --compare: examples of one attention '
+                         'cannot be compared with what others see')
     if options.root is None and not _all_rendered(names):
         raise ValueError('name the folder that holds the data sets with --root')
 
@@ -146,6 +150,11 @@ def _evaluate(benchmark: Benchmark, backbone: Backbone, options: argparse.Namesp
     result, unplotted = output.write(task, records, options.out, command, options.worst)
     if unplotted:
         _say(unplotted)
+    if task.method.kept:
+        others = task.method.kept.examples.counts.keys() - set(task.words.vocabulary.names)
+        if others:
+            _say(f'{benchmark.title} has no class {", ".join(sorted(others))}, whose examples do '
+                 'not count')
     _say(f'{benchmark.title}: all of it is in {task.folder(options.out)}')
     return result
 
@@ -169,7 +178,8 @@ def _method(options: argparse.Namespace, backbone: Backbone) -> Method:
                  if getattr(options, name) is not None}
     # By its own name, so that results are found again whether it was asked for by that or not.
     attention = named(options.attention, backbone.tower)
-    return Method(attention, options.residual, options.prompts, overrides, options.resolution)
+    return Method(attention, options.residual, options.prompts, overrides, options.resolution,
+                  read_kept(options.examples) if options.examples else None)
 
 
 def _write_page(path: Path, *files: Path) -> int:

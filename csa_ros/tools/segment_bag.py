@@ -16,9 +16,11 @@ from csa_ros.bags.progress import Progress
 from csa_ros.bench.timing import table
 from csa_ros.model.errors import ModelError
 from csa_ros.parameters.config import read_config_file
+from csa_ros.parameters.taught import widened
 from csa_ros.process.threads import set_threads
 from csa_ros.segmenter import Segmenter
 from csa_ros.shards import Shard
+from csa_ros.teaching.examples import Examples
 from csa_ros.tools.arguments.segment_bag import DONE
 from csa_ros.tools.arguments.segment_bag import FAILED
 from csa_ros.tools.arguments.segment_bag import IMAGES_LEFT_OUT
@@ -85,15 +87,19 @@ def _check(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace, outputs: tuple[str, ...], shard: Shard) -> int:
     overrides = {'vocabulary': options.vocabulary, 'model': options.model,
-                 'device': options.device, 'max_rate': options.rate, 'find': options.find}
+                 'device': options.device, 'max_rate': options.rate,
+                 'examples': options.examples, 'find': options.find}
     config, ignored = read_config_file(options.params_file, options.name, {
         name: value for name, value in overrides.items() if value is not None})
     if ignored:
         _say(f'{options.params_file}: not known, and ignored: {", ".join(ignored)}')
     if config.vocabulary.doubt:
         _say(config.vocabulary.doubt)
-    request = jobs.Request(config, options.topics, outputs, options.format, options.storage,
-                           options.name, options.part_images)
+    taught = widened(config)
+    for remark in taught.remarks:
+        _say(remark)
+    request = jobs.Request(taught.config, options.topics, outputs, options.format,
+                           options.storage, options.name, options.part_images, taught.kept)
     planned, errors = jobs.plan(options.bags, options.out, request)
     for error in errors:
         _fail(str(error))
@@ -124,7 +130,11 @@ def _make(tasks: Sequence['run.Task'], request: 'jobs.Request'
     set_threads(config.model.threads)
     _say(f'loading {config.model.model} ...')
     segmenter = Segmenter.load(**config.model.to_load, settings=config.settings)
-    labeller = Labeller(segmenter, config, request.outputs)
+    examples = Examples()
+    if request.kept:
+        request.kept.check(segmenter.fingerprint())
+        examples = request.kept.examples
+    labeller = Labeller(segmenter, config, request.outputs, examples)
     spans = [run.span(task.job, index) for task in tasks for index in task.parts]
     done, errors = [], []
     with Progress(sum(end - start for start, end in spans) * 1e-9) as progress:

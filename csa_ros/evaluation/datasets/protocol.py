@@ -27,6 +27,7 @@ from csa_ros.model.backbone import Backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.weights.source import parse_model
 from csa_ros.settings import Settings
+from csa_ros.teaching.file import Kept
 
 PUBLISHED_NATIVE = 224
 PUBLISHED_PROMPTS = 'imagenet80'
@@ -45,6 +46,7 @@ class Method:
     `attention` is a key of `csa_ros.model.attention.methods.ATTENTION`, `residual` as for `choose`
     there, and `prompts` as for `csa_ros.model.text.templates`. `resolution` is which of RADSeg's
     settings RADIO has. `overrides` are the settings that replace those of the benchmark, by name.
+    `kept` is a file of examples of classes.
     """
 
     attention: str = 'csa'
@@ -52,6 +54,7 @@ class Method:
     prompts: str = PUBLISHED_PROMPTS
     overrides: Mapping[str, Any] = field(default_factory=dict)
     resolution: str = LOW
+    kept: Kept | None = None
 
 
 def settings_for(benchmark: Benchmark, backbone: Backbone, method: Method) -> Settings:
@@ -90,6 +93,8 @@ def deviations(benchmark: Benchmark, backbone: Backbone, method: Method) -> Sequ
         found.append(f'residual {method.residual}, published with auto')
     if method.prompts != PUBLISHED_PROMPTS:
         found.append(f'prompts {method.prompts}, published with {PUBLISHED_PROMPTS}')
+    if method.kept:
+        found.append('with examples, published without')
     ours = settings_for(benchmark, backbone, method)
     theirs = _scaled(benchmark.protocol_of_radio(method.resolution)
                      if method.attention == RADSEG else benchmark.protocol(method.attention),

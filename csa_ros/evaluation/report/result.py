@@ -213,6 +213,8 @@ def _method(method: Mapping[str, Any], shared: bool = False) -> str:
                   f"unknown threshold {method['unknown_threshold']:g}",
                   f"min area {method['min_area']:g}", f"refine {method['refine']}"]
     parts.append(f"prompt templates: {len(method['prompts'])}")
+    if 'examples' in method:
+        parts.append('classes taught by examples')
     text = ', '.join(parts)
     return f'{text[0].upper()}{text[1:]}.'
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from csa_ros.choices import ATTENTIONS
 from csa_ros.choices import AUTO
+from csa_ros.tools.arguments.masks import ids
 
 DESCRIPTION = (
     'Choose unknown_threshold by a few pictures with truth, so that unknown means something.')
@@ -32,7 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
                         help='pictures, or folders of them')
     frames.add_argument('--masks', nargs='+', type=Path, default=[], metavar='PATH',
                         help='their masks, or folders of them: front.png is that of front.jpg')
-    frames.add_argument('--outside', type=_ids, default=(), metavar='ID,ID',
+    frames.add_argument('--outside', type=ids, default=(), metavar='ID,ID',
                         help='ids in the masks of what the vocabulary has no word for, and what '
                         'is to become unknown')
     frames.add_argument('--demo', action='store_true',
@@ -52,6 +53,9 @@ def make_parser() -> argparse.ArgumentParser:
     node = parser.add_argument_group('as for the node')
     node.add_argument('--vocabulary', metavar='WORDS', help='the words: "road, car|truck"')
     node.add_argument('--params-file', type=Path, metavar='YAML', help='its parameters')
+    node.add_argument('--examples', metavar='FILE',
+                      help='file of what classes were taught by showing, as of '
+                      '`ros2 run csa_ros teach` or the node; names in it join the vocabulary')
     node.add_argument('--model', help='demo is bundled')
     node.add_argument('--device', help='auto, cpu, cuda or cuda:N')
     node.add_argument('--attention', help='self-attention of the model: '
@@ -63,11 +67,3 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the figures to FILE')
     parser.add_argument('--plot', type=Path, metavar='FILE', help='draw the curves into FILE')
     return parser
-
-
-def _ids(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(item) for item in text.split(','))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(
-            f'{text!r} is no list of ids: write 254 or 253,254') from error

@@ -71,6 +71,9 @@ def make_parser() -> argparse.ArgumentParser:
                      '(default: %(default)s)')
     how.add_argument('--prompts', default='imagenet80',
                      help='name of an ensemble, or one template (default: %(default)s)')
+    how.add_argument('--examples', type=Path, metavar='FILE',
+                     help='file of what classes were taught by showing, as of `ros2 run csa_ros '
+                     'teach` or the node; those of the data set count')
     for name, (values, meaning) in SETTINGS.items():
         kind = {'choices': values} if isinstance(values, tuple) else {'type': values}
         how.add_argument(f"--{name.replace('_', '-')}", **kind,

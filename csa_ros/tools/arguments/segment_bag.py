@@ -36,6 +36,9 @@ def make_parser() -> argparse.ArgumentParser:
                         help='parameters as for the node')
     parser.add_argument('--model', help='as for the parameter of the node; demo is bundled')
     parser.add_argument('--device', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--examples', metavar='FILE',
+                        help='file of what classes were taught by showing, as of '
+                        '`ros2 run csa_ros teach` or the node; names in it join the vocabulary')
     parser.add_argument('--rate', type=float, metavar='HZ',
                         help='label at most so many images of a topic in a second of recording; '
                         'the parameter max_rate')

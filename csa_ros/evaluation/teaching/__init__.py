@@ -1,0 +1,1 @@
+"""Examples from labelled pictures, and how well classes are found by them."""
