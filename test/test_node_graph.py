@@ -12,7 +12,7 @@ from sensor_msgs.msg import PointCloud2
 
 KINDS = ('subscription', 'publisher', 'service')
 # What is there in some distributions, or with some packages, alone.
-SOMETIMES = ('label_info', 'found', 'objects', 'get_type_description')
+SOMETIMES = ('label_info', 'detections', 'found', 'objects', 'get_type_description')
 
 
 def declared(cameras, transport, points=True):

@@ -283,7 +283,7 @@ def test_what_a_graph_computes_is_the_same(segmenter):
     result = segmenter.segment(STREET, words)
     np.testing.assert_array_equal(decision.labels[0], result.labels)
     np.testing.assert_array_equal(decision.confidence[0], result.confidence)
-    assert len(segmenter._constants(STREET.shape[:2], settings)) == 5
+    assert len(segmenter._constants(STREET.shape[:2], settings)) == 6
 
 
 def test_in_bfloat16_it_is_almost_the_same(segmenter, tmp_path):

@@ -3,6 +3,7 @@
 import argparse
 import json
 
+from csa_ros.teaching.examples import Examples
 from csa_ros.vocabulary import Vocabulary
 import malformed
 import numpy as np
@@ -52,8 +53,8 @@ def test_failures_make_the_script_fail(monkeypatch, tmp_path, capsys, measure, c
 
 
 def test_masks_that_disagree_with_their_legend_are_found():
-    states = [{'vocabulary': ['sky', 'road']}, {'vocabulary': ['sky', 'road', 'car']},
-              {'vocabulary': ['car', 'road']}]
+    states = [{'vocabulary': words, 'examples': Examples()}
+              for words in (['sky', 'road'], ['sky', 'road', 'car'], ['car', 'road'])]
     legends = [{**Vocabulary.parse(state['vocabulary']).legend(version, 'demo'),
                 'stamp': {'sec': 10 * version, 'nanosec': 0}}
                for version, state in enumerate(states, 1)]

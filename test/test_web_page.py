@@ -43,8 +43,8 @@ def running(name, *parameters):
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
+            assert process.wait(20) == 0
+        finally:
             process.kill()
 
 

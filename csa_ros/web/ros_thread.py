@@ -53,6 +53,9 @@ class RosThread:
         future: Future[Any] = Future()
 
         def work() -> None:
+            # Who waited for it may have gone meanwhile.
+            if not future.set_running_or_notify_cancel():
+                return
             try:
                 future.set_result(job())
             except Exception as error:
