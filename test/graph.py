@@ -34,7 +34,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from towers import make_backbone
 
-TIMEOUT = 20.0
+TIMEOUT = 40.0
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 ACTIVATE = Transition.TRANSITION_ACTIVATE
 DEACTIVATE = Transition.TRANSITION_DEACTIVATE

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 ROOT = Path(__file__).resolve().parents[1]
 expect = playwright.expect
 # The model is loaded and words are encoded meanwhile, on a machine that may be busy.
-TIMEOUT = 30_000
+TIMEOUT = 60_000
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
          '--disable-background-networking', '--disable-component-update', '--disable-sync']
 # Beyond those of the graphs of other tests.
