@@ -83,8 +83,8 @@ def test_truth_counts_under_the_words_that_stand_for_it():
 def test_the_demo_of_teaching_works(tmp_path):
     """A word without a meaning is taught over DDS and found; both pictures are written."""
     finished = subprocess.run(
-        [sys.executable, '-m', 'csa_ros.demo.run', '--teach', '--seconds', '6', '--output',
-         tmp_path], env=environment(98), capture_output=True, text=True, timeout=180)
+        [sys.executable, '-m', 'csa_ros.demo.run', '--teach', '--seconds', '3', '--output',
+         tmp_path], env=environment(97), capture_output=True, text=True, timeout=180)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert 'zorblax: 3 examples' in finished.stdout
     assert 'by the word alone, 0.' in finished.stdout

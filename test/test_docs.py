@@ -22,6 +22,7 @@ from csa_ros.tools import segment_bag
 from csa_ros.tools import train
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
+import matplotlib
 from pages import commands
 from pages import DOCS
 from pages import inline_commands
@@ -357,7 +358,8 @@ def shell(tmp_path):
     def run(line):
         return subprocess.run(
             ['bash', '-c', line], cwd=tmp_path, capture_output=True, text=True,
-            env={**os.environ, 'HOME': str(tmp_path),
+            # Matplotlib would look through all fonts of the machine for a new home.
+            env={**os.environ, 'HOME': str(tmp_path), 'MPLCONFIGDIR': matplotlib.get_cachedir(),
                  'PATH': f'{ros2.parent}{os.pathsep}{os.environ["PATH"]}'})
 
     return run

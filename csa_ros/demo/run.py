@@ -136,6 +136,9 @@ def main(args: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(args)
     commands: dict[str, list[str]] = {
         'demo_camera': [], 'segment': ['--ros-args', '-p', 'model:=demo']}
+    if arguments.teach:
+        # Hard streets would tell more of weather than of teaching.
+        commands['demo_camera'] = ['--ros-args', '-p', 'hard:=false']
     paged = arguments.live and not arguments.terminal
     if paged:
         commands['web'] = ['--ros-args', '-p', f'port:={arguments.port}']

@@ -271,7 +271,9 @@ class WatchedNode:
         self._put_json('examples', message.data)
 
     def _take_transition(self, event: TransitionEvent) -> None:
-        self._put('state', {**self.sections['state'], 'label': event.goal_state.label})
+        # What the state before it offered would be refused in this one.
+        self._put('state', {**self.sections['state'], 'label': event.goal_state.label,
+                            'transitions': []})
         self.look()
 
     def _put_json(self, section: str, text: str) -> None:
