@@ -25,6 +25,7 @@ from csa_ros.settings import Settings
 from csa_ros.teaching.examples import Examples
 from csa_ros.teaching.file import write as save
 from csa_ros.tools import calibrate
+from csa_ros.tools.running import FAILED
 from csa_ros.vocabulary import Vocabulary
 import cv2
 from hypothesis import given
@@ -343,7 +344,7 @@ def test_classes_without_a_word_are_outside_in_streets(monkeypatch):
 ])
 def test_bad_files_are_explained(pairs, loaded, capsys, spoil, hint):
     spoil(pairs / 'masks' / 'frame0.png')
-    assert run_files() == calibrate.FAILED
+    assert run_files() == FAILED
     error, = capsys.readouterr().err.splitlines()
     assert re.search(hint, error), error
     assert not loaded
@@ -381,7 +382,7 @@ def test_examples_count_as_they_do_for_the_node(pairs, loaded, segmenter, capsys
     risk = (segmenter.segment(rgb, words).labels != truth).mean()
     assert report['frame_risks'][str(frame[0].image.relative_to(pairs))] == pytest.approx(
         risk, abs=1e-6)
-    assert run_files(*asked, 'nothing') == calibrate.FAILED
+    assert run_files(*asked, 'nothing') == FAILED
     assert 'there is no file of examples nothing' in capsys.readouterr().err
 
 
@@ -463,7 +464,7 @@ def test_one_frame_and_saturation_are_warned_of(pairs, loaded, capsys, monkeypat
 
 def test_without_matplotlib_nothing_is_measured(pairs, loaded, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'matplotlib.backend_bases', None)
-    assert run_files('--plot', 'curve.png') == calibrate.FAILED
+    assert run_files('--plot', 'curve.png') == FAILED
     assert 'pip install matplotlib' in capsys.readouterr().err
     assert not loaded
 
@@ -502,6 +503,6 @@ def test_bad_arguments_are_refused(args, hint, capsys):
     (['--attention', 'none'], 'attention'), (['--logit-scale', '-1'], 'logit_scale'),
     (['--plot', 'curve.xyz'], 'let it end in .png')])
 def test_bad_values_are_explained(args, hint, loaded, capsys):
-    assert run('--demo', *args) == calibrate.FAILED
+    assert run('--demo', *args) == FAILED
     assert hint in capsys.readouterr().err
     assert not loaded

@@ -17,6 +17,7 @@ from csa_ros.settings import Settings
 from csa_ros.teaching.examples import Examples
 from csa_ros.teaching.file import read
 from csa_ros.tools import teach
+from csa_ros.tools.running import FAILED
 from csa_ros.vocabulary import Vocabulary
 import cv2
 import numpy as np
@@ -189,7 +190,7 @@ def test_the_file_of_another_model_is_not_added_to(loaded, demo, frames, capsys,
     before = (tmp_path / 'out.safetensors').read_bytes()
     other = Segmenter(demo.backbone, 'vanilla', Settings(short_side=SIDE))
     monkeypatch.setattr(Segmenter, 'load', lambda **_: other)
-    assert run(frames, '--add') == teach.FAILED
+    assert run(frames, '--add') == FAILED
     assert re.search(r'seen with attention csa in place of vanilla.*go back to',
                      capsys.readouterr().err)
     assert (tmp_path / 'out.safetensors').read_bytes() == before
@@ -222,6 +223,6 @@ def test_arguments_that_cannot_be(loaded, frames, capsys, arguments, message):
 ])
 def test_what_cannot_be_shown_is_told_and_nothing_is_written(
         loaded, frames, capsys, tmp_path, arguments, message):
-    assert run(frames, *arguments) == teach.FAILED
+    assert run(frames, *arguments) == FAILED
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / 'out.safetensors').exists()

@@ -14,6 +14,7 @@ from csa_ros.model.towers.architecture import build
 from csa_ros.model.weights.source import parse_model
 from csa_ros.model.weights.source import prefix_for_files
 from csa_ros.tools import train
+from csa_ros.tools.running import FAILED
 from csa_ros.training import held_out
 from csa_ros.training import optimizer
 from csa_ros.training import run
@@ -305,7 +306,7 @@ def state(arguments, tmp_path, monkeypatch):
 ])
 def test_another_training_does_not_go_on_with_a_state(
         arguments, state, capsys, option, value, words):
-    assert train.main(arguments(**{option: value})) == train.FAILED
+    assert train.main(arguments(**{option: value})) == FAILED
     error = capsys.readouterr().err
     assert f'{state} is the state of another training: {words}' in error
     assert 'name another file with --out' in error
@@ -316,13 +317,13 @@ def test_a_damaged_state_is_named(arguments, state, capsys):
     """And what a pickle in its place would do is not done."""
     for content in (b'', b'cos\nsystem\n(S"touch /tmp/no"\ntR.', state.read_bytes()[:-99]):
         state.write_bytes(content)
-        assert train.main(arguments()) == train.FAILED
+        assert train.main(arguments()) == FAILED
         assert f'{state} is damaged' in capsys.readouterr().err
 
 
 def test_weights_are_never_overwritten(arguments, tmp_path, capsys):
     (tmp_path / 'out.safetensors').write_text('mine')
-    assert train.main(arguments()) == train.FAILED
+    assert train.main(arguments()) == FAILED
     assert 'out.safetensors is there already: name another file' in capsys.readouterr().err
     assert (tmp_path / 'out.safetensors').read_text() == 'mine'
 
@@ -337,7 +338,7 @@ def test_a_loss_that_is_no_number_ends_it_and_keeps_what_was_good(
             self._parameters['text_projection'].data[0, 0] = torch.nan
         learn(self, *batch)
     monkeypatch.setattr(run.Training, '_learn', poisoned)
-    assert train.main(arguments()) == train.FAILED
+    assert train.main(arguments()) == FAILED
     error = capsys.readouterr().err
     assert 'the loss is nan and its gradient' in error and 'at step 3' in error
     assert 'has the weights of epoch 1. Give a lower --rate than 0.001' in error
@@ -350,7 +351,7 @@ def test_a_full_disk_ends_it_and_keeps_what_was_good(arguments, tmp_path, capsys
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200000, before[1]))
     try:
-        assert train.main(arguments()) == train.FAILED
+        assert train.main(arguments()) == FAILED
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     error = capsys.readouterr().err
@@ -394,7 +395,7 @@ def test_losses_that_hold_each_other_are_refused(arguments, capsys):
     ({'model': f'{ARCHITECTURE}:/nowhere'}, 'there is no file /nowhere'),
 ])
 def test_what_cannot_be_trained(arguments, replaced, words, capsys):
-    assert train.main(arguments(**replaced)) == train.FAILED
+    assert train.main(arguments(**replaced)) == FAILED
     assert words in capsys.readouterr().err
 
 
@@ -405,7 +406,7 @@ def test_one_picture_alone_teaches_nothing(arguments, data, tmp_path, capsys):
     del given[given.index('--batch'):given.index('--batch') + 2]
     for held, words in ((0.1, '0 pictures to learn from (1 of 1 are held out)'),
                         (0, '1 pictures to learn from: captions are compared among pictures')):
-        assert train.main([*given, '--held-out', str(held)]) == train.FAILED
+        assert train.main([*given, '--held-out', str(held)]) == FAILED
         assert words in capsys.readouterr().err
 
 

@@ -7,17 +7,16 @@ What each disturbance of the rendered streets costs: without any, with each alon
 Each row is resumable: the same command goes on where an interrupted one was ended.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 import json
 from pathlib import Path
-import shlex
 import sys
 from typing import Any
 
 from csa_ros.bench.timing import machine
 from csa_ros.demo.hard import DISTURBANCES
+from csa_ros.evaluation.arguments import parse
 from csa_ros.evaluation.datasets.benchmark import Benchmark
 from csa_ros.evaluation.datasets.demo import DEMO_HARD
 from csa_ros.evaluation.datasets.demo import HARD_SEEDS
@@ -45,24 +44,10 @@ _SHOWN, _PANELS_IN_ROW, _PANEL_WIDTH = 550, 6, 240
 
 def main(args: Sequence[str] | None = None) -> int:
     """Measure, write and print the table; return the exit status."""
-    args = sys.argv[1:] if args is None else list(args)
-    parser = argparse.ArgumentParser(
-        prog='python -m csa_ros.evaluation.disturbances', description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--model', default='demo', help='as for the node (default: %(default)s)')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--threads', type=int, default=0,
-                        help='threads on a CPU; 0 takes as many as can run at once')
-    parser.add_argument('--limit', type=int, metavar='N',
-                        help=f'take N of the {len(HARD_SEEDS)} streets, evenly spaced')
-    parser.add_argument('--out', type=Path, default=Path('evaluation'), metavar='DIR',
-                        help='folder for the results (default: %(default)s)')
-    options = parser.parse_args(args)
-    for name, least in (('limit', 1), ('threads', 0)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            parser.error(f'--{name} is {value}: it must be at least {least}')
-    command = shlex.join(['python', '-m', 'csa_ros.evaluation.disturbances', *args])
+    options, command = parse(
+        'csa_ros.evaluation.disturbances', __doc__,
+        f'take N of the {len(HARD_SEEDS)} streets, evenly spaced',
+        sys.argv[1:] if args is None else args)
     try:
         set_threads(options.threads)
         backbone = load_backbone(options.model, options.device)

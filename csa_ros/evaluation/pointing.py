@@ -9,14 +9,11 @@ heat lies on what it says. Attentions are compared on the streets of the data se
 negatives and thresholds on others that are there to choose by.
 """
 
-import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
 import json
-from pathlib import Path
-import shlex
 import sys
 from typing import Any
 
@@ -24,6 +21,7 @@ from csa_ros.bench.timing import machine
 from csa_ros.choices import FIND_THRESHOLD
 from csa_ros.choices import MAX_PHRASES
 from csa_ros.demo import validation
+from csa_ros.evaluation.arguments import parse
 from csa_ros.evaluation.datasets.benchmark import Sample
 from csa_ros.evaluation.datasets.demo import DEMO
 from csa_ros.evaluation.datasets.demo import Street
@@ -53,23 +51,9 @@ LEAST_PIXELS = 64
 
 def main(args: Sequence[str] | None = None) -> int:
     """Measure, write and print the tables; return the exit status."""
-    args = sys.argv[1:] if args is None else list(args)
-    parser = argparse.ArgumentParser(
-        prog='python -m csa_ros.evaluation.pointing', description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--model', default='demo', help='as for the node (default: %(default)s)')
-    parser.add_argument('--device', default='auto', help='auto, cpu, cuda or cuda:N')
-    parser.add_argument('--threads', type=int, default=0,
-                        help='threads on a CPU; 0 takes as many as can run at once')
-    parser.add_argument('--limit', type=int, metavar='N', help='take the first N streets of each')
-    parser.add_argument('--out', type=Path, default=Path('evaluation'), metavar='DIR',
-                        help='folder for the results (default: %(default)s)')
-    options = parser.parse_args(args)
-    for name, least in (('limit', 1), ('threads', 0)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            parser.error(f'--{name} is {value}: it must be at least {least}')
-    command = shlex.join(['python', '-m', 'csa_ros.evaluation.pointing', *args])
+    options, command = parse(
+        'csa_ros.evaluation.pointing', __doc__, 'take the first N streets of each',
+        sys.argv[1:] if args is None else args)
     try:
         set_threads(options.threads)
         document = measure(load_backbone(options.model, options.device), options.limit, command)

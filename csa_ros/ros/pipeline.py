@@ -37,10 +37,12 @@ from csa_ros.ros.worker import LatestWorker
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
+from csa_ros.settings import Settings
 from csa_ros.teaching.errors import TeachingError
 from csa_ros.teaching.examples import Examples
 from csa_ros.teaching.examples import Look
 from csa_ros.teaching.file import ExamplesFile
+from csa_ros.teaching.looking import Sight
 from csa_ros.teaching.region import Region
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
@@ -109,6 +111,8 @@ class Pipeline:
         self.segmenter = segmenter
         self.file = file
         self.sightings = Sightings()
+        # For the thread that encodes: of one image several regions may be shown.
+        self._looked_at: tuple[Seen, Settings, Sight] | None = None
         self._words_fault = ''
         # Not the node: what is still running after `close` would keep it on the graph.
         self._context = node.context
@@ -211,9 +215,12 @@ class Pipeline:
         settings = self.config.settings
 
         def look(rgb: np.ndarray) -> Look:
-            with cancellable(lambda: self._closing):
-                return self.segmenter.look(rgb, region, settings, seen.camera.name,
-                                           nanoseconds(seen.image.header.stamp))
+            last = self._looked_at
+            if last is None or last[0] is not seen or last[1] != settings:
+                with cancellable(lambda: self._closing):
+                    last = seen, settings, self.segmenter.see(rgb, settings)
+                self._looked_at = last
+            return last[2].look(region, seen.camera.name, nanoseconds(seen.image.header.stamp))
 
         def read() -> None:
             # In the thread that all other images of the camera are read in.
@@ -294,7 +301,7 @@ class Pipeline:
             camera.destroy()
         self._legend.destroy()
         self._examples_output.destroy()
-        self.sightings = Sightings()
+        self.sightings, self._looked_at = Sightings(), None
         self.cameras = []
         # What is still running may hold on to the pipeline, but not to the model.
         del self.segmenter, self._snapshot, self._newest, self._timeline

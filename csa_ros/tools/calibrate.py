@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import json
 import shlex
-import signal
 import sys
 from typing import Any
 
@@ -18,7 +17,6 @@ from csa_ros.evaluation.calibration.curve import count
 from csa_ros.evaluation.calibration.curve import THRESHOLDS
 from csa_ros.evaluation.calibration.curve import Wish
 from csa_ros.evaluation.calibration.frames import FilePair
-from csa_ros.evaluation.calibration.frames import find_pairs
 from csa_ros.evaluation.calibration.frames import Street
 from csa_ros.model.errors import ModelError
 from csa_ros.parameters.config import Config
@@ -29,12 +27,13 @@ from csa_ros.segmenter import Segmenter
 from csa_ros.segmenter import Words
 from csa_ros.teaching.examples import Examples
 from csa_ros.tools.arguments.calibrate import DONE
-from csa_ros.tools.arguments.calibrate import FAILED
 from csa_ros.tools.arguments.calibrate import FEW
 from csa_ros.tools.arguments.calibrate import LEFT_OUT
 from csa_ros.tools.arguments.calibrate import make_parser
-from csa_ros.tools.arguments.calibrate import STREETS
 from csa_ros.tools.arguments.calibrate import UNMET
+from csa_ros.tools.arguments.masks import check_frames
+from csa_ros.tools.frames import labelled_frames
+from csa_ros.tools.running import run_tool
 import numpy as np
 from tqdm import tqdm
 
@@ -45,28 +44,13 @@ _COVERAGES = (1, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5)
 
 def main(args: Sequence[str] | None = None) -> int:
     """Calibrate as the arguments say; return the exit status."""
-    parser = make_parser()
-    options = parser.parse_args(args)
-    try:
-        _check(options)
-    except ValueError as error:
-        parser.error(str(error))
-    try:
-        return _run(options)
-    except KeyboardInterrupt:
-        _fail('interrupted')
-        return 128 + signal.SIGINT
-    except (ModelError, PlotError, OSError, RuntimeError, ValueError) as error:
-        return _fail(str(error))
+    return run_tool(make_parser(), _check, _run,
+                    (ModelError, PlotError, OSError, RuntimeError, ValueError), args)
 
 
 def _check(options: argparse.Namespace) -> None:
     """Raise ValueError for options that can be judged alone."""
-    files = bool(options.images or options.masks)
-    if options.demo == files or bool(options.images) != bool(options.masks):
-        raise ValueError('give --images and --masks, or --demo')
-    if options.demo and options.outside:
-        raise ValueError('--outside is for masks: in --demo it is what has no word')
+    check_frames(options)
     for name in ('risk', 'coverage'):
         value = getattr(options, name)
         if value is not None and not 0 <= value <= 1:
@@ -76,8 +60,6 @@ def _check(options: argparse.Namespace) -> None:
     for path in (options.json, options.plot):
         if path and not path.parent.is_dir():
             raise ValueError(f'there is no folder {path.parent} for {path.name}: make it first')
-    if options.limit is not None and options.limit < 1:
-        raise ValueError(f'--limit is {options.limit}: it must be at least 1')
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -135,17 +117,11 @@ def _config(options: argparse.Namespace) -> tuple[Config, list[str]]:
 
 
 def _frames(options: argparse.Namespace, config: Config) -> Sequence[FilePair | Street]:
-    if options.demo:
-        return [Street(seed, config.vocabulary) for seed in range(options.limit or STREETS)]
-    pairs, left_out = find_pairs(
-        options.images, options.masks, config.vocabulary, options.outside, config.sensor_bits)
-    if left_out:
-        _say(f'pictures without a mask, which are left out: {left_out}')
-    pairs = pairs[:options.limit]
-    for pair in pairs:
+    frames = labelled_frames(options, config, _say)
+    for frame in () if options.demo else frames:
         # What is wrong with a file is said before the model is loaded and the others are labelled.
-        pair.read()
-    return pairs
+        frame.read()
+    return frames
 
 
 def measure(segmenter: Segmenter, words: Words, frames: Sequence[FilePair | Street]
@@ -305,11 +281,6 @@ def _text(threshold: float) -> str:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr)
-
-
-def _fail(reason: str) -> int:
-    print(f'calibrate: {reason}', file=sys.stderr)
-    return FAILED
 
 
 if __name__ == '__main__':

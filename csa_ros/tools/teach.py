@@ -3,13 +3,9 @@
 import argparse
 from collections.abc import Sequence
 import shlex
-import signal
 import sys
 
 from csa_ros.demo.scenes import CLASSES
-from csa_ros.evaluation.calibration.frames import FilePair
-from csa_ros.evaluation.calibration.frames import find_pairs
-from csa_ros.evaluation.calibration.frames import Street
 from csa_ros.evaluation.report.teaching import describe
 from csa_ros.evaluation.report.teaching import draw
 from csa_ros.evaluation.teaching.gathering import gather
@@ -27,11 +23,12 @@ from csa_ros.teaching.examples import MAX_EXAMPLES
 from csa_ros.teaching.examples import MAX_PER_NAME
 from csa_ros.teaching.file import read
 from csa_ros.teaching.file import write
+from csa_ros.tools.arguments.masks import check_frames
 from csa_ros.tools.arguments.teach import DONE
-from csa_ros.tools.arguments.teach import FAILED
 from csa_ros.tools.arguments.teach import make_parser
 from csa_ros.tools.arguments.teach import PER_CLASS
-from csa_ros.tools.arguments.teach import STREETS
+from csa_ros.tools.frames import labelled_frames
+from csa_ros.tools.running import run_tool
 
 # Parameters of the node that have an argument, and those that examples depend on.
 _OVERRIDES = ('vocabulary', 'model', 'device', 'attention', 'prompts', 'inference', 'short_side',
@@ -41,32 +38,15 @@ _OF_FINGERPRINT = ('model', 'attention', 'inference', 'short_side', 'crop', 'str
 
 def main(args: Sequence[str] | None = None) -> int:
     """Teach as the arguments say; return the exit status."""
-    parser = make_parser()
-    options = parser.parse_args(args)
-    try:
-        _check(options)
-    except ValueError as error:
-        parser.error(str(error))
-    try:
-        return _run(options)
-    except KeyboardInterrupt:
-        _fail('interrupted')
-        return 128 + signal.SIGINT
-    except (ModelError, OSError, RuntimeError, ValueError) as error:
-        return _fail(str(error))
+    return run_tool(make_parser(), _check, _run,
+                    (ModelError, OSError, RuntimeError, ValueError), args)
 
 
 def _check(options: argparse.Namespace) -> None:
     """Raise ValueError for options that can be judged alone."""
-    files = bool(options.images or options.masks)
-    if options.demo == files or bool(options.images) != bool(options.masks):
-        raise ValueError('give --images and --masks, or --demo')
-    if options.demo and options.outside:
-        raise ValueError('--outside is for masks: in --demo it is what has no word')
+    check_frames(options)
     if options.tune and not options.evaluate:
         raise ValueError('--tune is measured, and not kept in the file: give --evaluate with it')
-    if options.limit is not None and options.limit < 1:
-        raise ValueError(f'--limit is {options.limit}: it must be at least 1')
     if options.per_class is not None and not 1 <= options.per_class <= MAX_PER_NAME:
         raise ValueError(f'--per-class is {options.per_class}: it must be from 1 to '
                          f'{MAX_PER_NAME}, which is what a class keeps')
@@ -86,7 +66,7 @@ def _check(options: argparse.Namespace) -> None:
 def _run(options: argparse.Namespace) -> int:
     config = _config(options)
     classes, per_class = _classes(options, config)
-    frames = _frames(options, config)
+    frames = labelled_frames(options, config, _say)
     if options.evaluate and len(frames) < 2:
         raise TeachingError('--evaluate leaves out one frame of several, and there is one: give '
                             'more, or leave --evaluate out')
@@ -135,16 +115,6 @@ def _classes(options: argparse.Namespace, config: Config) -> tuple[list[str], in
     return classes, options.per_class or min(PER_CLASS, most)
 
 
-def _frames(options: argparse.Namespace, config: Config) -> Sequence[FilePair | Street]:
-    if options.demo:
-        return [Street(seed, config.vocabulary) for seed in range(options.limit or STREETS)]
-    pairs, left_out = find_pairs(
-        options.images, options.masks, config.vocabulary, options.outside, config.sensor_bits)
-    if left_out:
-        _say(f'pictures without a mask, which are left out: {left_out}')
-    return pairs[:options.limit]
-
-
 def _report(gathered: Gathered, before: Examples) -> None:
     """Say what was left out; raise TeachingError if nothing was shown."""
     if gathered.too_small:
@@ -190,11 +160,6 @@ def _command(options: argparse.Namespace) -> str:
 
 def _say(text: str) -> None:
     print(f'teach: {text}', file=sys.stderr)
-
-
-def _fail(reason: str) -> int:
-    _say(reason)
-    return FAILED
 
 
 if __name__ == '__main__':

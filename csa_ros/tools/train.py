@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Sequence
-import signal
 import sys
 
 from csa_ros.model.backbone import Backbone
@@ -15,6 +14,7 @@ from csa_ros.process.threads import usable_threads
 from csa_ros.tools.arguments.train import BATCH
 from csa_ros.tools.arguments.train import make_parser
 from csa_ros.tools.arguments.train import MOST_WORKERS
+from csa_ros.tools.running import run_tool
 from csa_ros.training.choices import PARTS
 from csa_ros.training.errors import TrainingError
 from csa_ros.training.held_out import split
@@ -25,25 +25,13 @@ from csa_ros.training.run import Plan
 from csa_ros.training.run import Training
 import torch
 
-DONE, FAILED = 0, 1
+DONE = 0
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Train as the arguments say; return the exit status."""
-    parser = make_parser()
-    options = parser.parse_args(args)
-    try:
-        _check(options)
-    except ValueError as error:
-        parser.error(str(error))
-    try:
-        return _run(options)
-    except KeyboardInterrupt:
-        _say('interrupted; the same command goes on from the last state')
-        return 128 + signal.SIGINT
-    except (ModelError, TrainingError) as error:
-        _say(str(error))
-        return FAILED
+    return run_tool(make_parser(), _check, _run, (ModelError, TrainingError), args,
+                    'interrupted; the same command goes on from the last state')
 
 
 def _check(options: argparse.Namespace) -> None:

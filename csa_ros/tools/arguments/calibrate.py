@@ -5,14 +5,13 @@ from pathlib import Path
 
 from csa_ros.choices import ATTENTIONS
 from csa_ros.choices import AUTO
-from csa_ros.tools.arguments.masks import ids
+from csa_ros.tools.arguments.masks import add_frames
 
 DESCRIPTION = (
     'Choose unknown_threshold by a few pictures with truth, so that unknown means something.')
 DONE, FAILED, UNMET = 0, 1, 3
 # What the streets of the demo show and its vocabulary does not name.
 LEFT_OUT = ('car', 'bus')
-STREETS = 20
 # With fewer, bounds are bounds of the frames that there are.
 FEW = 8
 _EPILOG = f"""
@@ -28,19 +27,9 @@ status: {DONE} all is well, {FAILED} it failed, 2 bad arguments,
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog='calibrate', description=DESCRIPTION, epilog=_EPILOG)
-    frames = parser.add_argument_group('frames')
-    frames.add_argument('--images', nargs='+', type=Path, default=[], metavar='PATH',
-                        help='pictures, or folders of them')
-    frames.add_argument('--masks', nargs='+', type=Path, default=[], metavar='PATH',
-                        help='their masks, or folders of them: front.png is that of front.jpg')
-    frames.add_argument('--outside', type=ids, default=(), metavar='ID,ID',
-                        help='ids in the masks of what the vocabulary has no word for, and what '
-                        'is to become unknown')
-    frames.add_argument('--demo', action='store_true',
-                        help=f'instead of pictures: streets that render themselves, with words '
-                        f'for all but {" and ".join(LEFT_OUT)} unless --vocabulary says otherwise')
-    frames.add_argument('--limit', type=int, metavar='N',
-                        help=f'take at most so many frames (default: all; {STREETS} of --demo)')
+    add_frames(
+        parser, ', and what is to become unknown',
+        f', with words for all but {" and ".join(LEFT_OUT)} unless --vocabulary says otherwise')
     wish = parser.add_argument_group('wish').add_mutually_exclusive_group()
     wish.add_argument('--risk', type=float, metavar='R',
                       help='the share of errors among labelled pixels is to be at most R (0.1 if '

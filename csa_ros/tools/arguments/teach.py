@@ -6,11 +6,10 @@ from pathlib import Path
 from csa_ros.choices import ATTENTIONS
 from csa_ros.choices import AUTO
 from csa_ros.settings import INFERENCE
-from csa_ros.tools.arguments.masks import ids
+from csa_ros.tools.arguments.masks import add_frames
 
 DESCRIPTION = 'Make a file of examples from labelled pictures, by which the node knows classes.'
 DONE, FAILED = 0, 1
-STREETS = 20
 PER_CLASS = 16
 _EPILOG = f"""
 A mask is a PNG of the size of its picture, with the id of each pixel's class in the order of the
@@ -25,17 +24,7 @@ for these alone: give what the node is given. Exit status: {DONE} all is well, {
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog='teach', description=DESCRIPTION, epilog=_EPILOG)
-    frames = parser.add_argument_group('frames')
-    frames.add_argument('--images', nargs='+', type=Path, default=[], metavar='PATH',
-                        help='pictures, or folders of them')
-    frames.add_argument('--masks', nargs='+', type=Path, default=[], metavar='PATH',
-                        help='their masks, or folders of them: front.png is that of front.jpg')
-    frames.add_argument('--outside', type=ids, default=(), metavar='ID,ID',
-                        help='ids in the masks of what the vocabulary has no word for')
-    frames.add_argument('--demo', action='store_true',
-                        help='instead of pictures: streets that render themselves')
-    frames.add_argument('--limit', type=int, metavar='N',
-                        help=f'take at most so many frames (default: all; {STREETS} of --demo)')
+    add_frames(parser)
     what = parser.add_argument_group('examples')
     what.add_argument('--out', type=Path, required=True, metavar='FILE',
                       help='new file for the examples: .safetensors')
