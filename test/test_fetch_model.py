@@ -232,7 +232,8 @@ def be_the_hub(monkeypatch, address):
 @pytest.fixture
 def server(home, monkeypatch):
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Hub)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={'poll_interval': 0.01})
     thread.start()
     be_the_hub(monkeypatch, f'http://127.0.0.1:{server.server_port}')
     yield server

@@ -145,7 +145,7 @@ def test_files_follow_the_words_of_a_live_node(graph, tmp_path, watch):
     assert 'not in the vocabulary: car\n' in printed()
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0, printed()
-    wait_for(lambda: 'hydra_labels' not in graph.client.get_node_names(), 'a goodbye', 2.0)
+    wait_for(lambda: 'hydra_labels' not in graph.client.get_node_names(), 'a goodbye', 10.0)
 
 
 def test_a_late_comer_takes_the_legend_in_force_and_no_nonsense(graph, watch):
@@ -158,6 +158,6 @@ def test_a_late_comer_takes_the_legend_in_force_and_no_nonsense(graph, watch):
     publisher.publish(String(data='{"unknown_id": 255, "classes": [{"id": 0, "name": "tree", '
                                   '"queries": ["tree"], "color": [0, 99, 0]}]}'))
     assert process.wait(20) == 0, printed()
-    wait_for(lambda: 'hydra_labels' not in graph.client.get_node_names(), 'a goodbye', 2.0)
+    wait_for(lambda: 'hydra_labels' not in graph.client.get_node_names(), 'a goodbye', 10.0)
     assert names_in(folder) == ['tree']
     assert colors_in(folder) == ['tree', 'unknown']

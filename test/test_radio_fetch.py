@@ -121,7 +121,8 @@ def hub(tmp_path, monkeypatch):
                  'https_proxy', 'ALL_PROXY', 'all_proxy'):
         monkeypatch.delenv(name, raising=False)
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Hub)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={'poll_interval': 0.01})
     thread.start()
     address = f'http://127.0.0.1:{server.server_port}'
     monkeypatch.setattr('huggingface_hub.constants.ENDPOINT', address)
@@ -246,12 +247,16 @@ def test_what_the_hub_replaced_is_fetched_anew(hub, capsys):
 
 def test_what_is_damaged_on_its_way_is_removed(hub, capsys, monkeypatch):
     original = Hub._send_range
+    # Several ranges are sent at once, and what one has damaged is not what another is to restore.
+    lock = threading.Lock()
 
     def damage(self, address):
-        data = self.files[address]
-        self.files[address] = data[:5000] + b'x' + data[5001:] if address.endswith(FILE) else data
-        original(self, address)
-        self.files[address] = data
+        with lock:
+            data = self.files[address]
+            self.files[address] = (
+                data[:5000] + b'x' + data[5001:] if address.endswith(FILE) else data)
+            original(self, address)
+            self.files[address] = data
 
     monkeypatch.setattr(Hub, '_send_range', damage)
     status, _, err = fetch(capsys)
