@@ -66,7 +66,7 @@ def take_teaching(page: Page) -> None:
         page.mouse.move(area['x'] + right * area['width'], area['y'] + bottom * area['height'])
         page.mouse.up()
         before = page.locator('#teach .thumbs img').count()
-        page.get_by_label('Name of what is in the box').fill(name)
+        page.get_by_label('Name of what is marked').fill(name)
         page.get_by_role('button', name='Teach', exact=True).click()
         expect(page.locator('#teach .thumbs img')).to_have_count(before + 1, timeout=TIMEOUT)
     page.locator('#messages').evaluate('place => place.replaceChildren()')

@@ -1,6 +1,8 @@
 """Classes are taught while the node runs: atomically, kept in a file, and never half."""
 
 import array
+import base64
+from collections import Counter
 import functools
 from itertools import groupby
 import json
@@ -8,8 +10,11 @@ import threading
 
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.evaluation.datasets.demo import Street
+from csa_ros.ros import outputs
 from csa_ros.segmenter import Segmenter
+from csa_ros.teaching.examples import Example
 from csa_ros.teaching.examples import Examples
+from csa_ros.teaching.examples import Look
 from csa_ros.teaching.file import read
 from csa_ros.teaching.file import write
 import cv2
@@ -28,6 +33,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 from std_srvs.srv import Trigger
+import torch
 
 NONSENSE = 'zorblax'
 TAUGHT = 'building'
@@ -54,12 +60,13 @@ def start(graph, tmp_path, backbone):
         def load(settings, **_):
             return Segmenter(backbone, attention, settings, tmp_path)
 
-        on.examples = []
-        on.client.create_subscription(
-            String, '/segment/examples', lambda message: on.examples.append(
-                json.loads(message.data)), QoSProfile(
-                    depth=50, durability=DurabilityPolicy.TRANSIENT_LOCAL,
-                    reliability=ReliabilityPolicy.RELIABLE))
+        on.examples, on.thumbnails = [], []
+        qos = QoSProfile(depth=50, durability=DurabilityPolicy.TRANSIENT_LOCAL,
+                         reliability=ReliabilityPolicy.RELIABLE)
+        for topic, told in ('examples', on.examples), ('examples/thumbnails', on.thumbnails):
+            on.client.create_subscription(
+                String, f'/segment/{topic}',
+                lambda message, told=told: told.append(json.loads(message.data)), qos)
         return on.start(tmp_path, load=load, **{'vocabulary': OTHERS, **parameters})
 
     return begin
@@ -99,6 +106,13 @@ def show(graph, seed, stamp, **parameters):
     return message
 
 
+def shown_pictures(graph):
+    """Return stamp and JPEG of each thumbnail that the node has told, by class."""
+    return {item['name']: [
+        (each['stamp']['sec'] * 10**9 + each['stamp']['nanosec'], base64.b64decode(each['jpeg']))
+        for each in item['thumbnails']] for item in graph.thumbnails[-1]['classes']}
+
+
 def score(labels, truth, words):
     """Return the IoU of what is taught."""
     there = labels == words.index(NONSENSE)
@@ -136,6 +150,9 @@ def test_a_class_is_taught_found_kept_and_forgotten(start, graph, tmp_path, back
     assert graph.get('vocabulary') == words
     assert 'zorblax: 2 examples, IoU in leave-one-out 0.' in show(graph, ALSO_SHOWN, (13, 0))
     wait_for(lambda: taught(graph) == {NONSENSE: 2})
+    assert shown_pictures(graph) == {
+        NONSENSE: [(example.look.stamp, example.look.thumbnail)
+                   for example in read(file, segmenter.fingerprint())]}
     labels = labels_of(graph, (14, 0))
     assert score(labels, truth, words) > before + 0.25
     # What was frozen is taught, whatever comes.
@@ -143,6 +160,11 @@ def test_a_class_is_taught_found_kept_and_forgotten(start, graph, tmp_path, back
         True, 'what is taught are images of the camera with the stamp 14.000000000')
     wait_for(lambda: graph.examples[-1]['frozen'] == {'': {'sec': 14, 'nanosec': 0}})
     show(graph, SHOWN, (15, 0), teach_region='')
+    # A polygon is taken as it is: nothing is cut out of it.
+    show(graph, SHOWN, (16, 0), teach_region='[100, 60, 220.5, 60, 220, 180, 100, 180]')
+    torch.testing.assert_close(
+        graph.node._pipeline.examples[-1].look.key,
+        segmenter.look(rgb, [(100, 60), (220.5, 60), (220, 180), (100, 180)]).key)
     assert call(graph, 'forget')[0] is True
     assert call(graph, 'freeze', SetBool, data=False)[0] is True
     wait_for(lambda: graph.examples[-1]['classes'] == [])
@@ -150,7 +172,8 @@ def test_a_class_is_taught_found_kept_and_forgotten(start, graph, tmp_path, back
     seen = [[example['stamp']['sec'] for example in item['examples']]
             for known in graph.examples for item in known['classes']]
     # What is frozen is told with what is known already.
-    assert [each for each, _ in groupby(seen)] == [[11], [11, 13], [11, 13, 14]]
+    assert [each for each, _ in groupby(seen)] == [[11], [11, 13], [11, 13, 14], [11, 13, 14, 14]]
+    assert [len(each['classes']) for each in graph.thumbnails] == [0, 1, 1, 1, 1, 0]
     assert not read(file, segmenter.fingerprint())
     assert call(graph, 'forget') == (False, 'there is no example to forget')
     assert NONSENSE in names(graph.legends[-1]) and not taught(graph)
@@ -225,9 +248,17 @@ def test_what_cannot_be_taught_is_refused(graph, tmp_path):
     assert 'outside the picture of 64 x 48 pixels' in refusal()
     assert graph.set_each(teach_region=[10, 20, 1, 1]) == ['']
     assert 'too small for this model' in refusal()
+    assert graph.set_each(teach_region='10, 20, 12, 20, 10.5, 22') == ['']
+    assert 'too small for this model' in refusal()
+    assert graph.set_each(teach_region=[10, 20, 65, 20, 10, 40]) == ['']
+    assert 'a corner at 65, 20, outside the picture of 64 x 48 pixels' in refusal()
     assert "'dock'" not in refusal('forget')
     for name, value, reason in (
             ('teach_region', [1, 2, 3], 'four numbers'), ('teach_region', [1, 2, 0, 3], 'above 0'),
+            ('teach_region', [1, 2], 'has 2 numbers, [1.0, 2.0]: it must be four'),
+            ('teach_region', [1, 2, 3, 4, 5, 6, 7], 'has 7 numbers'),
+            ('teach_region', [1.0, 2.0] * 1001, 'has 1001 corners, more than 1000: leave out'),
+            ('teach_region', [1.0, 2.0, 3.0, 4.0, 5.0, float('nan')], 'corner of a polygon'),
             ('teach_name', 'a|b', 'holds |'), ('teach_camera', 'rear', 'one without a name'),
             ('examples', 'other', 'read-only')):
         assert reason in graph.set_each(**{name: value})[0]
@@ -317,3 +348,26 @@ def test_of_several_cameras_one_is_named(graph, tmp_path):
     success, message = call(graph, 'teach')
     assert success, message
     assert graph.node._pipeline.examples[0].look.camera == 'left'
+
+
+def test_thumbnails_are_of_the_newest_and_bounded():
+    def example(name, size):
+        return Example(name, Look(*[torch.zeros(1)] * 4, '', stamp=size, thumbnail=bytes(size)))
+
+    def told(*examples):
+        return Counter((item['name'], each['stamp']['nanosec'])
+                       for item in outputs._thumbnails(Examples(examples))
+                       for each in item['thumbnails'])
+
+    dock, bin_ = ([(name, size) for size in range(1, 21)] for name in ('dock', 'bin'))
+    newest = [each[-outputs.MOST_THUMBNAILS:] for each in (dock, bin_)]
+    assert told(*(example(*each) for each in dock + bin_)) == Counter(sum(newest, []))
+    # All of one class are newer than those of the other: each has as many as there is room for.
+    large = outputs.THUMBNAIL_BYTES // 4
+    assert told(*(example('dock', large - i) for i in range(4)),
+                *(example('bin', large - i) for i in range(4))) == Counter(
+                    [(name, large - i) for name in ('dock', 'bin') for i in (2, 3)])
+    # What a tool has made may have none.
+    assert not told(example('dock', 0))
+    assert outputs._thumbnails(Examples((example('dock', 0),))) == [
+        {'name': 'dock', 'thumbnails': []}]

@@ -9,7 +9,6 @@ from csa_ros.ros.images import to_message
 from csa_ros.sample_range import SampleRange
 from csa_ros.web import frames
 from csa_ros.web.encoding import encode
-from csa_ros.web.encoding import encode_thumbnail
 from csa_ros.web.encoding import LONG_SIDE
 from csa_ros.web.encoding import pack
 from csa_ros.web.frames import Assembler
@@ -197,15 +196,6 @@ def test_what_cannot_be_read_is_an_error_of_a_known_kind():
         encode('labels', Image(width=8, height=8, encoding='mono8', step=8), SampleRange())
     with pytest.raises(ValueError):
         encode('found', String(data='{'), SampleRange())
-
-
-@pytest.mark.parametrize('box, size', [
-    ([8, 4, 32, 16], (16, 32)), ([-10, -10, 20, 20], (10, 10)), ([0, 0, 2**16, 2**16], (48, 64))])
-def test_thumbnails_are_what_is_in_the_box(box, size):
-    rgb = picture()
-    shown = decoded(encode_thumbnail(to_message(rgb, 'rgb8', Header()), box))
-    assert shown.shape[:2] == size
-    assert encode_thumbnail(to_message(rgb, 'rgb8', Header()), [100, 100, 5, 5]) == b''
 
 
 def test_a_message_holds_its_description_and_its_pictures():

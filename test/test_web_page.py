@@ -193,8 +193,8 @@ def test_a_thing_is_taught_by_a_box_in_a_frozen_picture(visit):
     assert 0 < x < 160 < x + width < 320
     assert page.locator('#picture').evaluate('canvas => canvas.toDataURL()') != before
     page.get_by_role('button', name='Teach', exact=True).click()
-    expect(page.locator('#teach [role=alert]')).to_have_text('Name what is in the box.')
-    page.get_by_label('Name of what is in the box').fill('lane')
+    expect(page.locator('#teach [role=alert]')).to_have_text('Name what is marked.')
+    page.get_by_label('Name of what is marked').fill('lane')
     page.get_by_role('button', name='Teach', exact=True).click()
     expect(page.locator('#teach .thumbs img')).to_have_count(1, timeout=TIMEOUT)
     expect(page.locator('#teach [role=status]').last).to_contain_text('lane: 1 example')

@@ -254,10 +254,10 @@ PARAMETERS = (
         constraints='a name for the vocabulary, quoted where YAML takes it for another type'),
     Parameter(
         'teach_region', '',
-        'Where ~/teach sees it: x, y, width and height of a box in pixels of the image; empty '
-        'for all of the image.',
+        'Where ~/teach sees it, in pixels of the image: x, y, width and height of a box, or x1, '
+        'y1, x2, y2, ... of the corners of a polygon; empty for all of the image.',
         words=True,
-        constraints='four numbers, or empty'),
+        constraints='four numbers, six or more of an even number, or empty'),
     Parameter(
         'teach_camera', '',
         'Camera whose image ~/teach shows; empty for the only one.',

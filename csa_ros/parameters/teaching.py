@@ -14,6 +14,12 @@ from csa_ros.vocabulary import Entry
 from csa_ros.vocabulary import split_text
 from csa_ros.vocabulary import VocabularyError
 
+# Of a polygon in teach_region: an outline to the pixel of most things has fewer.
+MAX_CORNERS = 1000
+_REGIONS = ('it must be four numbers, x, y, width and height of a box in pixels, as in [120, 80, '
+            '64, 48], or six and more, x and y of each corner of a polygon, or empty for all of '
+            'the image')
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -21,11 +27,11 @@ class Shown:
     What is shown: the class that it is of, where in the picture, and by which camera.
 
     `name` is '' if it was not given. `region` is a box (x, y, width, height) in pixels of the
-    image, empty for all of it. `camera` is '' for the only one.
+    image, or corners (x, y) of a polygon, empty for all of it. `camera` is '' for the only one.
     """
 
     name: str
-    region: tuple[float, ...]
+    region: tuple[float, ...] | tuple[tuple[float, float], ...]
     camera: str
 
 
@@ -60,17 +66,25 @@ def read_name(text: str, what: str) -> str:
         raise ParameterError(f'{what}: {error}') from error
 
 
-def _read_region(value: Any) -> tuple[float, ...]:
+def _read_region(value: Any) -> tuple[float, ...] | tuple[tuple[float, float], ...]:
+    """Return a region in the form that COCO's annotations have it: a box, or a polygon."""
     numbers = _numbers(value)
-    if numbers is None or len(numbers) not in (0, 4) or not all(map(math.isfinite, numbers)):
+    if numbers is None or not all(map(math.isfinite, numbers)):
         shown = value if isinstance(value, (str, bool, Real)) else list(value)
-        raise ParameterError(f'teach_region is {shown!r:.80}: it must be four numbers, x, y, '
-                             'width and height in pixels, as in [120, 80, 64, 48], or empty for '
-                             'all of the image')
-    if numbers and min(numbers[2:]) <= 0:
-        raise ParameterError(f'teach_region is {list(numbers)}: its width and height, the last '
-                             'two, must be above 0')
-    return numbers
+        raise ParameterError(f'teach_region is {shown!r:.80}: {_REGIONS}')
+    if len(numbers) == 4:
+        if min(numbers[2:]) <= 0:
+            raise ParameterError(f'teach_region is {list(numbers)}: its width and height, the '
+                                 'last two, must be above 0')
+        return numbers
+    if len(numbers) % 2 or 0 < len(numbers) < 6:
+        raise ParameterError(f'teach_region has {len(numbers)} numbers, {list(numbers)!r:.60}: '
+                             f'{_REGIONS}')
+    if len(numbers) > 2 * MAX_CORNERS:
+        raise ParameterError(f'teach_region has {len(numbers) // 2} corners, more than '
+                             f"{MAX_CORNERS}: leave out those that hardly matter, as OpenCV's "
+                             'approxPolyDP does')
+    return tuple(zip(numbers[::2], numbers[1::2]))
 
 
 def _numbers(value: Any) -> tuple[float, ...] | None:

@@ -1,5 +1,7 @@
 """What the node publishes: images for every frame, and the legend that says what they mean."""
 
+import base64
+from collections import Counter
 from collections.abc import Mapping
 import json
 from typing import Any
@@ -12,6 +14,8 @@ from csa_ros.ros.images import to_message
 from csa_ros.ros.snapshot import Snapshot
 from csa_ros.ros.timeline import to_time
 from csa_ros.segmenter import Result
+from csa_ros.teaching.examples import Examples
+from csa_ros.teaching.examples import Look
 import cv2
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
@@ -34,6 +38,9 @@ except ImportError:
 
 # Of a JPEG for people to look at: about a tenth of the picture's size.
 OVERLAY_QUALITY = 80
+# Of each class, and bytes of all of them as JPEG: some dozens, which a radio link carries.
+MOST_THUMBNAILS = 8
+THUMBNAIL_BYTES = 2**18
 
 
 def _qos(durability: DurabilityPolicy) -> QoSProfile:
@@ -156,11 +163,12 @@ class LegendOutput(Outputs):
 
 
 class ExamplesOutput(Outputs):
-    """Says what was taught by showing: JSON on `~/examples`."""
+    """Says what was taught by showing: JSON on `~/examples`, pictures of it below that."""
 
     def __init__(self, node: LifecycleNode) -> None:
         super().__init__(node, DurabilityPolicy.TRANSIENT_LOCAL)
         self._json = self._create(String, '~/examples')
+        self._thumbnails = self._create(String, '~/examples/thumbnails')
 
     def publish(self, snapshot: Snapshot, file: str, frozen: Mapping[str, Time]) -> None:
         """
@@ -174,13 +182,51 @@ class ExamplesOutput(Outputs):
                 camera: {'sec': stamp.sec, 'nanosec': stamp.nanosec}
                 for camera, stamp in frozen.items()}}, ensure_ascii=False)))
 
+    def publish_thumbnails(self, examples: Examples) -> None:
+        """
+        Publish how the newest examples of each class look.
+
+        Of each class there are at most MOST_THUMBNAILS, and of all together THUMBNAIL_BYTES: the
+        older ones of all classes are left out first.
+        """
+        self._thumbnails.publish(String(data=json.dumps(
+            {'classes': _thumbnails(examples)}, ensure_ascii=False)))
+
+
+def _thumbnails(examples: Examples) -> list[dict[str, Any]]:
+    """Return the newest examples of each class with their thumbnails, in the order of showing."""
+    rank: Counter[str] = Counter()
+    newest = []
+    for number in reversed(range(len(examples))):
+        if examples[number].look.thumbnail:
+            name = examples[number].name
+            newest.append((rank[name], number))
+            rank[name] += 1
+    chosen, left = [], THUMBNAIL_BYTES
+    for place, number in sorted(newest, key=lambda each: (each[0], -each[1])):
+        size = len(examples[number].look.thumbnail)
+        if place == MOST_THUMBNAILS or size > left:
+            break
+        chosen.append(number)
+        left -= size
+    shown: dict[str, list[dict[str, Any]]] = {name: [] for name in examples.counts}
+    for number in sorted(chosen):
+        look = examples[number].look
+        shown[examples[number].name].append({
+            **_origin(look), 'jpeg': base64.b64encode(look.thumbnail).decode()})
+    return [{'name': name, 'thumbnails': each} for name, each in shown.items()]
+
+
+def _origin(look: Look) -> dict[str, Any]:
+    """Return in which picture something was shown."""
+    time = to_time(look.stamp)
+    return {'camera': look.camera, 'stamp': {'sec': time.sec, 'nanosec': time.nanosec}}
+
 
 def _known(snapshot: Snapshot) -> dict[str, Any]:
     shown: dict[str, list[dict[str, Any]]] = {name: [] for name in snapshot.examples.counts}
     for example in snapshot.examples:
-        time = to_time(example.look.stamp)
-        shown[example.name].append({
-            'camera': example.look.camera, 'stamp': {'sec': time.sec, 'nanosec': time.nanosec}})
+        shown[example.name].append(_origin(example.look))
     classes = []
     for name, examples in shown.items():
         taught = snapshot.words.taught.get(name)

@@ -43,6 +43,7 @@ from csa_ros.teaching.examples import Examples
 from csa_ros.teaching.examples import Look
 from csa_ros.teaching.file import ExamplesFile
 from csa_ros.teaching.looking import Sight
+from csa_ros.teaching.region import check_corners
 from csa_ros.teaching.region import Region
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
@@ -179,6 +180,7 @@ class Pipeline:
         self._paused = False
         self._frames.call(self._announce)
         self._frames.call(self._tell_examples)
+        self._frames.call(self._tell_thumbnails)
         for camera in self.cameras:
             camera.listen(partial(self.offer, camera))
 
@@ -215,6 +217,7 @@ class Pipeline:
         settings = self.config.settings
 
         def look(rgb: np.ndarray) -> Look:
+            check_corners(region, rgb.shape[:2])
             last = self._looked_at
             if last is None or last[0] is not seen or last[1] != settings:
                 with cancellable(lambda: self._closing):
@@ -479,6 +482,8 @@ class Pipeline:
         if (snapshot.examples, snapshot.tuned) != (old.examples, old.tuned) or (
                 snapshot.version != old.version):
             self._tell_examples()
+        if snapshot.examples is not old.examples:
+            self._tell_thumbnails()
         if snapshot.version != old.version:
             self._log.info(f'vocabulary version {snapshot.version}: '
                            f'{", ".join(snapshot.words.vocabulary.names)}')
@@ -499,6 +504,9 @@ class Pipeline:
         self._examples_output.publish(
             self._snapshot, str(self.file.path or ''),
             {camera: seen.image.header.stamp for camera, seen in self.sightings.frozen.items()})
+
+    def _tell_thumbnails(self) -> None:
+        self._examples_output.publish_thumbnails(self._snapshot.examples)
 
     def _announce(self) -> None:
         self._legend.publish(

@@ -44,6 +44,23 @@ def mask_of(region: Region, size: Sequence[int]) -> np.ndarray:
     return mask
 
 
+def check_corners(region: Region, size: Sequence[int]) -> None:
+    """
+    Raise TeachingError if a polygon has a corner outside a picture of a size (H, W).
+
+    Who drew it had another picture before their eyes; a box may be larger than what is seen.
+    """
+    corners = np.asarray(region)
+    if corners.ndim != 2:
+        return
+    height, width = size
+    for x, y in corners.tolist():
+        if not (0 <= x <= width and 0 <= y <= height):
+            raise TeachingError(
+                f'the polygon has a corner at {x:g}, {y:g}, outside the picture of {width} x '
+                f'{height} pixels: give corners inside it')
+
+
 def is_box(region: Region) -> bool:
     """Return whether a region, for which there is a mask, is a box."""
     return region is not None and np.shape(region) == (4,)

@@ -1,6 +1,5 @@
 """Frames as they are sent to browsers: a description as JSON, and pictures as JPEG and PNG."""
 
-from collections.abc import Collection
 import json
 import struct
 from typing import Any
@@ -52,21 +51,6 @@ def encode_values(message: Image) -> dict[str, Any]:
     height, width = values.shape
     data = cv2.imencode('.png', _reduced(values, cv2.INTER_NEAREST), _PNG)[1].tobytes()
     return {'data': data, 'width': width, 'height': height}
-
-
-def encode_thumbnail(message: Image | CompressedImage, box: Collection[float], side: int = 96
-                     ) -> bytes:
-    """Return what is in a box (x, y, width, height) of an image as a small JPEG."""
-    rgb = (compressed.to_rgb(message) if isinstance(message, CompressedImage)
-           else images.to_rgb(message))
-    left, top, width, height = map(round, box)
-    part = rgb[max(top, 0):top + height, max(left, 0):left + width]
-    if not part.size:
-        return b''
-    scale = min(side / max(part.shape[:2]), 1)
-    small = cv2.resize(part, [max(round(length * scale), 1) for length in part.shape[1::-1]],
-                       interpolation=cv2.INTER_AREA)
-    return cv2.imencode('.jpg', cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1].tobytes()
 
 
 def pack(frame: Frame, node: str, camera: str, parts: dict[str, Any]) -> bytes:

@@ -8,10 +8,8 @@ import json
 import time
 from typing import Any
 
-from csa_ros.ros.images import ImageError
 from csa_ros.sample_range import SampleRange
 from csa_ros.web.encoding import encode
-from csa_ros.web.encoding import encode_thumbnail
 from csa_ros.web.encoding import pack
 from csa_ros.web.frames import Assembler
 from csa_ros.web.frames import Frame
@@ -116,19 +114,6 @@ class Stream:
             frame.made[key] = asyncio.ensure_future(self._pack(frame, key))
         # What one viewer waits for does not end with that viewer.
         return await asyncio.shield(frame.made[key])
-
-    async def thumbnail(self, box: list[float] | None) -> bytes:
-        """Return a small JPEG of a box in the image that is taught; none if it is not there."""
-        frame = self.assembler.frozen or self.newest
-        if not frame or IMAGE not in frame.parts:
-            return b''
-        message = frame.parts[IMAGE]
-        whole = [0, 0, 2**16, 2**16]
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._executor, encode_thumbnail, message, box or whole)
-        except ImageError:
-            return b''
 
     async def _pack(self, frame: Frame, kinds: frozenset[str]) -> bytes:
         parts = {}

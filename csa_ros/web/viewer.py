@@ -10,7 +10,7 @@ from aiohttp import WSMsgType
 from csa_ros.web.access import Access
 from csa_ros.web.access import AccessError
 from csa_ros.web.actions import act
-from csa_ros.web.actions import ActionError
+from csa_ros.web.checks import ActionError
 from csa_ros.web.frames import KINDS
 from csa_ros.web.hub import Hub
 from csa_ros.web.hub import presets
@@ -194,9 +194,8 @@ class Viewer:
             watched = self._hub.nodes.get(str(request.get('node')))
             if watched is None:
                 raise ActionError(f'there is no segment node {request.get("node")!r:.60}')
-            done, message, more = await act(request, watched, self._stream)
-            await self._send({'type': 'answer', 'id': number, 'ok': done, 'message': message,
-                              **more})
+            done, message = await act(request, watched)
+            await self._send({'type': 'answer', 'id': number, 'ok': done, 'message': message})
         except (ActionError, NoAnswer) as error:
             await self._refuse(number, str(error))
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from functools import partial
 import json
 import posixpath
 import re
@@ -40,6 +41,8 @@ from std_srvs.srv import Trigger
 
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
+LATCHED_TOPICS = {
+    'legend': 'legend', 'examples': 'examples', 'thumbnails': 'examples/thumbnails'}
 # Seconds between looks at what nobody tells of, and those without a word after which a node that
 # tells of itself every second is asked.
 LOOK_PERIOD, QUIET = 10.0, 3.0
@@ -70,9 +73,9 @@ class WatchedNode:
     """
     A segment node.
 
-    `sections` are what viewers see of it, as JSON has it: `legend`, `examples`, `parameters`,
-    `words`, `cameras`, `diagnostics` and `state`. `changed` is told the name of a section when it
-    changes. All is for the event loop.
+    `sections` are what viewers see of it, as JSON has it: `legend`, `examples`, `thumbnails`,
+    `parameters`, `words`, `cameras`, `diagnostics` and `state`. `changed` is told the name of a
+    section when it changes. All is for the event loop.
     """
 
     def __init__(self, ros: RosThread, node: Node, name: str, changed: Callable[[str], None]
@@ -94,9 +97,9 @@ class WatchedNode:
         """Listen to the node, and ask what it does not tell."""
         for service, kind in SERVICES.items():
             self._clients[service] = await self._ros.client(kind, f'{self.name}/{service}')
-        for topic, take in (('legend', self._take_legend), ('examples', self._take_examples)):
+        for section, topic in LATCHED_TOPICS.items():
             self._subscriptions.append(await self._ros.subscribe(
-                String, f'{self.name}/{topic}', LATCHED, take))
+                String, f'{self.name}/{topic}', LATCHED, partial(self._take_json, section)))
         self._subscriptions.append(await self._ros.subscribe(
             TransitionEvent, f'{self.name}/transition_event', QoSProfile(depth=10),
             self._take_transition))
@@ -264,23 +267,18 @@ class WatchedNode:
             # rclpy raises NodeNameNonExistentError, but not the same one on all distributions.
             return []
 
-    def _take_legend(self, message: String) -> None:
-        self._put_json('legend', message.data)
-
-    def _take_examples(self, message: String) -> None:
-        self._put_json('examples', message.data)
+    def _take_json(self, section: str, message: String) -> None:
+        try:
+            self._put(section, json.loads(message.data))
+        except ValueError as error:
+            self._node.get_logger().warning(
+                f'{self.name}/{LATCHED_TOPICS[section]} is no JSON: {error}')
 
     def _take_transition(self, event: TransitionEvent) -> None:
         # What the state before it offered would be refused in this one.
         self._put('state', {**self.sections['state'], 'label': event.goal_state.label,
                             'transitions': []})
         self.look()
-
-    def _put_json(self, section: str, text: str) -> None:
-        try:
-            self._put(section, json.loads(text))
-        except ValueError as error:
-            self._node.get_logger().warning(f'{self.name}/{section} is no JSON: {error}')
 
     def _put(self, section: str, value: Any) -> None:
         if self.sections.get(section) != value:

@@ -21,6 +21,23 @@ export function swatch(color) {
   return made;
 }
 
+const filled = new WeakMap();
+
+/**
+ * Fill a place with what `make` returns, unless all that it is made of is what it was before: a
+ * click on what is replaced under it is lost. The button that has the focus keeps it.
+ */
+export function fill(place, parts, make) {
+  const before = filled.get(place);
+  if (before && parts.every((part, i) => part === before[i])) return;
+  filled.set(place, parts);
+  const buttons = () => [...place.querySelectorAll('button')];
+  const focused = document.activeElement;
+  const label = place.contains(focused) && (focused.ariaLabel ?? focused.textContent);
+  place.replaceChildren(...make());
+  if (label) buttons().find((each) => (each.ariaLabel ?? each.textContent) === label)?.focus();
+}
+
 /** Say something to everybody, for some seconds and to screen readers. */
 export function announce(text) {
   const said = element('p', {}, text);

@@ -1,6 +1,6 @@
 // Find: phrases that are looked for, the heat of the strongest, and what was found.
 
-import {element, note} from './dom.js';
+import {element, fill, note} from './dom.js';
 import {describe} from './picture.js';
 
 const MOST = 8;
@@ -27,9 +27,7 @@ export class Find {
   }
 
   phrases() {
-    const value = this.page.parameter('find')?.value ?? [];
-    return (Array.isArray(value) ? value : String(value).split(','))
-      .map((phrase) => phrase.trim()).filter(Boolean);
+    return this.page.names('find');
   }
 
   update() {
@@ -40,10 +38,10 @@ export class Find {
     if (threshold && document.activeElement !== this.threshold) {
       this.threshold.value = threshold.value;
     }
-    this.chips.replaceChildren(...this.phrases().map((phrase) => element('li', {class: 'chip'},
-      phrase, this.page.readOnly ? null : element('button', {type: 'button',
-        'aria-label': `Stop looking for ${phrase}`,
-        onclick: () => this.look(this.phrases().filter((each) => each !== phrase))}, '×'))));
+    fill(this.chips, [this.page.sections.parameters, this.page.readOnly], () => this.phrases().map(
+      (phrase) => element('li', {class: 'chip'}, phrase, this.page.readOnly ? null : element(
+        'button', {type: 'button', 'aria-label': `Stop looking for ${phrase}`,
+          onclick: () => this.look(this.phrases().filter((each) => each !== phrase))}, '×'))));
     if (!this.page.sections.parameters) this.state.textContent = '';
     else if (!known) this.state.textContent = 'This node cannot find: it has no parameter find.';
     else if (!this.phrases().length) {

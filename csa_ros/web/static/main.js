@@ -79,9 +79,7 @@ class Page {
       byId(`tab-${each}`).tabIndex = each === name ? 0 : -1;
       byId(each).hidden = each !== name;
     }
-    this.picture.drawing = name === 'teach' && !this.readOnly;
-    this.picture.canvas.classList.toggle('drawing', this.picture.drawing);
-    this.picture.paintSoon();
+    this.picture.take(name === 'teach' && !this.readOnly ? this.parts.teach.tool : null);
     this.parts[name].update();
     this.watch();
   }
@@ -93,7 +91,7 @@ class Page {
     this.times = [];
     this.lastFrame = 0;
     this.picture.setLegend(null);
-    this.picture.setBox(null);
+    this.parts.teach.clear();
     this.picture.clear();
     this.update();
     this.watch();
@@ -106,6 +104,7 @@ class Page {
     if (['confidence', 'heat'].includes(this.picture.shown)) kinds.add(this.picture.shown);
     if (this.picture.at) kinds.add('confidence');
     if (this.tab === 'find' || this.picture.shown === 'heat') kinds.add('found');
+    if (this.names('object_classes').length) kinds.add('objects');
     const frozen = this.tab === 'teach' && Boolean(this.parts.teach.frozen());
     const wanted = {node: this.node, camera: this.camera, kinds: [...kinds].sort(), frozen};
     if (JSON.stringify(wanted) !== JSON.stringify(this.connection.watched)) {
@@ -122,6 +121,13 @@ class Page {
 
   parameter(name) {
     return this.sections.parameters?.find((each) => each.name === name);
+  }
+
+  /** Return the names in a parameter, which is a list or a text with commas between them. */
+  names(parameter) {
+    const value = this.parameter(parameter)?.value ?? [];
+    return (Array.isArray(value) ? value : String(value).split(','))
+      .map((name) => name.trim()).filter(Boolean);
   }
 
   ask(request) {
@@ -164,7 +170,7 @@ class Page {
     this.sections[section] = value;
     if (section === 'legend') this.picture.setLegend(value);
     this.update();
-    if (section === 'examples') this.watch();
+    this.watch();
   }
 
   async takeFrame(data) {
@@ -190,6 +196,7 @@ class Page {
     }
     this.lastFrame = performance.now();
     if (shares) this.parts.words.setShares(shares);
+    this.parts.words.setObjects(this.picture.objects);
     if (header.found) this.parts.find.show(header.found.found);
     this.parts.teach.shown(header);
     this.tell();

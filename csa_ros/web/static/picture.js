@@ -56,8 +56,9 @@ export class Picture extends EventTarget {
     this.beside = false;
     this.values = {};
     this.found = [];
-    this.box = null;
-    this.drawing = false;
+    this.objects = [];
+    // What a thing is marked with, while somebody may; null elsewhere.
+    this.tool = null;
     // Where the pointer is, in shares of the picture; null if it is elsewhere.
     this.at = null;
     this.listen();
@@ -65,23 +66,27 @@ export class Picture extends EventTarget {
 
   listen() {
     this.canvas.addEventListener('pointermove', (event) => {
-      if (this.from) this.stretch(event);
-      else this.point(this.place(event));
+      const place = this.place(event);
+      this.tool?.move(...this.pixels(place));
+      this.point(place);
     });
     this.canvas.addEventListener('pointerleave', () => {
+      this.tool?.leave();
       if (document.activeElement !== this.canvas) this.point(null);
     });
     this.canvas.addEventListener('pointerdown', (event) => {
-      if (!this.drawing) return;
-      this.from = this.place(event);
+      if (!this.tool) return;
       this.canvas.setPointerCapture(event.pointerId);
-      this.stretch(event);
+      this.tool.begin(...this.pixels(this.place(event)));
     });
     for (const end of ['pointerup', 'pointercancel']) {
-      this.canvas.addEventListener(end, () => { this.from = null; });
+      this.canvas.addEventListener(end, () => this.tool?.end());
     }
     this.canvas.addEventListener('keydown', (event) => this.key(event));
-    this.canvas.addEventListener('blur', () => this.point(null));
+    this.canvas.addEventListener('blur', () => {
+      this.tool?.leave();
+      this.point(null);
+    });
   }
 
   /** Return where an event is, in shares of the picture, which may not fill the canvas. */
@@ -103,45 +108,32 @@ export class Picture extends EventTarget {
     if (changed) this.dispatchEvent(new Event('pointed'));
   }
 
-  stretch(event) {
-    const [x, y] = this.place(event);
-    const [width, height] = this.size;
-    this.setBox([
-      Math.min(x, this.from[0]) * width, Math.min(y, this.from[1]) * height,
-      Math.abs(x - this.from[0]) * width, Math.abs(y - this.from[1]) * height]);
+  pixels([x, y]) {
+    return [x * this.size[0], y * this.size[1]];
   }
 
-  /** Take a box in pixels of the camera's picture, kept inside of it, or null for none. */
-  setBox(box) {
-    if (box) {
-      const [width, height] = this.size;
-      const x = Math.round(Math.min(Math.max(box[0], 0), width - 1));
-      const y = Math.round(Math.min(Math.max(box[1], 0), height - 1));
-      box = [x, y, Math.round(Math.min(Math.max(box[2], 1), width - x)),
-        Math.round(Math.min(Math.max(box[3], 1), height - y))];
-    }
-    this.box = box;
+  /** Let a tool mark things in the picture, or none. */
+  take(tool) {
+    this.tool = tool;
+    if (tool) tool.size = this.size;
+    this.canvas.classList.toggle('drawing', Boolean(tool));
     this.paintSoon();
-    this.dispatchEvent(new Event('boxed'));
   }
 
   key(event) {
     const steps = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]};
     const step = steps[event.key];
-    if (!step) return;
+    if (!step && !(this.tool && event.key === ' ')) return;
     event.preventDefault();
-    if (!this.drawing) {
+    if (!step) {
+      this.tool.press();
+    } else if (this.tool) {
+      this.tool.go(step, event.shiftKey);
+    } else {
       const [x, y] = this.at ?? [0.5, 0.5];
       const clamp = (share) => Math.min(Math.max(share, 0), 1);
       this.point([clamp(x + step[0] * STEP), clamp(y + step[1] * STEP)]);
-      return;
     }
-    const [width, height] = this.size;
-    const box = [...(this.box ?? [width * 0.375, height * 0.375, width / 4, height / 4])];
-    const first = event.shiftKey ? 2 : 0;
-    box[first] += step[0] * Math.max(1, Math.round(width * STEP));
-    box[first + 1] += step[1] * Math.max(1, Math.round(height * STEP));
-    this.setBox(box);
   }
 
   setLegend(legend) {
@@ -160,7 +152,11 @@ export class Picture extends EventTarget {
     this.image = image;
     this.values = Object.fromEntries(names.map((kind, i) => [kind, values[i]]));
     this.found = header.found?.found ?? [];
-    if (header.size) this.size = header.size;
+    this.objects = header.objects?.objects ?? [];
+    if (header.size) {
+      this.size = header.size;
+      if (this.tool) this.tool.size = header.size;
+    }
     const base = image ?? values[0];
     if (base) this.resize(base.width, base.height);
     this.paint();
@@ -172,6 +168,7 @@ export class Picture extends EventTarget {
     this.image = null;
     this.values = {};
     this.found = [];
+    this.objects = [];
     this.paint();
     this.read();
   }
@@ -216,7 +213,8 @@ export class Picture extends EventTarget {
       if (layer) second.drawImage(layer, 0, 0, canvas.width, canvas.height);
     }
     this.paintBoxes();
-    if (this.at && document.activeElement === canvas && !this.drawing) this.paintCross();
+    this.tool?.paint(context, canvas.width / this.size[0]);
+    if (this.at && document.activeElement === canvas && !this.tool) this.paintCross();
   }
 
   /** Return a canvas with the layer that is shown, null if there is none. */
@@ -242,15 +240,19 @@ export class Picture extends EventTarget {
     const draw = ([x, y, width, height], color, text) => {
       context.strokeStyle = color;
       context.strokeRect(x * scale, y * scale, width * scale, height * scale);
-      if (!text) return;
+      const wide = context.measureText(text).width + font * 0.8;
+      const left = Math.max(Math.min(x * scale, canvas.width - wide), 0);
       const top = Math.max(y * scale - font * 1.4, 0);
       context.fillStyle = color;
-      context.fillRect(x * scale, top, context.measureText(text).width + font * 0.8, font * 1.4);
+      context.fillRect(left, top, wide, font * 1.4);
       context.fillStyle = '#06201d';
-      context.fillText(text, x * scale + font * 0.4, top + font * 1.05);
+      context.fillText(text, left + font * 0.4, top + font * 1.05);
     };
+    const colors = new Map([...this.classes.values()].map(({name, color}) => [name, color]));
+    for (const {class: name, confidence, box} of this.objects) {
+      draw(box, light(colors.get(name)), `${name} ${Math.round(confidence * 100)} %`);
+    }
     for (const hit of this.found) draw(hit.box, '#5ed1c3', `${hit.phrase} ${describe(hit)}`);
-    if (this.drawing && this.box) draw(this.box, '#ffd24a', '');
   }
 
   paintCross() {
@@ -289,6 +291,11 @@ export class Picture extends EventTarget {
     place.replaceChildren(...(known ? [swatch(known.color)] : []),
       element('span', {}, parts.join(' · ')));
   }
+}
+
+/** Return a colour, so light that dark letters are read on it; grey for none. */
+function light(color) {
+  return `rgb(${(color ?? [0, 0, 0]).map((value) => Math.round(140 + 115 * value / 255)).join(',')})`;
 }
 
 /** Return how strong a hit is and how far away, in words. */

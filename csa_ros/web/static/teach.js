@@ -1,17 +1,25 @@
-// Teach: hold a picture, draw a box, name what is in it.
+// Teach: hold a picture, mark a thing in it, name it.
 
-import {announce, element, note} from './dom.js';
+import {announce, element, fill, note} from './dom.js';
+import {Box, Brush} from './tools.js';
+
+const HINTS = {
+  box: 'Held. Drag a box, or use arrow keys on the picture; with Shift they resize it.',
+  brush: 'Held. Paint the thing; what you paint around counts as well. On the picture arrow keys '
+    + 'move the brush, with Shift they paint, and Space sets a dot.',
+};
 
 export class Teach {
   constructor(place, page, picture) {
     this.page = page;
     this.picture = picture;
     this.shownStamp = null;
-    // Thumbnails of what was taught here, by `keys`, and the newest, whose example is to come.
-    this.thumbnails = new Map();
-    this.fresh = null;
+    this.tools = {box: new Box(), brush: new Brush()};
+    this.chosen = 'box';
     this.build(place);
-    picture.addEventListener('boxed', () => this.showBox());
+    for (const tool of Object.values(this.tools)) {
+      tool.addEventListener('changed', () => this.marked());
+    }
   }
 
   build(place) {
@@ -22,8 +30,24 @@ export class Teach {
         onchange: () => this.typeBox()});
       return [input, element('label', {class: 'field'}, name, input)];
     });
-    this.whole = element('button', {type: 'button', class: 'small',
-      onclick: () => this.picture.setBox(null)}, 'All of the picture');
+    this.choices = element('fieldset', {class: 'segments'},
+      element('legend', {class: 'hidden'}, 'Mark it with'),
+      ...Object.keys(this.tools).map((name) => element('label', {},
+        element('input', {type: 'radio', name: 'tool', value: name, checked: name === 'box',
+          onchange: () => this.choose(name)}),
+        element('span', {}, name[0].toUpperCase() + name.slice(1)))));
+    this.boxing = element('div', {class: 'edit'},
+      element('div', {class: 'four'}, ...this.sides.map(([, label]) => label)),
+      element('div', {class: 'row'}, element('button', {type: 'button', class: 'small',
+        onclick: () => this.tools.box.clear()}, 'All of the picture')));
+    this.width = element('input', {type: 'range', min: 2, step: 1,
+      oninput: () => { this.tools.brush.width = this.width.valueAsNumber; }});
+    this.undo = element('button', {type: 'button', class: 'small',
+      onclick: () => this.tools.brush.undo()}, 'Undo');
+    this.wipe = element('button', {type: 'button', class: 'small',
+      onclick: () => this.tools.brush.clear()}, 'Clear');
+    this.brushing = element('div', {class: 'row', hidden: true},
+      element('label', {class: 'slide'}, 'Brush', this.width), this.undo, this.wipe);
     this.name = element('input', {type: 'text', id: 'taught-name', autocomplete: 'off',
       placeholder: 'dock'});
     this.names = element('datalist', {id: 'taught-names'});
@@ -31,9 +55,9 @@ export class Teach {
     this.form = element('form', {class: 'edit', onsubmit: (event) => {
       event.preventDefault();
       this.teach();
-    }}, element('div', {class: 'four'}, ...this.sides.map(([, label]) => label)), this.whole,
+    }}, this.choices, this.boxing, this.brushing,
     element('div', {class: 'row'}, element('label', {class: 'hidden', for: 'taught-name'},
-      'Name of what is in the box'), this.name, this.names,
+      'Name of what is marked'), this.name, this.names,
     element('button', {type: 'submit', class: 'main'}, 'Teach')));
     this.error = element('p', {class: 'note error', role: 'alert'});
     this.said = element('p', {class: 'note', role: 'status'});
@@ -55,21 +79,21 @@ export class Teach {
   }
 
   update() {
-    const {examples, words} = this.page.sections;
+    const {examples, thumbnails, words} = this.page.sections;
     const frozen = this.frozen();
     const classes = examples?.classes ?? [];
     this.freeze.textContent = frozen ? 'Let go' : 'Freeze';
     this.freeze.disabled = this.page.readOnly;
     for (const part of [this.form, this.after]) part.hidden = this.page.readOnly;
     const seen = frozen && this.shownStamp === `${frozen.sec}.${frozen.nanosec}`;
-    this.hint.textContent = !frozen ? 'Hold the picture, then draw a box around the thing.'
-      : seen ? 'Held. Drag a box, or use arrow keys on the picture; with Shift they resize it.'
+    this.hint.textContent = !frozen ? 'Hold the picture, then mark the thing in it.'
+      : seen ? HINTS[this.chosen]
         : 'The node holds a picture that this page has not seen: let go, and freeze again.';
-    this.names.replaceChildren(...(words?.entries ?? []).map(
+    fill(this.names, [words], () => (words?.entries ?? []).map(
       ({name}) => element('option', {value: name})));
-    this.placeFresh(classes);
     this.list.hidden = !classes.length;
-    this.list.replaceChildren(...classes.map((each) => this.class(each)));
+    fill(this.list, [examples, thumbnails, this.page.readOnly],
+      () => classes.map((each) => this.class(each)));
     this.tune.disabled = this.last.disabled = !classes.length;
     this.kept.textContent = !examples ? '' : examples.file ? `Saved in ${examples.file} on the robot.`
       : 'Not saved: start the node with the parameter examples to keep what it is taught.';
@@ -85,32 +109,19 @@ export class Teach {
           'aria-label': `Forget all of ${name}`,
           onclick: () => this.ask({action: 'forget', name})}, 'Forget')),
       element('p', {class: 'quiet'}, worth),
-      element('ul', {class: 'thumbs'}, ...this.keys(name, examples).map(
-        (key, i) => this.thumbnail(name, examples[i].stamp, this.thumbnails.get(key)))));
+      this.thumbnails(name, examples));
   }
 
-  /** Return what tells the examples of a class apart: several may be of one picture. */
-  keys(name, examples) {
-    const seen = new Map();
-    return examples.map(({camera, stamp}) => {
-      const key = `${name}\n${camera}\n${stamp.sec}.${stamp.nanosec}`;
-      seen.set(key, (seen.get(key) ?? 0) + 1);
-      return `${key}\n${seen.get(key)}`;
-    });
-  }
-
-  /** Give the newest thumbnail to its example, once that is there. */
-  placeFresh(classes) {
-    const found = this.fresh && classes.find(({name}) => name === this.fresh.name);
-    if (!found || found.count <= this.fresh.before) return;
-    this.thumbnails.set(this.keys(found.name, found.examples).at(-1), this.fresh.data);
-    this.fresh = null;
-  }
-
-  thumbnail(name, stamp, data) {
-    return element('li', {}, data
-      ? element('img', {src: `data:image/jpeg;base64,${data}`, alt: `${name}, as it was shown`})
-      : new Date(stamp.sec * 1000).toLocaleTimeString());
+  /** Return how the newest examples of a class look. */
+  thumbnails(name, examples) {
+    const shown = (this.page.sections.thumbnails?.classes ?? []).find(
+      (each) => each.name === name)?.thumbnails ?? [];
+    const older = examples.length - shown.length;
+    return element('ul', {class: 'thumbs'},
+      older > 0 ? element('li', {}, shown.length ? `${older} older` : 'no picture') : null,
+      ...shown.map(({jpeg, stamp}) => element('li', {}, element('img', {
+        src: `data:image/jpeg;base64,${jpeg}`, title: new Date(stamp.sec * 1000).toLocaleString(),
+        alt: `${name}, as it was shown`}))));
   }
 
   /** Take note of which picture is on the screen. */
@@ -122,14 +133,37 @@ export class Teach {
     }
   }
 
-  showBox() {
-    const box = this.picture.box ?? ['', '', '', ''];
-    this.sides.forEach(([input], i) => { input.value = box[i]; });
+  get tool() {
+    return this.tools[this.chosen];
+  }
+
+  choose(name) {
+    this.chosen = name;
+    this.boxing.hidden = name !== 'box';
+    this.brushing.hidden = name !== 'brush';
+    this.picture.take(this.tool);
+    this.marked();
+    this.update();
+  }
+
+  clear() {
+    for (const tool of Object.values(this.tools)) tool.clear();
+  }
+
+  /** Show what is marked. */
+  marked() {
+    const {box, brush} = this.tools;
+    const sides = box.sides ?? ['', '', '', ''];
+    this.sides.forEach(([input], i) => { input.value = sides[i]; });
+    this.width.max = Math.round(brush.size[0] / 4);
+    this.width.value = brush.width;
+    this.undo.disabled = this.wipe.disabled = !brush.strokes.length;
+    this.picture.paintSoon();
   }
 
   typeBox() {
-    const box = this.sides.map(([input]) => input.valueAsNumber);
-    if (box.every(Number.isFinite)) this.picture.setBox(box);
+    const sides = this.sides.map(([input]) => input.valueAsNumber);
+    if (sides.every(Number.isFinite)) this.tools.box.set(sides);
   }
 
   async toggle() {
@@ -139,18 +173,21 @@ export class Teach {
   async teach() {
     const name = this.name.value.trim();
     if (!name) {
-      note(this.error, 'Name what is in the box.', 'error');
+      note(this.error, 'Name what is marked.', 'error');
       this.name.focus();
       return;
     }
-    const before = this.page.sections.examples?.classes.find(
-      (each) => each.name === name)?.count ?? 0;
-    const {ok, thumbnail} = await this.ask(
-      {action: 'teach', name, box: this.picture.box, camera: this.page.camera},
+    const {box, brush} = this.tools;
+    const painted = this.chosen === 'brush';
+    if (painted && !brush.strokes.length) {
+      note(this.error, 'Paint over the thing first, or choose the box.', 'error');
+      return;
+    }
+    const marked = painted ? {strokes: brush.strokes, size: brush.size} : {box: box.sides};
+    const {ok} = await this.ask({action: 'teach', name, camera: this.page.camera, ...marked},
       `Looking at ${name} …`);
-    if (!ok || !thumbnail) return;
-    this.fresh = {name, before, data: thumbnail};
-    this.update();
+    // The next one is another thing, or this one in another picture.
+    if (ok) brush.clear();
   }
 
   async ask(request, meanwhile = '') {

@@ -1,7 +1,8 @@
 // The words: what is in force as chips, a draft of other ones, and one button that applies it.
 
-import {announce, element, note, swatch} from './dom.js';
+import {announce, element, fill, note, swatch} from './dom.js';
 
+const NONE = [];
 const same = (one, other) => one.name === other.name
   && one.queries.join('|') === other.queries.join('|');
 const sameList = (one, other) => one.length === other.length
@@ -46,6 +47,7 @@ export class Words {
     element('button', {type: 'submit'}, 'Add'));
     this.editor = element('div', {class: 'edit', hidden: true});
     this.preset = element('select', {id: 'preset', onchange: () => this.takePreset()});
+    this.seen = element('p', {class: 'quiet'});
     this.state = element('p', {class: 'note', role: 'status'});
     this.error = element('p', {class: 'note error', role: 'alert'});
     this.apply = element('button', {class: 'main', type: 'button', onclick: () => this.send()},
@@ -56,14 +58,14 @@ export class Words {
       element('p', {class: 'quiet', id: 'word-help'},
         'A bar adds synonyms. Choose a word above to rename it or to change what it looks for.'),
       element('div', {class: 'row'}, element('label', {for: 'preset'}, 'Preset'), this.preset));
-    this.place.append(element('h2', {}, 'Words'), this.chips, this.editor, this.changing,
+    this.place.append(element('h2', {}, 'Words'), this.chips, this.seen, this.editor, this.changing,
       this.controls, this.error, this.state);
   }
 
   /** Show what the node says: the words that were set, and the legend that is in force. */
   update() {
     const {words, legend, diagnostics} = this.page.sections;
-    this.set = words?.entries ?? [];
+    this.set = words?.entries ?? NONE;
     this.legend = legend;
     if (this.draft && sameList(this.draft, this.set)) this.draft = null;
     this.changing.hidden = this.page.readOnly;
@@ -93,6 +95,15 @@ export class Words {
     }
   }
 
+  /** Say what of the classes with boxes is in the picture. */
+  setObjects(objects) {
+    const counts = new Map(this.page.names('object_classes').map((name) => [name, 0]));
+    for (const {class: name} of objects) counts.set(name, (counts.get(name) ?? 0) + 1);
+    const text = counts.size ? `In boxes: ${
+      [...counts].map(([name, count]) => `${count} × ${name}`).join(', ')}` : '';
+    if (this.seen.textContent !== text) this.seen.textContent = text;
+  }
+
   shareOf(name) {
     const known = this.legend?.classes.find((each) => each.name === name);
     return known && this.shares ? `${Math.round(100 * this.shares[known.id])} %` : '';
@@ -100,16 +111,13 @@ export class Words {
 
   paint() {
     const entries = this.draft ?? this.set ?? [];
-    const gone = this.draft ? this.set.filter(
-      (entry) => !this.draft.some(({name}) => name === entry.name)) : [];
-    const focused = document.activeElement?.closest?.('.chip')?.dataset.name;
-    this.chips.replaceChildren(
-      ...entries.map((entry, i) => this.chip(entry, i)),
-      ...gone.map(({name}) => element('li', {class: 'chip gone'}, name)));
-    if (focused) {
-      [...this.chips.children].find((chip) => chip.dataset.name === focused)
-        ?.querySelector('button')?.focus();
-    }
+    const {parameters} = this.page.sections;
+    fill(this.chips, [this.draft, this.set, this.legend, parameters, this.page.readOnly], () => {
+      const gone = this.draft ? this.set.filter(
+        (entry) => !this.draft.some(({name}) => name === entry.name)) : [];
+      return [...entries.map((entry, i) => this.chip(entry, i)),
+        ...gone.map(({name}) => element('li', {class: 'chip gone'}, name))];
+    });
     this.apply.disabled = !this.draft;
     this.undo.disabled = !this.draft;
     this.controls.hidden = this.page.readOnly;
@@ -124,11 +132,31 @@ export class Words {
       onclick: () => this.edit(i)}, entry.name,
     element('span', {class: 'share'}, this.shareOf(entry.name)));
     const chip = element('li', {class: isNew ? 'chip new' : 'chip'},
-      ...(known ? [swatch(known.color)] : []), name,
+      ...(known ? [swatch(known.color)] : []), name, known ? this.frame(entry.name) : null,
       this.page.readOnly ? null : element('button', {
         type: 'button', 'aria-label': `Remove ${entry.name}`, onclick: () => this.remove(i)}, '×'));
     chip.dataset.name = entry.name;
     return chip;
+  }
+
+  /** Return what puts each region of a class into a box, null where that cannot be. */
+  frame(name) {
+    if (this.page.readOnly || !this.page.parameter('object_classes')) return null;
+    const framed = this.page.names('object_classes');
+    const others = framed.filter((each) => each !== name);
+    const isFramed = others.length < framed.length;
+    return element('button', {type: 'button', class: 'frame', 'aria-pressed': String(isFramed),
+      'aria-label': `Boxes around ${name}`, title: `Boxes around ${name}`,
+      onclick: () => this.setFramed(isFramed ? others : [...framed, name])},
+    element('span', {'aria-hidden': 'true'}));
+  }
+
+  async setFramed(names) {
+    // None is an empty text, as lists without items have no type in ROS.
+    const {ok, message} = await this.page.ask({
+      action: 'set', values: {object_classes: names.length ? names : ''}});
+    this.reason = ok ? '' : message;
+    this.paint();
   }
 
   change(entries) {
@@ -202,8 +230,11 @@ export class Words {
   async send() {
     const wanted = this.draft;
     this.apply.disabled = true;
-    const {ok, message} = await this.page.ask({
-      action: 'set', values: {vocabulary: wanted.map(spell)}});
+    const values = {vocabulary: wanted.map(spell)};
+    const framed = this.page.names('object_classes');
+    const left = framed.filter((name) => wanted.some((entry) => entry.name === name));
+    if (left.length < framed.length) values.object_classes = left.length ? left : '';
+    const {ok, message} = await this.page.ask({action: 'set', values});
     this.reason = ok ? '' : message;
     if (ok) announce('The words were taken, and are being encoded');
     this.paint();
