@@ -1,7 +1,7 @@
 // Find: phrases that are looked for, the heat of the strongest, and what was found.
 
 import {element, fill, note} from './dom.js';
-import {describe} from './picture.js';
+import {far} from './picture.js';
 
 const MOST = 8;
 
@@ -55,7 +55,9 @@ export class Find {
     if (!found || !this.phrases().length) return;
     const hits = [...found].sort((one, other) => other.score - one.score);
     this.hits.replaceChildren(...hits.map((hit) => element('li', {},
-      element('span', {}, hit.phrase), element('span', {class: 'quiet'}, describe(hit)))));
+      element('span', {}, hit.phrase),
+      element('span', {class: 'quiet'}, `${Math.round(hit.score * 100)} %`),
+      element('span', {class: 'far'}, far(hit)))));
     const text = hits.length ? `${hits.length} found` : 'Nothing in view is like it.';
     if (this.state.textContent !== text) this.state.textContent = text;
   }

@@ -252,7 +252,9 @@ export class Picture extends EventTarget {
     for (const {class: name, confidence, box} of this.objects) {
       draw(box, light(colors.get(name)), `${name} ${Math.round(confidence * 100)} %`);
     }
-    for (const hit of this.found) draw(hit.box, '#5ed1c3', `${hit.phrase} ${describe(hit)}`);
+    for (const hit of this.found) {
+      draw(hit.box, '#5ed1c3', `${hit.phrase} ${Math.round(hit.score * 100)} % ${far(hit)}`.trim());
+    }
   }
 
   paintCross() {
@@ -298,8 +300,7 @@ function light(color) {
   return `rgb(${(color ?? [0, 0, 0]).map((value) => Math.round(140 + 115 * value / 255)).join(',')})`;
 }
 
-/** Return how strong a hit is and how far away, in words. */
-export function describe(hit) {
-  const strength = `${Math.round(hit.score * 100)} %`;
-  return typeof hit.distance === 'number' ? `${strength}, ${hit.distance.toFixed(1)} m` : strength;
+/** Return how far away a hit is, in words; none where that is not known. */
+export function far({distance}) {
+  return typeof distance === 'number' ? `${distance.toFixed(1)} m` : '';
 }
