@@ -279,6 +279,13 @@ def drag(page, *places):
     page.mouse.up()
 
 
+def pixel(picture):
+    """Return red, green and blue in the middle of the picture."""
+    return picture.evaluate(
+        "canvas => [...canvas.getContext('2d').getImageData(canvas.width / 2, canvas.height / 2, "
+        "1, 1).data].slice(0, 3)")
+
+
 def test_things_are_taught_in_a_frozen_picture(visit, robot):
     page = visit()
     tab(page, 'Teach')
@@ -303,6 +310,13 @@ def test_things_are_taught_in_a_frozen_picture(visit, robot):
     panel.get_by_text('Brush', exact=True).first.click()
     page.get_by_role('button', name='Teach', exact=True).click()
     expect(panel.get_by_role('alert')).to_contain_text('Paint over the thing first')
+    # A dot, which is seen.
+    center = page.locator('#picture')
+    before = pixel(center)
+    center.press('Space')
+    assert pixel(center)[0] > before[0] + 30 and pixel(center)[2] < before[2]
+    panel.get_by_role('button', name='Clear').click()
+    assert pixel(center) == before
     panel.get_by_label('Brush', exact=True).last.fill('30')
     drag(page, (0.4, 0.75), (0.6, 0.75))
     drag(page, (0.2, 0.2), (0.25, 0.2))

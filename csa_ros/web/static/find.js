@@ -1,7 +1,7 @@
 // Find: phrases that are looked for, the heat of the strongest, and what was found.
 
 import {element, fill, note} from './dom.js';
-import {far} from './picture.js';
+import {far, percent} from './picture.js';
 
 const MOST = 8;
 
@@ -54,10 +54,11 @@ export class Find {
   show(found) {
     if (!found || !this.phrases().length) return;
     const hits = [...found].sort((one, other) => other.score - one.score);
+    const anyFar = hits.some(far);
     this.hits.replaceChildren(...hits.map((hit) => element('li', {},
       element('span', {}, hit.phrase),
-      element('span', {class: 'quiet'}, `${Math.round(hit.score * 100)} %`),
-      element('span', {class: 'far'}, far(hit)))));
+      element('span', {class: 'quiet'}, percent(hit.score)),
+      anyFar ? element('span', {class: 'far'}, far(hit)) : null)));
     const text = hits.length ? `${hits.length} found` : 'Nothing in view is like it.';
     if (this.state.textContent !== text) this.state.textContent = text;
   }

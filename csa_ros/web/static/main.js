@@ -99,7 +99,7 @@ class Page {
 
   /** Say what is to be sent: what is on the screen, and no more. */
   watch() {
-    if (!this.connection || !this.node) return;
+    if (!this.connection) return;
     const kinds = new Set(['image', 'labels']);
     if (['confidence', 'heat'].includes(this.picture.shown)) kinds.add(this.picture.shown);
     if (this.picture.at) kinds.add('confidence');

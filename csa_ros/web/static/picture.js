@@ -235,25 +235,33 @@ export class Picture extends EventTarget {
     const {context, canvas} = this;
     const scale = canvas.width / this.size[0];
     context.lineWidth = Math.max(2, canvas.width / 320);
-    const font = Math.max(12, canvas.width / 40);
+    const font = Math.max(11, canvas.width / 48);
     context.font = `600 ${font}px system-ui, sans-serif`;
-    const draw = ([x, y, width, height], color, text) => {
+    const colors = new Map([...this.classes.values()].map(({name, color}) => [name, color]));
+    const boxes = [
+      ...[...this.found].sort((one, other) => other.score - one.score).map((hit) => (
+        {...hit, color: '#5ed1c3', text: [hit.phrase, percent(hit.score), far(hit)].join(' ')})),
+      ...[...this.objects].sort((one, other) => other.area - one.area).map((object) => (
+        {...object, color: light(colors.get(object.class)),
+          text: `${object.class} ${percent(object.confidence)}`}))];
+    for (const {box, color} of boxes) {
       context.strokeStyle = color;
-      context.strokeRect(x * scale, y * scale, width * scale, height * scale);
-      const wide = context.measureText(text).width + font * 0.8;
-      const left = Math.max(Math.min(x * scale, canvas.width - wide), 0);
-      const top = Math.max(y * scale - font * 1.4, 0);
+      context.strokeRect(...box.map((side) => side * scale));
+    }
+    const written = [];
+    for (const {box: [x, y], color, text} of boxes) {
+      const width = context.measureText(text.trim()).width + font * 0.8;
+      const height = font * 1.4;
+      const left = Math.max(Math.min(x * scale, canvas.width - width), 0);
+      const top = Math.max(y * scale - height, 0);
+      // What would cover the text of a better hit, or of a larger object, is left to the list.
+      if (written.some((other) => Math.abs(other.top - top) < height
+        && left < other.left + other.width && other.left < left + width)) continue;
+      written.push({left, top, width});
       context.fillStyle = color;
-      context.fillRect(left, top, wide, font * 1.4);
+      context.fillRect(left, top, width, height);
       context.fillStyle = '#06201d';
       context.fillText(text, left + font * 0.4, top + font * 1.05);
-    };
-    const colors = new Map([...this.classes.values()].map(({name, color}) => [name, color]));
-    for (const {class: name, confidence, box} of this.objects) {
-      draw(box, light(colors.get(name)), `${name} ${Math.round(confidence * 100)} %`);
-    }
-    for (const hit of this.found) {
-      draw(hit.box, '#5ed1c3', `${hit.phrase} ${Math.round(hit.score * 100)} % ${far(hit)}`.trim());
     }
   }
 
@@ -298,6 +306,10 @@ export class Picture extends EventTarget {
 /** Return a colour, so light that dark letters are read on it; grey for none. */
 function light(color) {
   return `rgb(${(color ?? [0, 0, 0]).map((value) => Math.round(140 + 115 * value / 255)).join(',')})`;
+}
+
+export function percent(share) {
+  return `${Math.round(share * 100)} %`;
 }
 
 /** Return how far away a hit is, in words; none where that is not known. */

@@ -4,9 +4,9 @@ import {announce, element, fill, note} from './dom.js';
 import {Box, Brush} from './tools.js';
 
 const HINTS = {
-  box: 'Held. Drag a box, or use arrow keys on the picture; with Shift they resize it.',
-  brush: 'Held. Paint the thing; what you paint around counts as well. On the picture arrow keys '
-    + 'move the brush, with Shift they paint, and Space sets a dot.',
+  box: ['Held. Drag a box.', ' Or use arrow keys on the picture; with Shift they resize it.'],
+  brush: ['Held. Paint the thing; what you paint around counts as well.',
+    ' On the picture arrow keys move the brush, with Shift they paint, and Space sets a dot.'],
 };
 
 export class Teach {
@@ -46,7 +46,7 @@ export class Teach {
       onclick: () => this.tools.brush.undo()}, 'Undo');
     this.wipe = element('button', {type: 'button', class: 'small',
       onclick: () => this.tools.brush.clear()}, 'Clear');
-    this.brushing = element('div', {class: 'row', hidden: true},
+    this.brushing = element('div', {class: 'brush', hidden: true},
       element('label', {class: 'slide'}, 'Brush', this.width), this.undo, this.wipe);
     this.name = element('input', {type: 'text', id: 'taught-name', autocomplete: 'off',
       placeholder: 'dock'});
@@ -86,9 +86,10 @@ export class Teach {
     this.freeze.disabled = this.page.readOnly;
     for (const part of [this.form, this.after]) part.hidden = this.page.readOnly;
     const seen = frozen && this.shownStamp === `${frozen.sec}.${frozen.nanosec}`;
-    this.hint.textContent = !frozen ? 'Hold the picture, then mark the thing in it.'
+    const [hint, keys] = !frozen ? ['Hold the picture, then mark the thing in it.']
       : seen ? HINTS[this.chosen]
-        : 'The node holds a picture that this page has not seen: let go, and freeze again.';
+        : ['The node holds a picture that this page has not seen: let go, and freeze again.'];
+    fill(this.hint, [hint], () => [hint, element('span', {class: 'keys'}, keys ?? '')]);
     fill(this.names, [words], () => (words?.entries ?? []).map(
       ({name}) => element('option', {value: name})));
     this.list.hidden = !classes.length;

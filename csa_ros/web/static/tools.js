@@ -198,8 +198,10 @@ export class Brush extends Tool {
     for (const {radius, points} of this.strokes) {
       context.lineWidth = 2 * radius * scale;
       context.beginPath();
-      context.moveTo(points[0] * scale, points[1] * scale);
-      // To where it begins as well: a stroke of one point is a dot.
+      // A line that goes nowhere is not drawn.
+      context.arc(points[0] * scale, points[1] * scale, radius * scale, 0, 2 * Math.PI);
+      context.fill();
+      context.beginPath();
       for (let i = 0; i < points.length; i += 2) {
         context.lineTo(points[i] * scale, points[i + 1] * scale);
       }

@@ -32,6 +32,8 @@ export class Words {
     this.reason = '';
     this.shares = null;
     this.presets = {};
+    // Classes with boxes as they were asked for, until the node has said which it has.
+    this.asked = null;
     this.build();
   }
 
@@ -64,10 +66,11 @@ export class Words {
 
   /** Show what the node says: the words that were set, and the legend that is in force. */
   update() {
-    const {words, legend, diagnostics} = this.page.sections;
+    const {words, legend, diagnostics, parameters} = this.page.sections;
     this.set = words?.entries ?? NONE;
     this.legend = legend;
     if (this.draft && sameList(this.draft, this.set)) this.draft = null;
+    if (parameters !== this.asked?.before) this.asked = null;
     this.changing.hidden = this.page.readOnly;
     const inForce = (legend?.classes ?? []).map(({name, queries}) => ({name, queries}));
     const fault = Object.values(diagnostics ?? {}).map(({message}) => message)
@@ -95,9 +98,13 @@ export class Words {
     }
   }
 
+  framed() {
+    return this.asked?.names ?? this.page.names('object_classes');
+  }
+
   /** Say what of the classes with boxes is in the picture. */
   setObjects(objects) {
-    const counts = new Map(this.page.names('object_classes').map((name) => [name, 0]));
+    const counts = new Map(this.framed().map((name) => [name, 0]));
     for (const {class: name} of objects) counts.set(name, (counts.get(name) ?? 0) + 1);
     const text = counts.size ? `In boxes: ${
       [...counts].map(([name, count]) => `${count} × ${name}`).join(', ')}` : '';
@@ -112,7 +119,8 @@ export class Words {
   paint() {
     const entries = this.draft ?? this.set ?? [];
     const {parameters} = this.page.sections;
-    fill(this.chips, [this.draft, this.set, this.legend, parameters, this.page.readOnly], () => {
+    const parts = [this.draft, this.set, this.legend, parameters, this.asked, this.page.readOnly];
+    fill(this.chips, parts, () => {
       const gone = this.draft ? this.set.filter(
         (entry) => !this.draft.some(({name}) => name === entry.name)) : [];
       return [...entries.map((entry, i) => this.chip(entry, i)),
@@ -142,20 +150,22 @@ export class Words {
   /** Return what puts each region of a class into a box, null where that cannot be. */
   frame(name) {
     if (this.page.readOnly || !this.page.parameter('object_classes')) return null;
-    const framed = this.page.names('object_classes');
-    const others = framed.filter((each) => each !== name);
-    const isFramed = others.length < framed.length;
+    const isFramed = this.framed().includes(name);
     return element('button', {type: 'button', class: 'frame', 'aria-pressed': String(isFramed),
       'aria-label': `Boxes around ${name}`, title: `Boxes around ${name}`,
-      onclick: () => this.setFramed(isFramed ? others : [...framed, name])},
+      onclick: () => this.setFramed(isFramed
+        ? this.framed().filter((each) => each !== name) : [...this.framed(), name])},
     element('span', {'aria-hidden': 'true'}));
   }
 
   async setFramed(names) {
+    this.asked = {names, before: this.page.sections.parameters};
+    this.paint();
     // None is an empty text, as lists without items have no type in ROS.
     const {ok, message} = await this.page.ask({
       action: 'set', values: {object_classes: names.length ? names : ''}});
     this.reason = ok ? '' : message;
+    if (!ok) this.asked = null;
     this.paint();
   }
 
@@ -231,7 +241,7 @@ export class Words {
     const wanted = this.draft;
     this.apply.disabled = true;
     const values = {vocabulary: wanted.map(spell)};
-    const framed = this.page.names('object_classes');
+    const framed = this.framed();
     const left = framed.filter((name) => wanted.some((entry) => entry.name === name));
     if (left.length < framed.length) values.object_classes = left.length ? left : '';
     const {ok, message} = await this.page.ask({action: 'set', values});
