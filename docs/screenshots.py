@@ -6,6 +6,7 @@ The demo runs meanwhile. Needs Chromium (`apt-get install chromium`) and playwri
 
 import os
 from pathlib import Path
+import re
 import shutil
 import socket
 import sys
@@ -44,31 +45,41 @@ def _open(page: Page) -> None:
     expect(page.locator('#words [role=status]')).to_contain_text('In force', timeout=TIMEOUT)
 
 
+def _drag(page: Page, *places: tuple[float, float]) -> None:
+    """Draw on the picture from place to place, in shares of it."""
+    area = page.locator('#picture').bounding_box()
+    assert area
+    for number, (x, y) in enumerate(places):
+        page.mouse.move(area['x'] + area['width'] * x, area['y'] + area['height'] * y, steps=9)
+        if not number:
+            page.mouse.down()
+    page.mouse.up()
+
+
 def take_words(page: Page) -> None:
-    """Show the picture, what is under the pointer, and the words."""
+    """Show the picture, what is under the pointer, the words, and boxes around people."""
     _open(page)
+    page.get_by_role('button', name='Boxes around person').click()
+    expect(page.get_by_text('In boxes:')).to_have_text(re.compile(': [1-9]'), timeout=TIMEOUT)
     page.hover('#picture')
     expect(page.locator('#reading')).to_contain_text('confidence', timeout=TIMEOUT)
     page.screenshot(path=DOCS / 'web.png')
+    page.get_by_role('button', name='Boxes around person').click()
 
 
 def take_teaching(page: Page) -> None:
-    """Show a box in a frozen picture, and what was taught."""
+    """Show what is painted in a frozen picture, and what was taught."""
     page.get_by_role('tab', name='Teach').click()
     page.get_by_role('button', name='Freeze').click()
     expect(page.locator('#teach')).to_contain_text('Held.', timeout=TIMEOUT)
-    area = page.locator('#picture').bounding_box()
-    assert area
-    for name, box in (('lane', (0.4, 0.75, 0.6, 0.95)), ('lane', (0.3, 0.8, 0.45, 0.95))):
-        left, top, right, bottom = box
-        page.mouse.move(area['x'] + left * area['width'], area['y'] + top * area['height'])
-        page.mouse.down()
-        page.mouse.move(area['x'] + right * area['width'], area['y'] + bottom * area['height'])
-        page.mouse.up()
+    for box in (((0.4, 0.75), (0.6, 0.95)), ((0.3, 0.8), (0.45, 0.95))):
+        _drag(page, *box)
         before = page.locator('#teach .thumbs img').count()
-        page.get_by_label('Name of what is marked').fill(name)
+        page.get_by_label('Name of what is marked').fill('lane')
         page.get_by_role('button', name='Teach', exact=True).click()
         expect(page.locator('#teach .thumbs img')).to_have_count(before + 1, timeout=TIMEOUT)
+    page.locator('#teach').get_by_text('Brush', exact=True).first.click()
+    _drag(page, (0.42, 0.94), (0.48, 0.78), (0.54, 0.78), (0.6, 0.94), (0.42, 0.94))
     page.locator('#messages').evaluate('place => place.replaceChildren()')
     page.screenshot(path=DOCS / 'web_teach.png')
     page.get_by_role('button', name='Let go').click()
@@ -84,7 +95,7 @@ def main() -> int:
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     commands = {
         'demo_camera': ['--ros-args', '-p', 'rate:=2.0', '-p', 'hard:=false', '-p', 'seed:=3',
-                        '-p', 'width:=640', '-p', 'height:=480'],
+                        '-p', 'stay:=40.0', '-p', 'width:=640', '-p', 'height:=480'],
         'segment': ['--ros-args', '-p', 'model:=demo', '-p', 'max_rate:=2.0'],
         'web': ['--ros-args', '-p', f'port:={PORT}']}
     with processes(commands), sync_playwright() as driver:
