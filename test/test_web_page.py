@@ -90,7 +90,7 @@ def spinning(make, **parameters):
         executor.shutdown()
         node.destroy_node()
         rclpy.shutdown(context=context)
-        # A node and its state machine hold each other, and it is on the graph until they are freed.
+        # A node and its state machine hold each other: until they are freed, it is on the graph.
         node = executor = None
         gc.collect()
 

@@ -17,8 +17,8 @@ from csa_ros.vocabulary import VocabularyError
 # Of a polygon in teach_region: an outline to the pixel of most things has fewer.
 MAX_CORNERS = 1000
 _REGIONS = ('it must be four numbers, x, y, width and height of a box in pixels, as in [120, 80, '
-            '64, 48], or six and more, x and y of each corner of a polygon, or empty for all of '
-            'the image')
+            '64, 48], or an even number of six or more, x and y of each corner of a polygon, or '
+            'empty for all of the image')
 
 
 @dataclass(frozen=True)
