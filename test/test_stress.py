@@ -25,9 +25,9 @@ def options(module, *arguments):
 
 
 @pytest.mark.parametrize('module, arguments, least', [
-    (malformed, ['--count', '150', '--garbage', '50', '--explain', '1'],
-     {'counted as bad': 150}),
-    (updates, ['--count', '150'], {'accepted': 40, 'refused': 40, 'masks, each compared': 3}),
+    (malformed, ['--count', '80', '--garbage', '20', '--explain', '1'],
+     {'counted as bad': 80}),
+    (updates, ['--count', '80'], {'accepted': 20, 'refused': 20, 'masks, each compared': 3}),
     (soak, ['--minutes', '0.07', '--period', '0.5'], {'masks': 5}),
     (viewers, ['--minutes', '0.01', '--turn', '1', '--viewers', '3'],
      {'frames that viewers got': 3}),
