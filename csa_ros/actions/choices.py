@@ -1,0 +1,13 @@
+"""What can be chosen by name, for help and parameters: nothing of it is loaded here."""
+
+# Ways to name an action, and what each is.
+METHODS = {
+    'clip-fsar': 'frames matched in their order (CLIP-FSAR, arXiv 2303.02982)',
+    'ma-clip': 'the same, by an image tower that compares frames itself (MA-CLIP, arXiv '
+               '2308.01532); needs weights of train_actions',
+    'mean': 'the mean of the frames, whatever their order: what the others are compared with',
+}
+# Of a window, and of a clip: those of the published methods.
+FRAMES = 8
+# What stands around the name of an action.
+PROMPTS = ('a photo of {}.', 'a video of {}.', 'a photo that shows {}.', 'a video that shows {}.')
