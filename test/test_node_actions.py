@@ -8,16 +8,13 @@ from csa_ros.actions.file import ActionsFile
 from csa_ros.actions.recogniser import Recogniser
 from csa_ros.ros.actions import outputs
 from csa_ros.ros.actions.node import ActionsNode
-import cv2
 from graph import ACTIVATE
 from graph import CLEANUP
 from graph import CONFIGURE
 from graph import DEACTIVATE
 from graph import Graph
 from graph import make_image
-from graph import stamp_of
 from graph import wait_for
-import numpy as np
 import pytest
 from rclpy.qos import DurabilityPolicy
 from rclpy.qos import QoSProfile
@@ -226,3 +223,152 @@ def test_an_example_is_forgotten_and_its_word_stays(graph):
     assert graph.get('actions') == ['a', 'b']
     assert ActionsFile(graph.folder / 'recorded.safetensors').load(
         graph.recogniser.fingerprint).names == ('b',)
+
+
+def test_recording_needs_a_whole_window_of_now(graph, monkeypatch):
+    assert 'action_name is empty: set it to the action that is shown' in graph.call('record')[1]
+    assert graph.set_each(action_name='wave') == ['']
+    graph.show(BRIGHTER[:3])
+    success, message = graph.call('record')
+    assert not success and 'the window of 0.8 s has images of 0.3 s only: let the camera' in message
+    # From a slow camera some are taken twice, and from too slow a one there are too few.
+    assert graph.record('wave', BRIGHTER[:5])[0] is False
+    graph.show(BRIGHTER, gap=int(1.8 * PART))
+    assert graph.call('record')[0]
+    graph.show(BRIGHTER[:4], gap=int(3.9 * PART))
+    assert 'has 3 different images, fewer than 4' in graph.call('record')[1]
+    # A bag that starts over, and a camera that paused.
+    for gap in -5 * 10**9, 10**9:
+        graph.show(BRIGHTER)
+        graph.sent += gap
+        graph.send_at(graph.sent)
+        assert 'has images of 0.1 s only' in graph.call('record')[1]
+    graph.show(BRIGHTER)
+    monkeypatch.setattr('csa_ros.ros.actions.pipeline.MAX_AGE', -1.0)
+    assert 's old, more than -1 s: let the camera send some' in graph.call('record')[1]
+    monkeypatch.undo()
+    # An image that cannot be looked at is left out, and told.
+    graph.recogniser.error = RuntimeError('out of memory')
+    graph.show(BRIGHTER)
+    success, message = graph.call('record')
+    graph.recogniser.error = None
+    assert not success and 'an image of the window could not be used, see the log' in message
+    assert graph.pipeline.examples.counts == {'wave': 1}
+
+
+def test_parameters_that_cannot_be_are_refused(graph):
+    for name, value, reason in (
+            ('actions', ['wave', 'Wave'], 'in upper and lower case'),
+            ('actions', ['None'], 'give the action another name'),
+            ('actions', ['a|b'], 'holds |'), ('actions', [f'a{i}' for i in range(101)], 'than 100'),
+            ('actions', ['very ' * 18 + 'slowly'], 'shorten the query'),
+            ('action_name', 'a,b', 'holds'), ('prompts', ['no place'], 'prompts: '),
+            ('window', 61.0, 'out of range'), ('threshold', 2.0, 'out of range'),
+            ('method', 'mean', 'cannot change while the model is loaded'),
+            ('method_weights', '/x', 'cannot change while the model is loaded'),
+            ('precision', 'int8', 'use auto or fp32'), ('examples', 'other', 'read-only')):
+        assert reason in graph.set_each(**{name: value})[0], name
+    assert graph.set_each(actions=[f'a{i}' for i in range(100)], action_name='b') == ['', '']
+    graph.show(BRIGHTER)
+    assert 'actions has 101 names, more than 100' in graph.call('record')[1]
+    assert not graph.pipeline.examples
+
+
+def test_words_and_examples_come_into_force_together(graph):
+    graph.recogniser.may_encode.clear()
+    assert graph.set_each(actions=['a', 'b'], action_name='c') == ['', '']
+    graph.show(BRIGHTER)
+    answer = graph.call_later(Trigger, 'record', Trigger.Request())
+    graph.show(DARKER)
+    assert not answer.done() and not graph.pipeline.newest.examples
+    assert graph.pipeline.newest.words.names == ()
+    graph.recogniser.may_encode.set()
+    wait_for(answer.done)
+    assert answer.result().success
+    assert graph.pipeline.newest.words.names == ('a', 'b', 'c')
+    assert graph.pipeline.newest.examples.counts == {'c': 1}
+    # What cannot be encoded leaves all as it was, and says so.
+    assert graph.set_each(actions=['unencodable']) == ['']
+    wait_for(lambda: graph.pipeline.fault)
+    success, message = graph.call('record')
+    assert not success and 'the new words are not in force: RuntimeError: out of mem' in message
+    assert graph.pipeline.newest.words.names == ('a', 'b', 'c')
+    assert graph.pipeline.examples.counts == {'c': 1}
+    assert graph.set_each(actions=['a', 'b', 'c']) == ['']
+    wait_for(lambda: not graph.pipeline.fault)
+
+
+def test_there_is_an_answer_for_each_part_of_the_window_and_no_more(graph):
+    subscription = graph.listen_to_actions()
+    graph.show(BRIGHTER)
+    assert not graph.answers
+    doubts = graph.pipeline.cameras[0].doubts()
+    assert 'there is nothing to recognise: set the parameter actions' in doubts['actions']
+    assert graph.set_each(actions=['a']) == ['']
+    wait_for(lambda: graph.pipeline.newest.words.names)
+    assert graph.said(BRIGHTER)['probabilities'] == {'a': 1.0}
+    graph.show([*BRIGHTER, *DARKER], gap=PART // 3)
+    assert graph.set_each(window=1.6, actions=['a', 'b']) == ['', '']
+    graph.flush()
+    before = graph.report().totals['published']
+    graph.show([*BRIGHTER, *DARKER])
+    assert graph.report().totals['published'] - before == 1
+    assert graph.set_each(max_rate=0.001) == ['']
+    graph.flush()
+    graph.show([*BRIGHTER, *DARKER])
+    assert graph.report().totals['published'] - before == 1
+    graph.stop_listening(subscription)
+    status = wait_for(lambda: graph.statuses and graph.statuses[-1])
+    assert status.name == 'actions: actions'
+    values = {item.key: item.value for item in status.values}
+    assert values['method'] == 'clip-fsar' and 'answers out (1/s)' in values
+    assert 'window filled (%)' in values and 'point clouds' not in values
+
+
+@pytest.mark.skipif(not outputs.Classification, reason='vision_msgs is not installed')
+def test_classification_says_the_same(graph):
+    said = []
+    assert graph.set_each(actions=['a', 'b'], threshold=1.0) == ['', '']
+    wait_for(lambda: graph.pipeline.newest.words.names)
+    subscription = graph.listen('action', said, outputs.Classification)
+    wait_for(lambda: graph.pipeline._outputs.wanted(), 'a listener that is known')
+    graph.show(BRIGHTER)
+    message = wait_for(lambda: said and said[-1])
+    names = [result.class_id for result in message.results]
+    scores = [result.score for result in message.results]
+    assert names[0] == 'none' and sorted(names[1:]) == ['a', 'b'] and scores[1] >= scores[2]
+    assert scores[0] == pytest.approx(1 - scores[1]) and sum(scores[1:]) == pytest.approx(1)
+    graph.stop_listening(subscription)
+
+
+def test_what_was_recorded_is_there_again_after_cleanup(graph):
+    assert graph.record('wave', BRIGHTER)[0]
+    file = graph.folder / 'recorded.safetensors'
+    for transition in DEACTIVATE, CLEANUP:
+        assert graph.change_state(transition)
+    for service in 'record', 'forget':
+        assert 'the node is not configured' in graph.call(service)[1]
+    assert graph.set_each(actions='point', method='mean') == ['', '']
+    for transition in CONFIGURE, ACTIVATE:
+        assert graph.change_state(transition)
+    assert graph.recogniser.method == 'mean' and graph.get('actions') == ['point', 'wave']
+    assert graph.pipeline.examples.counts == {'wave': 1}
+    assert 'no image has arrived yet' in graph.call('record')[1]
+    # A file that cannot be used is left as it is, and the node goes on without.
+    whole = file.read_bytes()
+    for spoiled, reason in (
+            (whole[:-9], 'is damaged'), (b'', 'is damaged, or no file of examples'),
+            (whole.replace(b'tiny-0', b'tiny-1'), 'were seen by another model')):
+        file.write_bytes(spoiled)
+        for transition in DEACTIVATE, CLEANUP, CONFIGURE, ACTIVATE:
+            assert graph.change_state(transition)
+        assert reason in graph.pipeline.fault and not graph.pipeline.examples
+        success, message = graph.record('wave', BRIGHTER)
+        assert success and 'not in the file' in message and reason in message
+        assert file.read_bytes() == spoiled
+    file.unlink()
+    for transition in DEACTIVATE, CLEANUP:
+        assert graph.change_state(transition)
+    assert graph.set_each(method='clip-fsar') == ['']
+    for transition in CONFIGURE, ACTIVATE:
+        assert graph.change_state(transition)

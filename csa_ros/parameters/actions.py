@@ -81,7 +81,11 @@ PARAMETERS = (
         loaded=True,
         constraints='a path, quoted where YAML takes it for another type'),
     _SHARED['device'],
-    _SHARED['precision'],
+    Parameter(
+        'precision', 'auto',
+        'Arithmetic of the model; auto is fp16 on a GPU and fp32 on a CPU.',
+        choices=('auto', 'fp32', 'fp16', 'bf16'),
+        loaded=True),
     _SHARED['threads'],
     Parameter(
         'image_topic', '',
@@ -184,8 +188,8 @@ def with_actions(value: str | Sequence[str], names: Sequence[str]) -> list[str]:
 def _read_actions(value: Any) -> tuple[str, ...]:
     names = tuple(read_action(name, 'actions') for name in read_names('actions', value))
     if len(names) > MAX_ACTIONS:
-        raise ParameterError(f'actions has {len(names)} names, more than {MAX_ACTIONS}: drop those '
-                             f'from {names[MAX_ACTIONS]!r} on')
+        raise ParameterError(f'actions has {len(names)} names, more than {MAX_ACTIONS}: drop '
+                             f'those from {names[MAX_ACTIONS]!r} on')
     folded = [name.casefold() for name in names]
     for name, key in zip(names, folded):
         if folded.count(key) > 1:

@@ -142,8 +142,8 @@ class Condition:
 
     `state` is the lifecycle state; `fault` is what went wrong last with configuration or with the
     vocabulary and still holds; `doubts` are what may be wrong with what the camera sends;
-    `limited` tells that frames are left out on purpose, and `relief` what does that; `remedy` is for images that get lost on
-    their way; `facts` are shown as they are.
+    `limited` tells that frames are left out on purpose, and `relief` what does that; `remedy` is
+    for images that get lost on their way; `facts` are shown as they are.
     """
 
     state: str

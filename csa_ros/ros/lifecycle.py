@@ -295,7 +295,7 @@ class ModelNode(LifecycleNode, Generic[Settings, Pipeline]):
         self._pipeline.change(self._config)
 
     def _adopt(self, config: Settings, name: str, value: Any) -> None:
-        """Set a parameter, which leads to a configuration; raise ParameterError if it cannot be."""
+        """Set a parameter, which leads to a configuration; raise ParameterError if refused."""
         result, = self.set_parameters([Parameter(name, value=value)])
         if not result.successful:
             raise ParameterError(result.reason)

@@ -19,7 +19,6 @@ from csa_ros.ros.sightings import KEPT
 from csa_ros.ros.sightings import Seen
 from csa_ros.ros.snapshot import Snapshot
 from csa_ros.teaching.errors import TeachingError
-from csa_ros.teaching.examples import Examples
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool
@@ -90,7 +89,7 @@ class TeachingServices(ExampleServices[Pipeline]):
             try:
                 box = detections.read_box(detection, message.header)
                 name = known(box.name or pipeline.config.shown.name,
-                              [*pipeline.config.vocabulary.names, *names])
+                             [*pipeline.config.vocabulary.names, *names])
                 if not name:
                     raise TeachingError('it has no class_id, and teach_name is empty: set one')
                 seen = self._seen_at(pipeline, box.header)

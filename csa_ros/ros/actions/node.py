@@ -95,7 +95,7 @@ class ActionsNode(ModelNode[ActionsConfig, ActionPipeline]):
         return [
             f'model: {recogniser.name}, on {recogniser.device}, {recogniser.arithmetic}',
             f'method: {recogniser.method}',
-            f'actions: {", ".join(snapshot.words.names) or "none yet"}; '
+            f'actions: {", ".join(snapshot.words.names) or "none yet"}, with '
             f'{len(snapshot.examples)} examples']
 
     def _condition(self, pipeline: ActionPipeline, camera: ImageSource) -> Condition:

@@ -247,7 +247,7 @@ class ActionPipeline:
         """Say what the window shows; frames that nobody wanted until now are looked at."""
         chosen, snapshot = self._window.choose(), self._snapshot
         camera, newest = self.cameras[0], chosen[-1]
-        if not all([self._look(sample) for sample in chosen]):
+        if not all(self._look(sample) for sample in chosen):
             return
         self._answered = time.monotonic()
         try:
@@ -308,7 +308,7 @@ class ActionPipeline:
             raise TeachingError(f'{reason}: let the camera run for so long before the action is '
                                 'over, and call ~/record again')
         chosen = self._window.choose()
-        if not all([self._look(sample) for sample in chosen]):
+        if not all(self._look(sample) for sample in chosen):
             raise TeachingError('an image of the window could not be used, see the log: show the '
                                 'action again')
         camera = self.cameras[0]
@@ -349,8 +349,10 @@ class ActionPipeline:
     def _adopt(self, snapshot: Snapshot) -> None:
         old, self._snapshot = self._snapshot, snapshot
         if snapshot.version != old.version:
-            self._log.info(f'actions, version {snapshot.version}: '
-                           f'{", ".join(snapshot.words.names) or "none"}')
+            counts = snapshot.examples.counts
+            self._log.info(f'actions, version {snapshot.version}, with their examples: ' + (
+                ', '.join(f'{name} ({counts.get(name, 0)})' for name in snapshot.words.names)
+                or 'none'))
             self._tell()
 
     def _tell(self) -> None:

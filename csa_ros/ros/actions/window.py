@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 import math
 from typing import Any
 
@@ -144,5 +145,8 @@ class Window:
     def _nearest(self) -> list[Sample]:
         last = self._samples[-1].stamp
         moments = [last - part * self._period for part in reversed(range(self.frames))]
-        return [min(self._samples, key=lambda sample, at=moment: abs(sample.stamp - at))
-                for moment in moments]
+        return [min(self._samples, key=partial(_distance, moment)) for moment in moments]
+
+
+def _distance(moment: float, sample: Sample) -> float:
+    return abs(sample.stamp - moment)
