@@ -8,6 +8,7 @@ nothing change nothing, to the bit.
 """
 
 from csa_ros.actions.errors import ActionError
+from csa_ros.actions.frames import features_of
 from csa_ros.model.attention.mixing import attend
 from csa_ros.model.attention.mixing import query_key
 from csa_ros.model.attention.positions import enlarged
@@ -99,7 +100,7 @@ class AdaptedTower(nn.Module):
 
     def forward(self, pixels: Tensor, text: Tensor | None = None) -> Tensor:
         """
-        Return the features of class tokens, (clips, frames, D) float32, not of length 1.
+        Return the features of frames, (clips, frames, feature length) float32.
 
         `pixels` (clips, frames, 3, H, W), normalised, of the tower's own size; `text`
         (clips, D) as for `BlockAdapters`.
@@ -111,7 +112,8 @@ class AdaptedTower(nn.Module):
         x = self._tower.enter(x)
         for adapters, block in zip(self.blocks, self._visual[0].transformer.resblocks):
             x = adapters(block, x, frames, text)
-        return self._tower.project(x)[:, 0].float().unflatten(0, (count, frames))
+        features = features_of(self._tower.project(x).float(), self._tower.grid_size)
+        return features.unflatten(0, (count, frames))
 
 
 def _attention(parts: ClipBlock, x: Tensor) -> Tensor:

@@ -1,4 +1,10 @@
-"""Camera frames to what is kept of them: pixels as an image tower takes them, and features."""
+"""
+Camera frames to what is kept of them: pixels as an image tower takes them, and features.
+
+A frame's feature is that of CLIP's class token, which says what is in the picture, and after it
+the means of the patches in each of COLUMNS columns, which say where. Class tokens need not tell
+left from right: those of the demo's model do not at all.
+"""
 
 from csa_ros.actions.errors import ActionError
 from csa_ros.model.backbone import Backbone
@@ -9,6 +15,10 @@ from csa_ros.training.pictures import middle
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+
+COLUMNS = 4
 
 
 def fit(rgb: np.ndarray, size: int) -> Tensor:
@@ -27,9 +37,42 @@ def fit(rgb: np.ndarray, size: int) -> Tensor:
     return torch.from_numpy(resize(rgb[middle(*rgb.shape[:2])], (size, size))).permute(2, 0, 1)
 
 
+def feature_length(dim: int) -> int:
+    """Return the length of a frame's feature for CLIP features of a length."""
+    return (1 + COLUMNS) * dim
+
+
+def features_of(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """
+    Return the features of frames, (N, feature length).
+
+    `tokens` (N, 1 + patches, D) are projected, the class token first, and patches row by row in
+    a `grid` (rows, columns). Nothing is of length 1.
+    """
+    patches = tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
+    columns = F.adaptive_avg_pool2d(patches, (1, COLUMNS))[:, :, 0].transpose(1, 2)
+    return torch.cat([tokens[:, 0], columns.flatten(1)], -1)
+
+
+def of_class(features: Tensor) -> Tensor:
+    """Return the part (..., D) of features that is CLIP's own, of the class token."""
+    return features[..., :features.shape[-1] // (1 + COLUMNS)]
+
+
+def of_changes(features: Tensor) -> Tensor:
+    """
+    Return what changes in each column of clips (..., T, feature length), (..., T, COLUMNS * D).
+
+    It is that of the patches, less the mean over the clip: what stays, which is the place, has
+    more to say than what happens, and would be all that is compared.
+    """
+    columns = features[..., features.shape[-1] // (1 + COLUMNS):]
+    return columns - columns.mean(-2, keepdim=True)
+
+
 class FrameEncoder:
     """
-    Makes CLIP's feature of a whole picture: that of its class token.
+    Makes the features of pictures, with the attention that CLIP was trained with.
 
     Raises `csa_ros.model.errors.ModelError` for a model that is no CLIP.
     """
@@ -49,8 +92,9 @@ class FrameEncoder:
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
         """
-        Return the features of pictures, (N, D) float32, not of length 1, on the device.
+        Return the features of pictures, (N, feature length) float32, on the device.
 
         `pixels` (N, 3, size, size) uint8.
         """
-        return self._encoder.tokens(self.normalize(pixels))[:, 0]
+        tokens = self._encoder.tokens(self.normalize(pixels))
+        return features_of(tokens, self._encoder.grid(*pixels.shape[-2:]))

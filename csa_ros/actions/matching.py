@@ -14,8 +14,6 @@ from torch.nn import functional as F
 SMOOTHING = 0.5
 # Keeps the cosine of features that are zero finite. The authors', where it lowers all of them.
 _EPSILON = 0.01
-# Share of the words when they are combined with what was shown: the authors'.
-WORD_SHARE = 0.9
 
 
 def cosines(x: Tensor, y: Tensor) -> Tensor:
@@ -81,13 +79,13 @@ def word_logits(queries: Tensor, text: Tensor, scale: float | Tensor) -> Tensor:
     return scale * F.normalize(queries.mean(1), dim=-1) @ F.normalize(text, dim=-1).T
 
 
-def combine(words: Tensor, distances: Tensor, frames: int, share: float = WORD_SHARE,
-            scale: float = 1.0) -> Tensor:
+def combine(words: Tensor, distances: Tensor, frames: int, share: float, scale: float = 1.0
+            ) -> Tensor:
     """
     Return the geometric mean of what words say and of what was shown, (Q, C); it adds up to less.
 
     `words` (Q, C) are probabilities, which count `share`; `distances` (Q, C) are those of clips
-    of so many `frames`. With a `scale` of 1 this is CLIP-FSAR's.
+    of so many `frames`. With a share of 0.9 and a `scale` of 1 this is CLIP-FSAR's COMBINE.
     """
     shown = (scale * (frames - distances) / frames).softmax(-1)
     return words ** share * shown ** (1 - share)

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from csa_ros.actions.adapters import AdaptedTower
 from csa_ros.actions.errors import ActionError
+from csa_ros.actions.frames import COLUMNS
+from csa_ros.actions.frames import of_changes
+from csa_ros.actions.frames import of_class
 from csa_ros.actions.transformer import FrameTransformer
 from csa_ros.model.backbone import Backbone
 from safetensors import safe_open
@@ -20,33 +23,51 @@ class ActionModel(nn.Module):
     """
     Tr, and for `ma-clip` the tower with adapters; at first they change nothing.
 
-    `dim` is the length of a feature, `tower` None where features are those of CLIP as it is.
+    `dim` is the length of CLIP's features, `tower` None where these are CLIP's as they are. Tr
+    sees what changes in each column of the frames by itself, or if `published` the features of
+    class tokens, as CLIP-FSAR has it.
     """
 
-    def __init__(self, dim: int, tower: AdaptedTower | None = None) -> None:
+    def __init__(self, dim: int, tower: AdaptedTower | None = None, published: bool = False
+                 ) -> None:
         super().__init__()
         self.tr = FrameTransformer(dim)
         self.tower = tower
+        self._published = published
 
     @classmethod
-    def of(cls, backbone: Backbone, method: str) -> 'ActionModel':
+    def of(cls, backbone: Backbone, method: str, published: bool = False) -> 'ActionModel':
         """Return that of a method, on the device of a model; raise ActionError."""
-        tower = AdaptedTower(backbone) if method == 'ma-clip' else None
-        return cls(backbone.embed_dim, tower).to(backbone.device)
+        tower = AdaptedTower(backbone).to(backbone.dtype) if method == 'ma-clip' else None
+        return cls(backbone.embed_dim, tower, published).to(backbone.device)
 
     def prototypes(self, shown: Tensor, text: Tensor) -> Tensor:
         """
-        Return what stands for actions, (C, T, D).
+        Return what stands for actions, (C, T, ...).
 
-        `shown` (C, K, T, D) are K clips of each, `text` (C, D) the features of their words.
+        `shown` (C, K, T, feature length) are K clips of each, `text` (C, D) their words.
         """
         count = shown.shape[1]
-        fused = self.tr.shown(shown.flatten(0, 1), text.repeat_interleave(count, 0))
-        return fused.unflatten(0, (-1, count)).mean(1)
+        parts = self._parts(shown.flatten(0, 1))
+        own = text.repeat_interleave(count, 0)[:, None].expand(-1, parts.shape[1], -1)
+        fused = self.tr.shown(parts.flatten(0, 1), own.flatten(0, 1))
+        return _joined(fused, parts.shape[1]).unflatten(0, (-1, count)).mean(1)
 
     def queries(self, windows: Tensor) -> Tensor:
-        """Return what is compared with that of windows (Q, T, D), the same."""
-        return self.tr(windows)
+        """Return what of windows (Q, T, feature length) is compared with that, (Q, T, ...)."""
+        parts = self._parts(windows)
+        return _joined(self.tr(parts.flatten(0, 1)), parts.shape[1])
+
+    def _parts(self, windows: Tensor) -> Tensor:
+        """Return what Tr sees of windows (N, T, feature length), (N, parts, T, D)."""
+        if self._published:
+            return of_class(windows)[:, None]
+        return of_changes(windows).unflatten(2, (COLUMNS, -1)).transpose(1, 2)
+
+
+def _joined(parts: Tensor, count: int) -> Tensor:
+    """Return parts (N * count, T, D) of the same frames beside each other, (N, T, count * D)."""
+    return parts.unflatten(0, (-1, count)).transpose(1, 2).flatten(2)
 
 
 def digest(tower: AdaptedTower) -> str:
@@ -80,11 +101,12 @@ def load(path: Path, backbone: Backbone, method: str) -> ActionModel:
     except Exception as error:  # noqa: B902 - a damaged file fails in as many ways as there are
         raise ActionError(f'{path} is damaged, or no file of safetensors ({error}): copy it '
                           'again, or name another') from error
-    if said.get('format') == FORMAT:
-        _check(path, said, backbone, method)
+    published = said.get('format') != FORMAT
+    if published:
+        weights = _published(path, weights, method)
     else:
-        weights = _published(path, weights)
-    model = ActionModel.of(backbone, method)
+        _check(path, said, backbone, method)
+    model = ActionModel.of(backbone, method, published)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -103,11 +125,12 @@ def _check(path: Path, said: dict[str, str], backbone: Backbone, method: str) ->
                           f'{backbone.name}: load that one, or train on this one')
 
 
-def _published(path: Path, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+def _published(path: Path, weights: dict[str, Tensor], method: str) -> dict[str, Tensor]:
     """Return the weights of Tr by their names here, of a file that has others beside them."""
     found = [name.removesuffix(_OF_TR) for name in weights if name.endswith(_OF_TR)]
-    if len(found) != 1:
-        raise ActionError(f'{path} has no weights of train_actions, and none of CLIP-FSAR, whose '
-                          f'names end in {_OF_TR}: name a file that has')
+    if len(found) != 1 or method != 'clip-fsar':
+        raise ActionError(f'{path} has no weights of train_actions for method {method}, and none '
+                          f'of CLIP-FSAR, one of whose names ends in {_OF_TR}: name a file that '
+                          'has, or train one')
     return {f'tr.{name.removeprefix(found[0])}': value.float() for name, value in weights.items()
             if name.startswith(found[0])}

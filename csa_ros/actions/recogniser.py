@@ -16,8 +16,11 @@ from csa_ros.actions import words as wording
 from csa_ros.actions.choices import FRAMES
 from csa_ros.actions.choices import METHODS
 from csa_ros.actions.errors import ActionError
+from csa_ros.actions.frames import feature_length
 from csa_ros.actions.frames import fit
 from csa_ros.actions.frames import FrameEncoder
+from csa_ros.actions.frames import of_changes
+from csa_ros.actions.frames import of_class
 from csa_ros.actions.model import ActionModel
 from csa_ros.actions.words import Words
 from csa_ros.model.backbone import Backbone
@@ -27,7 +30,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# What is kept of a frame, on the host: its feature (D,) float32, or its pixels (3, H, W) uint8.
+# What words count where something was shown. With the 0.9 of CLIP-FSAR, where distances are not
+# scaled, examples next to never overrule them: csa_ros.demo.action_lesson measures both.
+WORD_SHARE = 0.5
+# What is kept of a frame, on the host: its feature (feature length,) float32, or for ma-clip its
+# pixels (3, H, W) uint8.
 Observation: TypeAlias = Tensor
 
 
@@ -103,7 +110,7 @@ class Recogniser:
 
     def demonstrate(self, observations: Sequence[Observation], name: str) -> Tensor:
         """
-        Return what an example keeps of a window, (frames, D) float32 on the host.
+        Return what an example keeps of a window, (frames, feature length) float32 on the host.
 
         `observations` are those of `frames` frames in their order, `name` is what they show.
         Raises ActionError for another number of them, and for a name that is empty.
@@ -120,15 +127,16 @@ class Recogniser:
         Return the probability of each action, (C,) float32, by the order of `words.names`.
 
         `observations` are those of `frames` frames in their order, `examples` by name what
-        `demonstrate` has kept of each, (K, frames, D). An action of which nothing was shown goes
-        by its word alone: what examples say, they say among those that have some. The
-        probabilities add up to 1, also those of a single action; without any there are none.
+        `demonstrate` has kept of each, (K, frames, feature length). An action of which nothing
+        was shown goes by its word alone: what examples say, they say among those that have some.
+        The probabilities add up to 1, also those of a single action; without any there are none.
         Raises ActionError for another number of observations, and examples of another form.
         """
         window = self._features(observations)
         if not words.names:
             return np.zeros(0, np.float32)
-        said = matching.word_logits(window, words.features, self._scale).softmax(-1)
+        said = matching.word_logits(
+            of_class(window), words.features, self._scale).softmax(-1)
         shown = [index for index, name in enumerate(words.names) if len(examples.get(name, ()))]
         if shown:
             prototypes = torch.cat([
@@ -139,7 +147,7 @@ class Recogniser:
 
     @torch.inference_mode()
     def _features(self, observations: Sequence[Observation], text: Tensor | None = None) -> Tensor:
-        """Return the features of a window, (1, frames, D), by `text` (1, D) if it is known."""
+        """Return the features of a window, (1, frames, ...), by `text` (1, D) if it is known."""
         if len(observations) != self.frames:
             raise ActionError(f'there are {len(observations)} frames: a window has {self.frames}')
         window = torch.stack(list(observations))
@@ -148,25 +156,32 @@ class Recogniser:
         return self._tower(self._encoder.normalize(window)[None], text)
 
     def _prototype(self, shown: Tensor, text: Tensor) -> Tensor:
-        """Return what stands for an action, (1, frames, D), of examples (K, frames, D) of it."""
-        wanted = (self.frames, self.backbone.embed_dim)
+        """Return what stands for an action, (1, frames, ...), of examples (K, frames, ...)."""
+        wanted = (self.frames, feature_length(self.backbone.embed_dim))
         if shown.shape[1:] != wanted:
             raise ActionError(f'examples have the shape {tuple(shown.shape)}: those of this model '
                               f'are (examples, {wanted[0]}, {wanted[1]}); record them anew')
         shown = shown.to(self.device)[None]
-        return shown.mean(1) if self._model is None else self._model.prototypes(shown, text[None])
+        if self._model is not None:
+            return self._model.prototypes(shown, text[None])
+        return self._kept(shown).mean(1)
 
     def _distances(self, window: Tensor, prototypes: Tensor) -> Tensor:
         if self.method == 'mean':
             return matching.mean_distances(window, prototypes)
-        asked = window if self._model is None else self._model.queries(window)
+        asked = self._kept(window) if self._model is None else self._model.queries(window)
         return matching.ordered_distances(asked, prototypes)
+
+    def _kept(self, features: Tensor) -> Tensor:
+        """Return what of features is compared where nothing has learned to."""
+        return features if self.method == 'mean' else of_changes(features)
 
     def _combine(self, said: Tensor, distances: Tensor, shown: Sequence[int]) -> Tensor:
         """Return probabilities (1, C) of what words have `said`, and of those that were shown."""
         words = said[:, shown]
         share = words.sum(-1, keepdim=True)
-        combined = matching.combine(words / share, distances, self.frames)
+        combined = matching.combine(
+            words / share, distances, self.frames, WORD_SHARE, self._scale)
         result = said.clone()
         result[:, shown] = share * combined / combined.sum(-1, keepdim=True)
         return result
