@@ -92,8 +92,8 @@ def start_nodes(context):
     """Return the actions that start the nodes, now that the arguments have values."""
     namespace, name = value_of(context, 'namespace'), value_of(context, 'name')
     demo, node = is_true(context, 'demo'), posixpath.join('/', namespace, name)
-    # Without config/actions.yaml, which has defaults alone: of a string and a list for one parameter
-    # rcl takes the string, whichever file comes last.
+    # Without config/actions.yaml, which has defaults alone: of a string and a list for one
+    # parameter rcl takes the string, whichever file comes last.
     files = [str(CONFIG / 'actions_demo.yaml')] if demo else []
     params_file = value_of(context, 'params_file')
     if params_file:

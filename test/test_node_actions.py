@@ -230,7 +230,7 @@ def test_recording_needs_a_whole_window_of_now(graph, monkeypatch):
     assert graph.set_each(action_name='wave') == ['']
     graph.show(BRIGHTER[:3])
     success, message = graph.call('record')
-    assert not success and 'the window of 0.8 s has images of 0.3 s only: let the camera' in message
+    assert not success and 'the window of 0.8 s has images of 0.3 s only: let the' in message
     # From a slow camera some are taken twice, and from too slow a one there are too few.
     assert graph.record('wave', BRIGHTER[:5])[0] is False
     graph.show(BRIGHTER, gap=int(1.8 * PART))
@@ -260,7 +260,8 @@ def test_parameters_that_cannot_be_are_refused(graph):
     for name, value, reason in (
             ('actions', ['wave', 'Wave'], 'in upper and lower case'),
             ('actions', ['None'], 'give the action another name'),
-            ('actions', ['a|b'], 'holds |'), ('actions', [f'a{i}' for i in range(101)], 'than 100'),
+            ('actions', ['a|b'], 'holds |'),
+            ('actions', [f'a{number}' for number in range(101)], 'more than 100'),
             ('actions', ['very ' * 18 + 'slowly'], 'shorten the query'),
             ('action_name', 'a,b', 'holds'), ('prompts', ['no place'], 'prompts: '),
             ('window', 61.0, 'out of range'), ('threshold', 2.0, 'out of range'),
@@ -268,7 +269,7 @@ def test_parameters_that_cannot_be_are_refused(graph):
             ('method_weights', '/x', 'cannot change while the model is loaded'),
             ('precision', 'int8', 'use auto or fp32'), ('examples', 'other', 'read-only')):
         assert reason in graph.set_each(**{name: value})[0], name
-    assert graph.set_each(actions=[f'a{i}' for i in range(100)], action_name='b') == ['', '']
+    assert graph.set_each(actions=[f'a{number}' for number in range(100)], action_name='b') == ['', '']
     graph.show(BRIGHTER)
     assert 'actions has 101 names, more than 100' in graph.call('record')[1]
     assert not graph.pipeline.examples

@@ -10,23 +10,22 @@ import shutil
 import tempfile
 from typing import Any
 
-from launch import LaunchContext
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 import yaml
 
 
-def value_of(context: LaunchContext, argument: str) -> str:
-    """Return the value of an argument."""
+def value_of(context: Any, argument: str) -> str:
+    """Return the value of an argument in a `launch.LaunchContext`."""
     return LaunchConfiguration(argument).perform(context)
 
 
-def is_true(context: LaunchContext, argument: str) -> bool:
+def is_true(context: Any, argument: str) -> bool:
     """Return whether an argument is true."""
     return IfCondition(LaunchConfiguration(argument)).evaluate(context)
 
 
-def interpreter(context: LaunchContext) -> str | None:
+def interpreter(context: Any) -> str | None:
     """Return what the executables are run with; None for what their first lines say."""
     python = value_of(context, 'python')
     if not python:
@@ -38,13 +37,13 @@ def interpreter(context: LaunchContext) -> str | None:
     return shlex.quote(path)
 
 
-def sim_time(context: LaunchContext) -> list[dict[str, bool]]:
+def sim_time(context: Any) -> list[dict[str, bool]]:
     """Return the parameters of the nodes that have none of their own."""
     value = value_of(context, 'use_sim_time')
     return [{'use_sim_time': value == 'true'}] if value else []
 
 
-def overrides(context: LaunchContext, parameters: dict[str, str]) -> dict[str, str]:
+def overrides(context: Any, parameters: dict[str, str]) -> dict[str, str]:
     """Return the values of the arguments that are given, by the parameters that they set."""
     given = {parameter: value_of(context, argument) for argument, parameter in parameters.items()}
     return {parameter: value for parameter, value in given.items() if value}

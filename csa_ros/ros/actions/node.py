@@ -12,11 +12,11 @@ from csa_ros.actions.file import ActionsFile
 from csa_ros.actions.recogniser import load_recogniser
 from csa_ros.actions.recogniser import Recogniser
 from csa_ros.actions.words import Words
-from csa_ros.parameters.actions import ActionsConfig
 from csa_ros.parameters.actions import NAMES
 from csa_ros.parameters.actions import PARAMETERS
-from csa_ros.parameters.actions import read_actions_config
-from csa_ros.parameters.actions import with_actions
+from csa_ros.parameters.actions_config import ActionsConfig
+from csa_ros.parameters.actions_config import read_actions_config
+from csa_ros.parameters.actions_config import with_actions
 from csa_ros.ros.actions.pipeline import ActionPipeline
 from csa_ros.ros.actions.recording import RecordingServices
 from csa_ros.ros.diagnostics import Condition

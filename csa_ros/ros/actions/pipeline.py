@@ -18,7 +18,7 @@ from csa_ros.actions.file import ActionsFile
 from csa_ros.actions.recogniser import Recogniser
 from csa_ros.actions.words import Words
 from csa_ros.drawing.filmstrip import filmstrip
-from csa_ros.parameters.actions import ActionsConfig
+from csa_ros.parameters.actions_config import ActionsConfig
 from csa_ros.process.cancellation import cancellable
 from csa_ros.process.cancellation import Cancelled
 from csa_ros.ros.actions.outputs import ActionOutputs

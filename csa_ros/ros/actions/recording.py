@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from csa_ros.actions.examples import Demonstration
-from csa_ros.parameters.actions import ActionsConfig
+from csa_ros.parameters.actions_config import ActionsConfig
 from csa_ros.ros.actions.pipeline import ActionPipeline
 from csa_ros.ros.services import ExampleServices
 from csa_ros.ros.services import kept
