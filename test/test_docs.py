@@ -66,7 +66,8 @@ def test_a_stale_table_is_noticed():
 
 
 @pytest.mark.parametrize('page, parameters', [
-    ('parameters.md', PARAMETERS), ('actions.md', of_actions.PARAMETERS)], ids=['segment', 'actions'])
+    ('parameters.md', PARAMETERS), ('actions.md', of_actions.PARAMETERS)],
+    ids=['segment', 'actions'])
 def test_parameters_are_all_there_with_their_default(page, parameters):
     """By a way of its own beside the generator's."""
     rows = table(page, 'Parameters')

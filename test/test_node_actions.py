@@ -152,7 +152,9 @@ def running(tmp_path_factory):
 
 @pytest.fixture
 def graph(running):
-    """Return the graph with a node that knows nothing."""
+    """Return the graph with a node that knows nothing, whatever a test before has left."""
+    running.recogniser.may_encode.set()
+    running.recogniser.error = None
     running.set_each(action_name='')
     while running.pipeline.examples:
         assert running.call('forget')[0]
@@ -269,7 +271,8 @@ def test_parameters_that_cannot_be_are_refused(graph):
             ('method_weights', '/x', 'cannot change while the model is loaded'),
             ('precision', 'int8', 'use auto or fp32'), ('examples', 'other', 'read-only')):
         assert reason in graph.set_each(**{name: value})[0], name
-    assert graph.set_each(actions=[f'a{number}' for number in range(100)], action_name='b') == ['', '']
+    many = [f'a{number}' for number in range(100)]
+    assert graph.set_each(actions=many, action_name='b') == ['', '']
     graph.show(BRIGHTER)
     assert 'actions has 101 names, more than 100' in graph.call('record')[1]
     assert not graph.pipeline.examples
@@ -279,7 +282,9 @@ def test_words_and_examples_come_into_force_together(graph):
     graph.recogniser.may_encode.clear()
     assert graph.set_each(actions=['a', 'b'], action_name='c') == ['', '']
     graph.show(BRIGHTER)
+    before = graph.recogniser.looked_at
     answer = graph.call_later(Trigger, 'record', Trigger.Request())
+    wait_for(lambda: graph.recogniser.looked_at == before + FRAMES)
     graph.show(DARKER)
     assert not answer.done() and not graph.pipeline.newest.examples
     assert graph.pipeline.newest.words.names == ()
