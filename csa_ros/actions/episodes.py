@@ -1,6 +1,5 @@
 """Episodes: some actions, some clips of each that are shown, and others that are asked about."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,16 +21,15 @@ class Episode(NamedTuple):
     answers: Tensor
 
 
-def draw(labels: Sequence[int], way: int, shot: int, queries: int, random: np.random.Generator
+def draw(labels: np.ndarray, way: int, shot: int, queries: int, random: np.random.Generator
          ) -> Episode:
     """
     Draw an episode of `way` actions, `shot` clips of each that are shown and `queries` others.
 
     `labels` (N,) are the actions of clips, each of which has `shot + queries` at least.
     """
-    found = np.asarray(labels)
-    actions = random.permutation(np.unique(found))[:way]
-    chosen = np.stack([random.permutation(np.flatnonzero(found == action))[:shot + queries]
+    actions = random.permutation(np.unique(labels))[:way]
+    chosen = np.stack([random.permutation(np.flatnonzero(labels == action))[:shot + queries]
                        for action in actions])
     return Episode(*(torch.from_numpy(np.ascontiguousarray(part)) for part in (
         actions, chosen[:, :shot], chosen[:, shot:].ravel(), np.arange(way).repeat(queries))))

@@ -25,6 +25,8 @@ from csa_ros.actions.episodes import Episode
 from csa_ros.actions.frames import FrameEncoder
 from csa_ros.actions.frames import of_class
 from csa_ros.actions.model import ActionModel
+from csa_ros.actions.trial import accuracy
+from csa_ros.actions.trial import distances_by
 from csa_ros.actions.words import Words
 from csa_ros.model.backbone import Backbone
 from csa_ros.training import optimizer
@@ -77,37 +79,40 @@ class Comparison(nn.Module):
     """
     How unlike the clips of an episode are, by a model, and what they have to do with words.
 
-    `words` are those of all actions. The features of `pixels` (N, frames, 3, size, size) uint8 are
-    made once, unless the model has a tower of its own.
+    `words` are those of all actions, `labels` (N,) the actions of clips. CLIP's features of
+    `pixels` (N, frames, 3, size, size) uint8 are made once.
     """
 
-    def __init__(self, model: ActionModel, words: Words, encoder: FrameEncoder, pixels: Tensor
-                 ) -> None:
+    def __init__(self, model: ActionModel, words: Words, encoder: FrameEncoder, pixels: Tensor,
+                 labels: Tensor) -> None:
         super().__init__()
         self.model = model
         self.scale = nn.Parameter(torch.tensor(1.0))
-        self._words, self._encoder, self._pixels = words, encoder, pixels
-        self._features = None if model.tower is not None else encode(encoder, pixels)
+        self._words, self._encoder, self._pixels, self._labels = words, encoder, pixels, labels
+        self._features = encode(encoder, pixels)
 
     def forward(self, episode: Episode) -> tuple[Tensor, Tensor]:
         """Return the distances (Q, C), and the logits of all words for what is asked about."""
-        way, shot = episode.shown.shape
         text = self._words.features[episode.actions]
-        shown = self._look(episode.shown.flatten(), text.repeat_interleave(shot, 0))
+        shown = self._look(episode.shown.flatten(), self._labels[episode.shown.flatten()])
         asked = self._look(episode.asked, None)
         distances = matching.ordered_distances(
             self.model.queries(asked),
-            self.model.prototypes(shown.unflatten(0, (way, shot)), text))
+            self.model.prototypes(shown.unflatten(0, episode.shown.shape), text))
         return distances, self.scale * matching.cosines(
             of_class(asked).mean(1), self._words.features)
 
-    def _look(self, clips: Tensor, text: Tensor | None) -> Tensor:
-        if self._features is not None:
+    def between(self, clips: Tensor) -> np.ndarray:
+        """Return how unlike each of some clips (N,), asked about, is to each, shown, (N, N)."""
+        text = self._words.features[self._labels[clips]]
+        return distances_by(self.model, self._encoder, self._pixels[clips],
+                            self._features[clips], text)
+
+    def _look(self, clips: Tensor, actions: Tensor | None) -> Tensor:
+        if self.model.tower is None:
             return self._features[clips]
-        assert self.model.tower is not None
-        frames = self._pixels[clips]
-        pixels = self._encoder.normalize(frames.flatten(0, 1))
-        return self.model.tower(pixels.unflatten(0, frames.shape[:2]), text)
+        return self.model.look(self._encoder, self._pixels[clips],
+                               None if actions is None else self._words.features[actions])
 
 
 def encode(encoder: FrameEncoder, pixels: Tensor) -> Tensor:
@@ -133,8 +138,9 @@ class Training:
         self._learnt, self._held = self._split()
         torch.manual_seed(plan.seed)
         encoder = FrameEncoder(backbone)
-        self._comparison = Comparison(ActionModel.of(backbone, plan.method), words, encoder,
-                                      windows.pixels).to(backbone.device)
+        self._comparison = Comparison(
+            ActionModel.of(backbone, plan.method), words, encoder, windows.pixels, windows.labels
+        ).to(backbone.device)
         parameters = dict(self._comparison.named_parameters())
         self._optimizer = torch.optim.AdamW(
             optimizer.groups(parameters.items(), optimizer.DECAY), betas=(0.9, 0.98))
@@ -205,7 +211,9 @@ class Training:
         random = np.random.default_rng((self._plan.seed, self._step))
         torch.manual_seed(int(random.integers(2 ** 31)))
         self._comparison.train()
-        loss = self._loss(self._draw(self._learnt, random))
+        episode = self._draw(self._learnt, random)
+        own = torch.from_numpy(self._learnt)
+        loss = self._loss(episode._replace(shown=own[episode.shown], asked=own[episode.asked]))
         self._optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self._comparison.parameters(), _CLIP_NORM)
@@ -218,9 +226,8 @@ class Training:
         self._step += 1
 
     def _draw(self, clips: np.ndarray, random: np.random.Generator) -> Episode:
-        episode = draw(self._labels[clips], self._plan.way, self._plan.shot, QUERIES, random)
-        own = torch.from_numpy(clips)
-        return episode._replace(shown=own[episode.shown], asked=own[episode.asked])
+        """Draw an episode of some clips, which are told by their places among these."""
+        return draw(self._labels[clips], self._plan.way, self._plan.shot, QUERIES, random)
 
     def _loss(self, episode: Episode) -> Tensor:
         distances, words = self._comparison(episode)
@@ -229,7 +236,6 @@ class Training:
         return F.cross_entropy(-distances, answers) + WORD_WEIGHT * F.cross_entropy(
             words, actions[answers])
 
-    @torch.no_grad()
     def _measure(self, say: Callable[[str], None]) -> None:
         """Add a line to the history, and say it."""
         entry: dict[str, Any] = {'episode': self._step}
@@ -239,12 +245,9 @@ class Training:
             self._losses = 0.0
         if len(self._held):
             self._comparison.eval()
-            right = []
-            for number in range(MEASURED):
-                episode = self._draw(self._held, np.random.default_rng(number))
-                distances, _ = self._comparison(episode)
-                right.append((distances.argmin(1).cpu() == episode.answers).float().mean())
-            entry['held_out'] = float(torch.stack(right).mean())
+            distances = self._comparison.between(torch.from_numpy(self._held))
+            entry['held_out'] = accuracy(distances, self._labels[self._held], self._plan.way,
+                                         MEASURED, np.random.default_rng(self._plan.seed))
         self._history.append(entry)
         say(describe(entry, self._plan))
 
@@ -272,6 +275,6 @@ def describe(entry: dict[str, Any], plan: Plan) -> str:
     if 'loss' in entry:
         parts.append(f'loss {entry["loss"]:.3f}')
     if 'held_out' in entry:
-        parts.append(f'held out: {entry["held_out"]:.0%} right of {plan.way} actions, shown '
-                     f'{plan.shot} clips of each')
+        parts.append(f'held out: {entry["held_out"]:.0%} right of {plan.way} actions that were '
+                     'shown once')
     return ', '.join(parts)

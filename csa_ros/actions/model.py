@@ -6,6 +6,7 @@ from pathlib import Path
 from csa_ros.actions.adapters import AdaptedTower
 from csa_ros.actions.errors import ActionError
 from csa_ros.actions.frames import COLUMNS
+from csa_ros.actions.frames import FrameEncoder
 from csa_ros.actions.frames import of_changes
 from csa_ros.actions.frames import of_class
 from csa_ros.actions.transformer import FrameTransformer
@@ -40,6 +41,17 @@ class ActionModel(nn.Module):
         """Return that of a method, on the device of a model; raise ActionError."""
         tower = AdaptedTower(backbone).to(backbone.dtype) if method == 'ma-clip' else None
         return cls(backbone.embed_dim, tower, published).to(backbone.device)
+
+    def look(self, encoder: FrameEncoder, pixels: Tensor, text: Tensor | None) -> Tensor:
+        """
+        Return the features of clips as the adapted tower makes them, (N, T, feature length).
+
+        `pixels` (N, T, 3, size, size) uint8; `text` (N, D) are their words, None if these are not
+        known.
+        """
+        assert self.tower is not None, 'only models with a tower look at pixels'
+        normalized = encoder.normalize(pixels.flatten(0, 1))
+        return self.tower(normalized.unflatten(0, pixels.shape[:2]), text)
 
     def prototypes(self, shown: Tensor, text: Tensor) -> Tensor:
         """

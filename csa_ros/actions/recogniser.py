@@ -151,9 +151,9 @@ class Recogniser:
         if len(observations) != self.frames:
             raise ActionError(f'there are {len(observations)} frames: a window has {self.frames}')
         window = torch.stack(list(observations))
-        if self._tower is None:
+        if self._model is None or self._tower is None:
             return window[None].to(self.device)
-        return self._tower(self._encoder.normalize(window)[None], text)
+        return self._model.look(self._encoder, window[None], text)
 
     def _prototype(self, shown: Tensor, text: Tensor) -> Tensor:
         """Return what stands for an action, (1, frames, ...), of examples (K, frames, ...)."""
