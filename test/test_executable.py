@@ -20,7 +20,8 @@ NAMES = sorted(path.name for path in (ROOT / 'bin').iterdir())
 # Without these they say what is missing, before anything is imported that takes long.
 NEEDED = {'segment_bag': ['in', 'out'],
           'teach': ['--demo', '--out', 'out.safetensors'],
-          'train': ['--images', 'in', '--captions', 'in.csv', '--out', 'out.safetensors']}
+          'train': ['--images', 'in', '--captions', 'in.csv', '--out', 'out.safetensors'],
+          'train_actions': ['--clips', 'in', '--out', 'out.safetensors']}
 TIMEOUT = 60
 
 

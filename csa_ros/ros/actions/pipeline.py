@@ -290,10 +290,10 @@ class ActionPipeline:
         if self._sampler.stands_still:
             found['stamps'] = ('the stamps of the images stand still, and windows are measured by '
                                'them: let the camera stamp each image')
-        elif self._lacking and (time.monotonic() - self._lacking_since
-                                > _PATIENCE * self.config.window):
+        elif self._lacking and self._outputs.wanted() and (
+                time.monotonic() - self._lacking_since > _PATIENCE * self.config.window):
             found['window'] = (f'{self._lacking}: this camera or machine is too slow for it; make '
-                               'window longer, or images smaller')
+                               'window longer, or take a smaller model')
         return found
 
     def _demonstrate(self, name: str) -> Demonstration:
@@ -365,7 +365,7 @@ class ActionPipeline:
 
     def _report(self, error: Exception) -> None:
         """Count and log what failed."""
-        if not self._context.ok():
+        if self._closing or not self._context.ok():
             return  # nothing can be published while the process shuts down
         statistics = self.cameras[0].statistics
         if isinstance(error, ImageError):
