@@ -9,6 +9,7 @@ A process may be killed at any moment, as in `csa_ros.training.run`.
 """
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
 import hashlib
@@ -35,7 +36,6 @@ from csa_ros.training.checkpoint import write_state
 from csa_ros.training.checkpoint import write_text
 from csa_ros.training.checkpoint import write_weights
 from csa_ros.training.errors import TrainingError
-from csa_ros.training.held_out import split
 import numpy as np
 import torch
 from torch import nn
@@ -48,7 +48,7 @@ SAVE_SECONDS = 120.0
 REPORT = 100
 # Episodes by which it is measured.
 MEASURED = 200
-# Clips of each action that are asked about in an episode, and at least held out.
+# Clips of each action that are asked about in an episode.
 QUERIES = 1
 # Of the loss by words, beside that by what was shown.
 WORD_WEIGHT = 0.1
@@ -135,7 +135,7 @@ class Training:
                  ) -> None:
         self._backbone, self._plan, self._out = backbone, plan, out
         self._labels = windows.labels.numpy()
-        self._learnt, self._held = self._split()
+        self._learnt, self._held = self._split(windows.names)
         torch.manual_seed(plan.seed)
         encoder = FrameEncoder(backbone)
         self._comparison = Comparison(
@@ -192,15 +192,23 @@ class Training:
         self._write()
         self.state_path.unlink(missing_ok=True)
 
-    def _split(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the clips to learn from and those that are held out, as many of each action."""
+    def _split(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the clips to learn from and those that are held out, by the share of each."""
         learnt: list[np.ndarray] = []
         held: list[np.ndarray] = []
-        for action in np.unique(self._labels):
-            clips = np.flatnonzero(self._labels == action)
-            parts = split(len(clips), self._plan.held_out, self._plan.seed)
-            for kept, part in zip((learnt, held), parts):
-                kept.append(clips[part])
+        random = np.random.default_rng(self._plan.seed)
+        least = self._plan.shot + QUERIES
+        for action, name in enumerate(names):
+            clips = random.permutation(np.flatnonzero(self._labels == action))
+            # One is shown, and another asked about.
+            count = max(round(self._plan.held_out * len(clips)), 2) if self._plan.held_out else 0
+            if len(clips) - count < least:
+                raise TrainingError(
+                    f'the action {name!r} has {len(clips)} clips, of which {count} are held out: '
+                    f'{least} are learnt from at least; add clips, show fewer, or give '
+                    '--held-out 0')
+            learnt.append(clips[count:])
+            held.append(clips[:count])
         return np.concatenate(learnt), np.concatenate(held)
 
     def _learn(self) -> None:
