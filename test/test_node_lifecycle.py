@@ -178,7 +178,7 @@ def test_transition_that_raises_starts_over(graph, tmp_path, monkeypatch):
     graph.start(tmp_path, autostart=False)
     assert graph.change_state(CONFIGURE)
     with monkeypatch.context() as patch:
-        patch.setattr('csa_ros.ros.camera.ImageInput', fail)
+        patch.setattr('csa_ros.ros.source.ImageInput', fail)
         assert not graph.change_state(ACTIVATE)
     assert graph.state() == 'unconfigured'
     assert worker_threads() == []
@@ -262,7 +262,7 @@ def test_signal_thread_of_rclpy_finds_the_executor_alive_until_it_has_ended(monk
         def destroy_node(self):
             pass
 
-    monkeypatch.setattr('csa_ros.ros.node.SingleThreadedExecutor', Executor)
+    monkeypatch.setattr('csa_ros.ros.lifecycle.SingleThreadedExecutor', Executor)
     monkeypatch.setattr('csa_ros.ros.node.SegmentNode', Node)
     monkeypatch.setattr('rclpy.init', lambda args: None)
     monkeypatch.setattr('rclpy.try_shutdown', lambda: alive.append(len(executors)))

@@ -220,9 +220,15 @@ def test_confidence_matches_the_reference(stages):
 
 
 def test_every_reference_file_is_of_a_known_form():
-    """Those of losses are for test_training_losses.py, those of APE for test_ape.py."""
+    """
+    Tell those of features from all others.
+
+    Those of losses are for test_training_losses.py, those of APE for test_ape.py, those of actions
+    for test_actions_parity.py.
+    """
     used = {case.values[0] for case in feature_cases()}
     others = {path for path in reference_files()
-              if {'loss_mined', 'grouping_zero', 't_res'} & set(np.load(path).files)}
+              if {'loss_mined', 'grouping_zero', 't_res', 'one_support', 'y_zero_adapters'}
+              & set(np.load(path).files)}
     assert used | others == set(reference_files())
     assert not used & others

@@ -82,7 +82,7 @@ def test_every_picture_has_as_many_captions(pairs):
 
 @pytest.mark.parametrize('height, width', [(90, 120), (120, 90), (90, 900), (900, 90), (99, 99)])
 def test_most_of_a_picture_is_seen_and_little_squashed(height, width):
-    whole = pictures._whole(height, width)
+    whole = pictures.middle(height, width)
     random = np.random.default_rng(0)
     sizes = []
     for rows, columns in [whole, *(pictures._part(random, height, width) for _ in range(200))]:

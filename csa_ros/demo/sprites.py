@@ -62,6 +62,10 @@ class Pen:
         self._instance = instance
         self._haze = np.asarray(haze[0], np.float32) * haze[1], (1 - haze[1]) * light
 
+    def mirror(self) -> None:
+        """Draw from now on with left and right exchanged."""
+        self._axes[0] *= -1
+
     def _color(self, color: Color) -> tuple[float, ...]:
         veil, keep = self._haze
         return tuple((np.asarray(color, np.float32) * keep + veil).tolist())

@@ -45,11 +45,12 @@ def write_state(path: Path, recipe: Mapping[str, Any], state: Mapping[str, Any])
     _write(path, lambda draft: torch.save({'recipe': json.dumps(recipe), **state}, draft))
 
 
-def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write weights as safetensors; raise TrainingError if that fails."""
+def write_weights(path: Path, weights: Mapping[str, Tensor],
+                  metadata: Mapping[str, str] | None = None) -> None:
+    """Write weights as safetensors, and what is said of them; TrainingError if that fails."""
     copied = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     # Not save_file, which lets nobody else read what it writes.
-    _write(path, lambda draft: draft.write_bytes(save(copied, {'format': 'pt'})))
+    _write(path, lambda draft: draft.write_bytes(save(copied, dict(metadata or {'format': 'pt'}))))
 
 
 def write_text(path: Path, text: str) -> None:

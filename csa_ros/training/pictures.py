@@ -81,7 +81,7 @@ class Pictures(Dataset):
             # Raised in another process it would come out with a traceback in its text.
             return TrainingError(f'{error}: replace it, and give the same command again')
         size = picture.shape[:2]
-        cut = _whole(*size) if epoch is None else _part(self._random(epoch, index), *size)
+        cut = middle(*size) if epoch is None else _part(self._random(epoch, index), *size)
         frame = pixels.resize(picture[cut], (self._size, self._size))
         return frame, self.captions(turn)
 
@@ -98,7 +98,7 @@ class Pictures(Dataset):
         return np.random.default_rng((self._seed, *turn))
 
 
-def _whole(height: int, width: int) -> tuple[slice, slice]:
+def middle(height: int, width: int) -> tuple[slice, slice]:
     """Return the middle of a picture, as much of it as RATIOS allow."""
     low, high = RATIOS
     h, w = min(height, round(width / low)), min(width, round(height * high))
@@ -109,7 +109,7 @@ def _whole(height: int, width: int) -> tuple[slice, slice]:
 def _part(random: np.random.Generator, height: int, width: int) -> tuple[slice, slice]:
     """Return most of a picture, as RandomResizedCrop of torchvision does, but never less."""
     low, high = np.log(RATIOS)
-    rows, columns = _whole(height, width)
+    rows, columns = middle(height, width)
     area = (rows.stop - rows.start) * (columns.stop - columns.start) * random.uniform(*AREAS)
     ratio = np.exp(np.clip(np.log(width / height) + random.uniform(-0.1, 0.1), low, high))
     h, w = (max(1, min(side, round(length))) for side, length in (
