@@ -25,6 +25,7 @@ from csa_ros.model.text import TEMPLATES
 from csa_ros.model.weights.catalogue import PRESETS
 from csa_ros.model.weights.catalogue import RADIO_LICENCE
 from csa_ros.model.weights.catalogue import RADIO_PRESETS
+from csa_ros.parameters.actions import PARAMETERS as ACTIONS_PARAMETERS
 from csa_ros.parameters.cameras import TOPICS
 from csa_ros.parameters.file import read_file
 from csa_ros.parameters.table import Parameter
@@ -39,7 +40,7 @@ from csa_ros.web.parameters import PARAMETERS as WEB_PARAMETERS
 
 DOCS = Path(__file__).resolve().parent
 DRIVERS = DOCS.parent / 'config' / 'cameras'
-LAUNCH = DOCS.parent / 'launch' / 'segment.launch.py'
+LAUNCH = DOCS.parent / 'launch'
 _PLACE = re.compile(r'(<!-- tables: (\w+) -->\n).*?(<!-- end -->)', re.S)
 # Of a vocabulary or an ensemble, as many as tell what it is.
 _SHOWN_WORDS = 6
@@ -59,9 +60,18 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def parameters() -> str:
     """Return the parameters of the node."""
+    return _parameters(PARAMETERS)
+
+
+def actions_parameters() -> str:
+    """Return the parameters of the node that names actions."""
+    return _parameters(ACTIONS_PARAMETERS)
+
+
+def _parameters(items: Iterable[Parameter]) -> str:
     return table(['parameter', 'default', 'takes', 'what'],
                  [[f'`{item.name}`{_mark(item)}', _default(item), _takes(item), item.description]
-                  for item in PARAMETERS])
+                  for item in items])
 
 
 def web_parameters() -> str:
@@ -93,8 +103,18 @@ def _takes(item: Parameter) -> str:
 
 
 def launch() -> str:
-    """Return the arguments of the launch file, which is read and not run."""
-    calls = [node for node in ast.walk(ast.parse(LAUNCH.read_text()))
+    """Return the arguments of the launch file."""
+    return _arguments('segment.launch.py')
+
+
+def actions_launch() -> str:
+    """Return the arguments of the launch file of the node that names actions."""
+    return _arguments('actions.launch.py')
+
+
+def _arguments(file: str) -> str:
+    """Return the arguments of a launch file, which is read and not run."""
+    calls = [node for node in ast.walk(ast.parse((LAUNCH / file).read_text()))
              if isinstance(node, ast.Call) and getattr(node.func, 'id', '')
              == 'DeclareLaunchArgument']
     rows = []
@@ -191,6 +211,8 @@ def _options(parser: argparse.ArgumentParser) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    'actions_launch': actions_launch,
+    'actions_parameters': actions_parameters,
     'attentions': attentions,
     'drivers': drivers,
     'launch': launch,

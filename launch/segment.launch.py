@@ -4,17 +4,21 @@ from dataclasses import replace
 import os
 from pathlib import Path
 import posixpath
-import shlex
-import shutil
 import tempfile
 
 from ament_index_python.packages import get_package_share_directory
+from csa_ros.ros.launching import existing
+from csa_ros.ros.launching import interpreter
+from csa_ros.ros.launching import is_true
+from csa_ros.ros.launching import overrides
+from csa_ros.ros.launching import sim_time
+from csa_ros.ros.launching import value_of
+from csa_ros.ros.launching import written
 from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.actions import LogInfo
 from launch.actions import OpaqueFunction
 from launch.actions import Shutdown
-from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 import yaml
@@ -132,8 +136,8 @@ def generate_launch_description():
 
 def start_nodes(context):
     """Return the actions that start the nodes, now that the arguments have values."""
-    namespace = LaunchConfiguration('namespace').perform(context)
-    name = LaunchConfiguration('name').perform(context)
+    namespace = value_of(context, 'namespace')
+    name = value_of(context, 'name')
     demo = is_true(context, 'demo')
     rviz = is_true(context, 'rviz')
     environment, advice = large_image_settings(context)
@@ -164,29 +168,6 @@ def start_nodes(context):
             arguments=['-d', write_rviz(cameras, compressed, namespace, name)],
             parameters=sim_time(context), additional_env=environment))
     return nodes
-
-
-def is_true(context, argument):
-    """Return whether an argument is true."""
-    return IfCondition(LaunchConfiguration(argument)).evaluate(context)
-
-
-def interpreter(context):
-    """Return what the executables are run with; None for what their first lines say."""
-    python = LaunchConfiguration('python').perform(context)
-    if not python:
-        return None
-    path = shutil.which(str(Path(python).expanduser()))
-    if not path:
-        raise FileNotFoundError(f'python: there is no program {python}; give the Python of the '
-                                'virtual environment, as in python:=~/venv/bin/python')
-    return shlex.quote(path)
-
-
-def sim_time(context):
-    """Return the parameters of the nodes that have none of their own."""
-    value = LaunchConfiguration('use_sim_time').perform(context)
-    return [{'use_sim_time': value == 'true'}] if value else []
 
 
 def read_cameras(files, values, namespace, name):
@@ -220,8 +201,8 @@ def web(context, namespace, environment):
     return Node(
         package='csa_ros', executable='web', exec_name='web', name='web', namespace=namespace,
         output='screen', prefix=interpreter(context),
-        parameters=[{'host': LaunchConfiguration('web_host').perform(context),
-                     'port': int(LaunchConfiguration('web_port').perform(context))},
+        parameters=[{'host': value_of(context, 'web_host'),
+                     'port': int(value_of(context, 'web_port'))},
                     *sim_time(context)],
         additional_env=environment)
 
@@ -243,7 +224,7 @@ def write_rviz(cameras, compressed, namespace, name):
 
 def large_image_settings(context):
     """Return the environment of the processes, beside that of launch, and what else is to do."""
-    if not IfCondition(LaunchConfiguration('large_images')).evaluate(context):
+    if not is_true(context, 'large_images'):
         return {}, []
     middleware = os.environ.get('RMW_IMPLEMENTATION') or 'rmw_fastrtps_cpp'
     if middleware.startswith('rmw_fastrtps'):
@@ -260,36 +241,17 @@ def parameters(context, demo, node):
     files = [str(CONFIG / 'segment.yaml')]
     if demo:
         files.append(str(CONFIG / 'demo.yaml'))
-    driver = LaunchConfiguration('driver').perform(context)
+    driver = value_of(context, 'driver')
     if driver:
         files.append(shipped_or_existing('driver', driver, 'cameras'))
-    params_file = LaunchConfiguration('params_file').perform(context)
+    params_file = value_of(context, 'params_file')
     if params_file:
         files.append(existing('params_file', params_file))
     values = {}
-    vocabulary_file = LaunchConfiguration('vocabulary_file').perform(context)
+    vocabulary_file = value_of(context, 'vocabulary_file')
     if vocabulary_file:
         values['vocabulary'] = read_vocabulary(vocabulary_file, node)
-    for argument, parameter in OVERRIDES.items():
-        value = LaunchConfiguration(argument).perform(context)
-        if value:
-            values[parameter] = value
-    return files, values
-
-
-def written(values, node):
-    """
-    Return the path of a file, if there are values, in which they are text whatever they look like.
-
-    Launch would write it by the rules of YAML, and leave without quotes what rcl reads as numbers
-    and booleans, such as the words `y` and `5e-1`.
-    """
-    if not values:
-        return []
-    with tempfile.NamedTemporaryFile(
-            'w', prefix='launch_params_', suffix='.yaml', delete=False) as file:
-        yaml.safe_dump({node: {'ros__parameters': values}}, file, default_style='"')
-    return [file.name]
+    return files, {**values, **overrides(context, OVERRIDES)}
 
 
 def read_vocabulary(value, node):
@@ -310,14 +272,6 @@ def shipped_or_existing(argument, value, folder):
     shipped = {path.stem: str(path) for path in visible_files(CONFIG / folder, ('.yaml',))}
     return shipped.get(value) or existing(
         argument, value, f'; the package has {", ".join(sorted(shipped))}')
-
-
-def existing(argument, value, hint=''):
-    """Return the path; launch itself would go on without a file that is missing."""
-    path = Path(value).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f'{argument}: there is no file {value}{hint}')
-    return str(path)
 
 
 def absolute(topic, namespace, name):

@@ -3,6 +3,7 @@
 import array
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 import gc
 import itertools
 import json
@@ -59,6 +60,11 @@ def wait_for(condition, what='what was waited for', timeout=TIMEOUT):
             return result
         time.sleep(0.005)
     raise AssertionError(f'{what} did not happen within {timeout:.0f} s')
+
+
+def wait_for_service(client):
+    """Wait for the server of a client; its own way looks four times a second."""
+    wait_for(client.service_is_ready, f'the service {client.srv_name}')
 
 
 class ProbeSegmenter(Segmenter):
@@ -118,6 +124,9 @@ def stamp_of(message):
 class Graph:
     """The node in one context, and a client that knows it by topics and services alone."""
 
+    # That of the node.
+    name = 'segment'
+
     def __init__(self):
         self.domain = 1 + (_WORKER + _WORKERS * next(_NUMBERS)) % (DOMAINS // _WORKERS * _WORKERS)
         self.node = None
@@ -158,21 +167,25 @@ class Graph:
         if listen:
             self.listen('labels', self.labels)
             self.listen_to_legend(self.legends)
-        self.node = SegmentNode(
-            load or load_probe, context=self._new_context(),
+        self.run(partial(SegmentNode, load or load_probe), autostart, remappings, parameters)
+        return self
+
+    def run(self, make, activate, remappings, parameters):
+        """Spin a node that a function makes, and activate it if it is to be."""
+        self.node = make(
+            context=self._new_context(),
             cli_args=['--ros-args', *(item for rule in remappings for item in ('-r', rule))],
             parameter_overrides=[Parameter(name, value=value)
                                  for name, value in parameters.items()])
         self._spin(self.node)
-        if autostart:
+        if activate:
             assert self.change_state(CONFIGURE)
             assert self.change_state(ACTIVATE)
-        return self
 
     def listen(self, topic, messages, message_type=Image):
         """Collect the messages of an output; return the subscription."""
         return self.client.create_subscription(
-            message_type, f'/segment/{topic}', messages.append, QoSProfile(depth=50))
+            message_type, f'/{self.name}/{topic}', messages.append, QoSProfile(depth=50))
 
     def listen_to_legend(self, legends):
         qos = QoSProfile(depth=50, durability=DurabilityPolicy.TRANSIENT_LOCAL,
@@ -278,16 +291,16 @@ class Graph:
 
     def call_later(self, kind, name, request):
         """Call a service of the node; return the future of its answer."""
-        client = self.client.create_client(kind, f'/segment/{name}')
+        client = self.client.create_client(kind, f'/{self.name}/{name}')
         self._stack.callback(self.client.destroy_client, client)
-        assert client.wait_for_service(TIMEOUT)
+        wait_for_service(client)
         time.sleep(0.2)  # it has to know its client
         return client.call_async(request)
 
     def _call(self, kind, name, request):
-        client = self.client.create_client(kind, f'/segment/{name}')
+        client = self.client.create_client(kind, f'/{self.name}/{name}')
         try:
-            assert client.wait_for_service(TIMEOUT)
+            wait_for_service(client)
             # Fast DDS gives up answering a client that it has not discovered after a moment, which
             # is too short for a busy machine.
             # By the name that DDS has for answers: Humble's rclpy does not count clients.
@@ -319,7 +332,8 @@ class Graph:
         thread.start()
 
         def end():
-            stop.set()
+            # Something to do, for which it stops waiting.
+            executor.create_task(stop.set)
             thread.join()
             executor.shutdown()
             node.destroy_node()

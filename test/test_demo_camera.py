@@ -1,5 +1,7 @@
 """The demo camera over DDS: picture, truth and camera info of one moment belong together."""
 
+from csa_ros.demo.acting import ACTIONS
+from csa_ros.demo.acting import ActionStreet
 from csa_ros.demo.camera import camera_info
 from csa_ros.demo.camera import DemoCamera
 from csa_ros.demo.camera import image_message
@@ -118,6 +120,24 @@ def test_loop_repeats_its_frames(camera):
         assert bytes(truths[stamp_of(image)].data) == moment.labels.tobytes()
 
 
+@pytest.mark.parametrize('action, expected', [
+    ('all', ACTIONS[1:4]), (ACTIONS[4], ACTIONS[4:5] * 3)])
+def test_says_what_has_happened_when_it_is_over(action, expected):
+    context = Context()
+    rclpy.init(context=context, domain_id=101)
+    node = DemoCamera(context=context, parameter_overrides=[
+        Parameter(name, value=value) for name, value in {
+            'seed': 1, 'rate': 2.0, 'width': 96, 'height': 64, 'stay': 2.5, 'action': action,
+        }.items()])
+    # Four moments of the two seconds of an action, and one more.
+    moments = [next(node._moments) for _ in range(15)]
+    rclpy.shutdown(context=context)
+    assert [moment.action for moment in moments[3::5]] == list(expected)
+    assert not any(moment.action for index, moment in enumerate(moments) if index % 5 != 3)
+    first = ActionStreet(1, expected[0]).render(0.0, (96, 64))
+    np.testing.assert_array_equal(to_rgb(moments[0].image), first.rgb)
+
+
 @pytest.mark.parametrize('encoding, tolerance', [('rgb8', 0), ('bgr8', 0), ('nv12', 8)])
 def test_encodings_show_the_same_picture(encoding, tolerance):
     """What is published is read as what was rendered; NV12 has less colour, here smooth."""
@@ -132,8 +152,10 @@ def test_encodings_show_the_same_picture(encoding, tolerance):
 @pytest.mark.parametrize('parameters, reason', [
     ({'encoding': 'yuyv'}, 'use rgb8 or bgr8 or nv12'),
     ({'encoding': 'nv12', 'width': 97}, 'even'),
+    ({'action': 'a bus that flies'}, 'use all, or one of a person who crosses to the left, '),
+    ({'action': 'all', 'stay': 1.0}, 'an action takes 2 s'),
 ])
-def test_encodings_that_cannot_be_are_refused(parameters, reason):
+def test_what_cannot_be_is_refused(parameters, reason):
     """The error says what to use."""
     context = Context()
     rclpy.init(context=context, domain_id=101)

@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 
+from csa_ros.parameters import actions as of_actions
+from csa_ros.parameters.actions_config import read_actions_config
 from csa_ros.parameters.config import read_config
 from csa_ros.parameters.table import NAMES
 from csa_ros.parameters.table import PARAMETERS
@@ -63,11 +65,14 @@ def test_a_stale_table_is_noticed():
     assert TABLES['filled'](page).endswith('<!-- end -->\nBelow\n')
 
 
-def test_parameters_are_all_there_with_their_default():
+@pytest.mark.parametrize('page, parameters', [
+    ('parameters.md', PARAMETERS), ('actions.md', of_actions.PARAMETERS)],
+    ids=['segment', 'actions'])
+def test_parameters_are_all_there_with_their_default(page, parameters):
     """By a way of its own beside the generator's."""
-    rows = table('parameters.md', 'Parameters')
-    assert [row[0].strip('`¹² ') for row in rows] == list(NAMES)
-    for (name, default, takes, description), item in zip(rows, PARAMETERS):
+    rows = table(page, 'Parameters')
+    assert [row[0].strip('`¹² ') for row in rows] == [item.name for item in parameters]
+    for (name, default, takes, description), item in zip(rows, parameters):
         assert ('¹' in name, '²' in name) == (item.loaded, item.read_only), name
         if item.name != 'vocabulary':
             written = yaml.safe_load(default.strip('`')) if default != 'none' else ''
@@ -252,10 +257,12 @@ def check_ros2(words):
         assert rest[0] == 'csa_ros' and (ROOT / 'launch' / rest[1]).exists()
     elif verb == 'param':
         assert rest[0] in ('set', 'describe', 'list', 'dump', 'load')
-        assert rest[1:2] in ([], ['/segment'])
-        assert rest[2:3] in ([], ['NAME'], *([name] for name in NAMES))
+        assert rest[1:2] in ([], ['/segment'], ['/actions'])
+        names = of_actions.NAMES if rest[1:2] == ['/actions'] else NAMES
+        assert rest[2:3] in ([], ['NAME'], *([name] for name in names))
     elif verb == 'service':
-        rows = table('topics.md', 'Everything on the graph')
+        rows = [*table('topics.md', 'Everything on the graph'),
+                *table('actions.md', 'On the graph')]
         assert rest[0] == 'call'
         assert (rest[1], 'service', rest[2]) in {
             (name.strip('`'), kind, each) for name, kind, each, _ in rows}
@@ -266,7 +273,7 @@ def check_ros2(words):
     elif verb == 'topic':
         assert rest[0] in ('echo', 'hz', 'list', 'info', 'pub')
         topics = [word for word in rest[1:] if word.startswith('/')]
-        text = (DOCS / 'topics.md').read_text()
+        text = ''.join((DOCS / page).read_text() for page in ('topics.md', 'actions.md'))
         assert all(f"~/{topic.removeprefix('/segment/')}`" in text or f'`{topic}`' in text
                    for topic in topics), topics
     else:
@@ -395,8 +402,8 @@ def test_scripts_exist(line):
 @pytest.mark.parametrize('words', of('ros2', 'launch', 'csa_ros'), ids=' '.join)
 def test_launch_arguments_are_those_of_the_launch_file(words):
     assert (ROOT / 'launch' / words[3]).exists()
-    arguments = {row[0].strip('`') for row in table('parameters.md',
-                                                    'Arguments of the launch file')}
+    page = 'actions.md' if words[3].startswith('actions') else 'parameters.md'
+    arguments = {row[0].strip('`') for row in table(page, 'Arguments of the launch file')}
     for word in words[4:]:
         assert word == '--show-args' or word.partition(':=')[0] in arguments, word
 
@@ -405,14 +412,16 @@ def test_launch_arguments_are_those_of_the_launch_file(words):
 def test_parameters_take_the_values_that_are_set(words):
     """All are taken but the one that shows what a refusal looks like."""
     _, _, _, node, name, value = words
-    assert node == '/segment'
-    values = {item.name: item.default for item in PARAMETERS}
+    assert node in ('/segment', '/actions')
+    parameters, read = ((PARAMETERS, read_config) if node == '/segment' else
+                        (of_actions.PARAMETERS, read_actions_config))
+    values = {item.name: item.default for item in parameters}
     values[name] = yaml.safe_load(value)
     if value == '[road, road]':
         with pytest.raises(ValueError, match="'road' and 'road' are both named 'road'"):
-            read_config(values)
+            read(values)
     else:
-        read_config(values)
+        read(values)
 
 
 @pytest.mark.parametrize('words', of('ros2', 'topic', 'echo'), ids=' '.join)

@@ -15,12 +15,13 @@ from csa_ros.process import home
 import pytest
 
 ROOT = Path(csa_ros.__file__).parents[1]
-NODES = ('demo_camera', 'segment', 'web')
+NODES = ('actions', 'demo_camera', 'segment', 'web')
 NAMES = sorted(path.name for path in (ROOT / 'bin').iterdir())
 # Without these they say what is missing, before anything is imported that takes long.
 NEEDED = {'segment_bag': ['in', 'out'],
           'teach': ['--demo', '--out', 'out.safetensors'],
-          'train': ['--images', 'in', '--captions', 'in.csv', '--out', 'out.safetensors']}
+          'train': ['--images', 'in', '--captions', 'in.csv', '--out', 'out.safetensors'],
+          'train_actions': ['--clips', 'in', '--out', 'out.safetensors']}
 TIMEOUT = 60
 
 

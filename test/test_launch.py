@@ -1,4 +1,4 @@
-"""The launch file and the configs: what they name exists, and what they start gets its values."""
+"""The launch files and the configs: what they name exists, and what they start gets its values."""
 
 import ast
 import importlib.util
@@ -8,6 +8,8 @@ from pathlib import Path
 import subprocess
 import sys
 
+from csa_ros.demo.acting import ACTIONS
+from csa_ros.parameters import actions as of_actions
 from csa_ros.parameters.cameras import TOPICS
 from csa_ros.parameters.config import read_config
 from csa_ros.parameters.table import PARAMETERS
@@ -17,11 +19,13 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH_FILE = ROOT / 'launch/segment.launch.py'
+ACTIONS_FILE = ROOT / 'launch/actions.launch.py'
+SHARED = ROOT / 'csa_ros/ros/launching.py'
 PROFILE = ROOT / 'config/fastdds_large_images.xml'
 DRIVERS = sorted((ROOT / 'config/cameras').glob('*.yaml'))
 SHARED_MEMORY = 'transport/shared_memory/enabled=true'
 VOCABULARIES = sorted((ROOT / 'config/vocabularies').glob('*.yaml'))
-TREE = ast.parse(LAUNCH_FILE.read_text())
+TREES = {path: ast.parse(path.read_text()) for path in (LAUNCH_FILE, ACTIONS_FILE, SHARED)}
 
 # Stands in for an executable: writes what it was started with, under the name of its node, and
 # ends when the others have done so, because the end of one ends the demo.
@@ -52,13 +56,13 @@ while (len(glob.glob({folder!r} + '/*.json')) < int(os.environ['STAND_INS'])
 """
 
 
-def calls(function):
-    return [node for node in ast.walk(TREE) if isinstance(node, ast.Call)
+def calls(function, path=LAUNCH_FILE):
+    return [node for node in ast.walk(TREES[path]) if isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name) and node.func.id == function]
 
 
-def constant(name):
-    value, = (ast.literal_eval(node.value) for node in TREE.body
+def constant(name, path=LAUNCH_FILE):
+    value, = (ast.literal_eval(node.value) for node in TREES[path].body
               if isinstance(node, ast.Assign) and node.targets[0].id == name)
     return value
 
@@ -68,7 +72,7 @@ def keyword(call, name):
 
 
 def strings():
-    return {node.value for node in ast.walk(TREE)
+    return {node.value for node in ast.walk(TREES[LAUNCH_FILE])
             if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
@@ -87,26 +91,33 @@ def leaves(layout):
     return leaves(layout['first']) | leaves(layout['second'])
 
 
-def test_launch_arguments_are_described_and_used():
-    declared = {call.args[0].value: call for call in calls('DeclareLaunchArgument')}
-    assert set(declared) == {
+@pytest.mark.parametrize('path, parameters, expected', [
+    (LAUNCH_FILE, PARAMETERS, {
         'image', 'depth', 'camera_info', 'cameras', 'driver', 'transport', 'vocabulary',
         'vocabulary_file', 'model', 'device', 'attention', 'params_file', 'use_sim_time', 'python',
         'large_images', 'rviz', 'web', 'web_host', 'web_port', 'demo', 'name', 'namespace',
-        'log_level'}
+        'log_level'}),
+    (ACTIONS_FILE, of_actions.PARAMETERS, {
+        'image', 'transport', 'actions', 'examples', 'method', 'method_weights', 'model', 'device',
+        'params_file', 'use_sim_time', 'python', 'demo', 'name', 'namespace', 'log_level'})],
+    ids=['segment', 'actions'])
+def test_launch_arguments_are_described_and_used(path, parameters, expected):
+    declared = {call.args[0].value: call for call in calls('DeclareLaunchArgument', path)}
+    assert set(declared) == expected
     assert all(len(keyword(call, 'description')) > 10 for call in declared.values())
-    overrides = constant('OVERRIDES')
-    read = {call.args[0].value for call in calls('LaunchConfiguration')
-            if isinstance(call.args[0], ast.Constant)}
-    read |= {call.args[1].value for call in calls('is_true')}
+    overrides = constant('OVERRIDES', path)
+    read = {call.args[0].value for call in calls('LaunchConfiguration', path)}
+    read |= {call.args[1].value for file in (path, SHARED) for name in ('is_true', 'value_of')
+             for call in calls(name, file) if isinstance(call.args[1], ast.Constant)}
     assert read | set(overrides) == set(declared)
-    assert set(overrides.values()) <= {parameter.name for parameter in PARAMETERS}
+    assert set(overrides.values()) <= {parameter.name for parameter in parameters}
 
 
 def test_launched_executables_and_files_exist():
     started = {keyword(call, 'executable') for call in calls('Node')
                if keyword(call, 'package') == 'csa_ros'}
     assert started == {'segment', 'demo_camera', 'web'}
+    started |= {keyword(call, 'executable') for call in calls('Node', ACTIONS_FILE)}
     assert started <= {path.name for path in (ROOT / 'bin').iterdir()}
     named = {text for text in strings() if text.endswith(('.yaml', '.rviz', '.xml'))
              and not set(text) & set('* ') and not text.startswith('.')}
@@ -116,12 +127,15 @@ def test_launched_executables_and_files_exist():
 
 
 def test_config_holds_every_parameter_with_its_default():
-    assert parameters_of(ROOT / 'config/segment.yaml') == {
-        parameter.name: parameter.default for parameter in PARAMETERS}
+    for name, table in ('segment', PARAMETERS), ('actions', of_actions.PARAMETERS):
+        assert parameters_of(ROOT / f'config/{name}.yaml') == {
+            parameter.name: parameter.default for parameter in table}
 
 
 def test_demo_config_sets_known_parameters():
     assert parameters_of(ROOT / 'config/demo.yaml') == {'model': 'demo'}
+    assert parameters_of(ROOT / 'config/actions_demo.yaml') == {
+        'model': 'demo', 'actions': list(ACTIONS)}
 
 
 def test_vocabulary_files_set_the_vocabulary_alone():
@@ -199,20 +213,20 @@ def launch(tmp_path):
     for folder in (share, index):
         folder.mkdir(parents=True)
     (share / 'config').symlink_to(ROOT / 'config')
-    for name in ('csa_ros/segment', 'csa_ros/demo_camera', 'rviz2/rviz2'):
+    for name in ('csa_ros/segment', 'csa_ros/actions', 'csa_ros/demo_camera', 'rviz2/rviz2'):
         executable = prefix / 'lib' / name
         executable.parent.mkdir(parents=True, exist_ok=True)
         executable.write_text(RECORDER.format(python=sys.executable, folder=str(tmp_path)))
         executable.chmod(0o755)
         (index / executable.parent.name).touch()
 
-    def run(*arguments, count=1, succeeds=True):
+    def run(*arguments, count=1, succeeds=True, file=LAUNCH_FILE):
         environment = os.environ | {
             'AMENT_PREFIX_PATH': f'{prefix}:{os.environ.get("AMENT_PREFIX_PATH", "")}',
             'ROS_LOG_DIR': str(tmp_path / 'log'),
             'STAND_INS': str(count)}
         done = subprocess.run(
-            [sys.executable, '-c', LAUNCHER, str(LAUNCH_FILE), *arguments], env=environment,
+            [sys.executable, '-c', LAUNCHER, str(file), *arguments], env=environment,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
         assert (done.returncode == 0) == succeeds, done.stdout
         records = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob('*.json')}
@@ -323,6 +337,27 @@ def test_launch_refuses_what_cannot_be_meant(launch, arguments, reason):
     printed, records = launch(*arguments, succeeds=False)
     assert reason in printed
     assert not records
+
+
+def test_actions_are_watched_in_the_demo_and_elsewhere(launch, tmp_path):
+    params = tmp_path / 'params.yaml'
+    params.write_text(yaml.safe_dump({'/**': {'ros__parameters': {
+        'actions': ['wave', 'point'], 'window': 3.0}}}))
+    _, records = launch(f'params_file:={params}', 'image:=/camera/image', 'name:=watch',
+                        'namespace:=robot', 'examples:=1e3', file=ACTIONS_FILE)
+    node, = records.values()
+    assert node['node'] == '/robot/watch'
+    given = node['parameters']
+    assert (given['actions'], given['window'], given['examples'], given['image_topic']) == (
+        ['wave', 'point'], 3.0, '1e3', '/camera/image')
+
+
+def test_actions_of_the_demo_happen_before_its_camera(launch):
+    _, records = launch('demo:=true', 'image:=street', count=2, file=ACTIONS_FILE)
+    assert set(records) == {'actions', 'demo_camera'}
+    assert records['actions']['parameters']['actions'] == list(ACTIONS)
+    assert records['demo_camera']['topics']['image'] == '/street'
+    assert records['demo_camera']['parameters']['action'] == 'all'
 
 
 @pytest.mark.parametrize('large', [False, True])

@@ -178,7 +178,7 @@ def test_transition_that_raises_starts_over(graph, tmp_path, monkeypatch):
     graph.start(tmp_path, autostart=False)
     assert graph.change_state(CONFIGURE)
     with monkeypatch.context() as patch:
-        patch.setattr('csa_ros.ros.camera.ImageInput', fail)
+        patch.setattr('csa_ros.ros.source.ImageInput', fail)
         assert not graph.change_state(ACTIVATE)
     assert graph.state() == 'unconfigured'
     assert worker_threads() == []
@@ -217,8 +217,8 @@ def test_signal_while_the_executable_starts_leaves_no_traceback():
     assert errors == ''
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_the_process_cleanly(graph, number):
+def test_ctrl_c_ends_the_process_cleanly(graph):
+    """The executable, as it is; `test_node_faults.py` has all states and the other signal."""
     process = subprocess.Popen(
         [sys.executable, ROOT / 'bin' / 'segment', '--ros-args', '-p', 'autostart:=false'],
         stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True,
@@ -228,10 +228,10 @@ def test_signals_end_the_process_cleanly(graph, number):
         wait_for(lambda: 'segment' in graph.client.get_node_names() or process.poll() is not None,
                  'a node', 5 * TIMEOUT)
         time.sleep(0.5)  # it spins a moment after it is on the graph
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         # As launch does it: the terminal's Ctrl-C reaches the node first, then launch's own.
         time.sleep(0.05)
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=TIMEOUT)
     finally:
         process.kill()
@@ -262,7 +262,7 @@ def test_signal_thread_of_rclpy_finds_the_executor_alive_until_it_has_ended(monk
         def destroy_node(self):
             pass
 
-    monkeypatch.setattr('csa_ros.ros.node.SingleThreadedExecutor', Executor)
+    monkeypatch.setattr('csa_ros.ros.lifecycle.SingleThreadedExecutor', Executor)
     monkeypatch.setattr('csa_ros.ros.node.SegmentNode', Node)
     monkeypatch.setattr('rclpy.init', lambda args: None)
     monkeypatch.setattr('rclpy.try_shutdown', lambda: alive.append(len(executors)))

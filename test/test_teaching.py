@@ -10,14 +10,13 @@ from csa_ros.model.reuse import WindowMemory
 from csa_ros.segmenter import _cosines
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings
-from csa_ros.teaching import examples as examples_module
 from csa_ros.teaching.cache import KNOWN
 from csa_ros.teaching.cache import make
 from csa_ros.teaching.cache import Strength
 from csa_ros.teaching.cache import UNHEARD
 from csa_ros.teaching.choice import choose
+from csa_ros.teaching.collection import Example
 from csa_ros.teaching.errors import TeachingError
-from csa_ros.teaching.examples import Example
 from csa_ros.teaching.examples import Examples
 from csa_ros.teaching.examples import Look
 from csa_ros.teaching.region import mask_of
@@ -295,8 +294,8 @@ def test_examples_are_never_changed():
 
 
 def test_the_oldest_make_room(monkeypatch):
-    monkeypatch.setattr(examples_module, 'MAX_PER_NAME', 3)
-    monkeypatch.setattr(examples_module, 'MAX_EXAMPLES', 5)
+    monkeypatch.setattr(Examples, 'most_per_name', 3)
+    monkeypatch.setattr(Examples, 'most', 5)
     examples = Examples()
     for index, name in enumerate(['a', 'a', 'a', 'a', 'b', 'b', 'c', 'b', 'd']):
         examples = examples.add(name, look(index % 8))

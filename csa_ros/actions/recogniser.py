@@ -69,6 +69,11 @@ class Recogniser:
         return self.backbone.device
 
     @property
+    def arithmetic(self) -> str:
+        """Arithmetic of the model, in words."""
+        return self.backbone.arithmetic
+
+    @property
     def fingerprint(self) -> str:
         """
         Return what tells apart what is kept of examples from what others keep of them.
@@ -98,6 +103,10 @@ class Recogniser:
         """
         return wording.encode(
             self._text, names, prompts, self.backbone.embed_dim, self.backbone.device)
+
+    def check(self, names: Sequence[str], prompts: str | Sequence[str] = '') -> None:
+        """Raise what `encode` would."""
+        wording.check(self._text, names, prompts)
 
     def demonstrate(self, observations: Sequence[Observation], name: str) -> Tensor:
         """

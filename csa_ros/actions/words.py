@@ -27,6 +27,18 @@ def encode(text: TextEncoder, names: Sequence[str], prompts: str | Sequence[str]
     `dim` numbers. Raises ActionError for names that are empty or there twice, and
     `csa_ros.model.text.PromptError`.
     """
+    named = _read(names)
+    if not named:
+        return Words((), torch.zeros(0, dim, device=device))
+    return Words(named, text.encode(named, prompts or PROMPTS))
+
+
+def check(text: TextEncoder, names: Sequence[str], prompts: str | Sequence[str]) -> None:
+    """Raise what `encode` would."""
+    text.check(_read(names), prompts or PROMPTS)
+
+
+def _read(names: Sequence[str]) -> tuple[str, ...]:
     named = tuple(name.strip() for name in names)
     if not all(named):
         raise ActionError(f'action {named.index("") + 1} of {len(named)} has no name: give a word '
@@ -35,6 +47,4 @@ def encode(text: TextEncoder, names: Sequence[str], prompts: str | Sequence[str]
     if twice:
         raise ActionError(f'the action {twice[0]!r} is there {named.count(twice[0])} times: name '
                           'it once')
-    if not named:
-        return Words((), torch.zeros(0, dim, device=device))
-    return Words(named, text.encode(named, prompts or PROMPTS))
+    return named

@@ -7,10 +7,14 @@ import sys
 from typing import Any
 from typing import NamedTuple
 
+from csa_ros.demo.acting import ACTIONS
+from csa_ros.demo.acting import ActionStreet
+from csa_ros.demo.acting import SECONDS
 from csa_ros.demo.hard import demo_street
 from csa_ros.demo.hard import HARD_DEMO
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Frame
+from csa_ros.demo.scenes import Scene
 from csa_ros.ros import compressed
 from csa_ros.ros.context import initialize
 from csa_ros.ros.context import StartError
@@ -39,6 +43,8 @@ from std_msgs.msg import Header
 from std_msgs.msg import String
 
 FRAME_ID = 'demo_camera'
+# Plays all actions, one after the other.
+ALL = 'all'
 # Of the JPEGs on image/compressed: that of image_transport.
 QUALITY = 95
 # Reliable, because RViz's Image display asks for it; a slow listener costs the camera one frame.
@@ -108,11 +114,23 @@ PARAMETERS = (
         'hard', HARD_DEMO, 'Streets as a real camera sees them, with shadows, clutter, motion '
         'blur, noise and more; what is of no class has the label 255.'),
     CameraParameter(
+        'action', '', 'What happens in each street, once, at its beginning; empty for a drive.',
+        constraints=f'{ALL}, for one after the other, or one of {", ".join(ACTIONS)}'),
+    CameraParameter(
         'loop', 0, 'Frames that are rendered at the start and then repeated, so that rendering '
         'takes no time from what is measured; 0 renders every frame.', (0, 1000)),
     CameraParameter(
         'encoding', 'rgb8', 'Encoding of the image.', constraints=' or '.join(ENCODINGS)),
 )
+
+
+class _Moment(NamedTuple):
+    """What is published at a time; `action` is the one that is just over, '' if none is."""
+
+    image: Image
+    info: CameraInfo
+    labels: Image
+    action: str
 
 
 class DemoCamera(Node):
@@ -121,8 +139,9 @@ class DemoCamera(Node):
 
     `image` (rgb8 or another of ENCODINGS), `image/compressed` for those who listen to it,
     `camera_info`, and `true_labels` (mono8, ids as in
-    `true_classes`, a latched comma-separated String) have the same stamp and frame id. Raises
-    ValueError for an encoding that is unknown or does not fit the size.
+    `true_classes`, a latched comma-separated String) have the same stamp and frame id. With
+    `action`, `true_action` (String) says what has happened as soon as it is over. Raises
+    ValueError for an action that is unknown, and an encoding that is or does not fit the size.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -134,6 +153,7 @@ class DemoCamera(Node):
         self._hard: bool = values['hard']
         self._encoding: str = values['encoding']
         self._check_encoding()
+        self._actions = self._read_action(values['action'])
         self._images = self.create_publisher(Image, 'image', STREAM)
         # Beside the image wherever that is remapped to, as image_transport has it.
         self._compressed = self.create_publisher(
@@ -142,13 +162,15 @@ class DemoCamera(Node):
         self._truths = self.create_publisher(Image, 'true_labels', STREAM)
         self._classes = self.create_publisher(String, 'true_classes', LATCHED)
         self._classes.publish(String(data=', '.join(CLASSES)))
+        self._deeds = self.create_publisher(String, 'true_action', STREAM)
         self._moments = self._drive()
         if values['loop']:
             self._moments = itertools.cycle(
                 list(itertools.islice(self._moments, values['loop'])))
         self.create_timer(1 / self._rate, self._publish)
+        does = 'Watching' if self._actions else 'Driving through'
         self.get_logger().info(
-            f'Driving through rendered streets: {self._size[0]}x{self._size[1]} at '
+            f'{does} rendered streets: {self._size[0]}x{self._size[1]} at '
             f'{self._rate:g} Hz on {self.resolve_topic_name("image")}, truth on '
             f'{self.resolve_topic_name("true_labels")}')
 
@@ -170,14 +192,33 @@ class DemoCamera(Node):
             raise ValueError(f'an nv12 image cannot have {width} x {height} pixels: make width '
                              'and height even')
 
-    def _drive(self) -> Iterator[tuple[Image, CameraInfo, Image]]:
-        """Yield the messages of one moment after another, without headers, for ever."""
+    def _read_action(self, value: str) -> tuple[str, ...]:
+        """Return the actions that are played in turn, none for a drive."""
+        if value and value != ALL and value not in ACTIONS:
+            raise ValueError(f'action is {value!r}: use {ALL}, or one of {", ".join(ACTIONS)}')
+        if value and self._stay < SECONDS:
+            raise ValueError(f'stay is {self._stay:g} s: an action takes {SECONDS:g} s, make it '
+                             'that at least')
+        return ACTIONS if value == ALL else (value,) if value else ()
+
+    def _action(self, seed: int) -> str:
+        return self._actions[seed % len(self._actions)] if self._actions else ''
+
+    def _street(self, seed: int) -> Scene:
+        action = self._action(seed)
+        return ActionStreet(seed, action) if action else demo_street(seed, self._hard)
+
+    def _drive(self) -> Iterator['_Moment']:
+        """Yield one moment after another, whose messages have no headers, for ever."""
         for seed in itertools.count(self._seed):
-            scene, time = demo_street(seed, self._hard), 0.0
+            scene, time = self._street(seed), 0.0
             while time < self._stay:
                 frame = scene.render(time, self._size)
-                yield (image_message(frame.rgb, self._encoding), camera_info(frame, Header()),
-                       to_message(frame.labels, 'mono8', Header()))
+                is_over = time < SECONDS <= time + 1 / self._rate
+                yield _Moment(
+                    image_message(frame.rgb, self._encoding), camera_info(frame, Header()),
+                    to_message(frame.labels, 'mono8', Header()),
+                    self._action(seed) if is_over else '')
                 time += 1 / self._rate
 
     def _publish(self) -> None:
@@ -187,7 +228,9 @@ class DemoCamera(Node):
             message.header = header
             publisher.publish(message)
         if self._compressed.get_subscription_count():
-            self._compressed.publish(compressed.to_message(to_rgb(moment[0]), header, QUALITY))
+            self._compressed.publish(compressed.to_message(to_rgb(moment.image), header, QUALITY))
+        if moment.action:
+            self._deeds.publish(String(data=moment.action))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -14,15 +14,13 @@ from typing import Any
 
 from csa_ros.choices import MAX_PHRASES
 from csa_ros.model.text import PromptError
-from csa_ros.model.text import TEMPLATES
-from csa_ros.model.text import templates
 from csa_ros.parameters.cameras import CameraTopics
 from csa_ros.parameters.cameras import read_cameras
 from csa_ros.parameters.cameras import TOPICS
 from csa_ros.parameters.errors import ParameterError
 from csa_ros.parameters.file import read_file
-from csa_ros.parameters.names import are_strings
 from csa_ros.parameters.names import read_names
+from csa_ros.parameters.prompts import read_prompts
 from csa_ros.parameters.table import PARAMETERS
 from csa_ros.parameters.teaching import read_path
 from csa_ros.parameters.teaching import read_shown
@@ -30,7 +28,6 @@ from csa_ros.parameters.teaching import Shown
 from csa_ros.settings import Settings
 from csa_ros.vocabulary import MAX_WORD_LENGTH
 from csa_ros.vocabulary import split_text
-from csa_ros.vocabulary import unquote
 from csa_ros.vocabulary import Vocabulary
 from csa_ros.vocabulary import VocabularyError
 
@@ -103,7 +100,7 @@ def read_config(values: Mapping[str, Any]) -> Config:
         return Config(
             model=ModelConfig(**{name: checked[name] for name in _OF_MODEL}),
             vocabulary=vocabulary,
-            prompts=_read_prompts(checked['prompts']),
+            prompts=read_prompts(checked['prompts']),
             settings=_read_settings(checked),
             mask_classes=_read_classes(
                 'mask_classes', checked['mask_classes'], vocabulary,
@@ -147,18 +144,6 @@ def read_config_file(path: Path | None, name: str, overrides: Mapping[str, Any]
     values.update({key: value for key, value in given.items() if key in values})
     values.update(overrides)
     return read_config(values), ignored
-
-
-def _read_prompts(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, str) and not are_strings(value):
-        shown = value if isinstance(value, (bool, int, float)) else list(value)
-        raise PromptError(f'must be {", ".join(TEMPLATES)}, or a list of strings, not {shown}')
-    if isinstance(value, str):
-        if value.lstrip().startswith('['):
-            # A list with a number or a boolean in it arrives as its own source text.
-            raise PromptError(f'{value!r} holds something that is no text; quote every template')
-        return templates(unquote(value))
-    return templates(value[0] if len(value) == 1 else tuple(value))
 
 
 def _read_classes(parameter: str, value: Any, vocabulary: Vocabulary, consequence: str

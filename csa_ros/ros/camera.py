@@ -9,19 +9,17 @@ from csa_ros.finding.regions import Region
 from csa_ros.model.reuse import WindowMemory
 from csa_ros.parameters.cameras import CameraTopics
 from csa_ros.parameters.config import Config
-from csa_ros.ros import compressed
 from csa_ros.ros import depth
-from csa_ros.ros import images
 from csa_ros.ros import points
+from csa_ros.ros.diagnostics import Report
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.found import FoundOutputs
 from csa_ros.ros.found import Places
 from csa_ros.ros.inputs import DepthInput
-from csa_ros.ros.inputs import ImageInput
 from csa_ros.ros.outputs import FrameOutputs
 from csa_ros.ros.places import places
 from csa_ros.ros.snapshot import Snapshot
-from csa_ros.sample_range import SampleRange
+from csa_ros.ros.source import ImageSource
 from csa_ros.segmenter import Result
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
@@ -29,8 +27,6 @@ from sensor_msgs.msg import CameraInfo
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
-
-_CONVERTERS = {'raw': images, 'compressed': compressed}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +39,12 @@ class _Labelled:
     found: list[Region]
 
 
-class Camera:
+class Camera(ImageSource):
     """
     One of the cameras in `config`; what it publishes is below its name, if it has one.
 
-    `listen`, `stop_listening`, `follow_publishers`, `follow_points`, `explain_missing_points`,
-    `doubts` and `destroy` are for the executor's thread; all that has to do with frames (`to_rgb`,
+    `listen`, `stop_listening`, `follow_publishers`, `follow_points`, `explain_shortfall`, `doubts`
+    and `destroy` are for the executor's thread; all that has to do with frames (`to_rgb`,
     `convert`, `publish`, `change`, `forget`, `memory`) is for the one that segments, to which
     `call` hands functions. `on_depth_error` is told in that thread why there are no points.
     """
@@ -56,21 +52,17 @@ class Camera:
     def __init__(self, node: LifecycleNode, topics: CameraTopics, config: Config,
                  statistics: Statistics, call: Callable[[Callable[[], None]], None],
                  on_depth_error: Callable[['Camera', Exception], None]) -> None:
-        self.name = topics.name
-        self.statistics = statistics
+        super().__init__(node, topics.name, topics.image, config.transport, config.sensor_bits,
+                         statistics)
         self.memory = WindowMemory()
         # Height and width of the last frame.
         self.frame_size: tuple[int, int] | None = None
-        self._node = node
         self._topics = topics
-        self._transport = config.transport
-        self._samples = SampleRange(config.sensor_bits)
         self._call = call
         self._on_depth_error = on_depth_error
         prefix = f'~/{self.name}/' if self.name else '~/'
         self.outputs = FrameOutputs(node, prefix)
         self.found = FoundOutputs(node, prefix)
-        self._image_input: ImageInput | None = None
         self._depth_input: DepthInput | None = None
         self._info: CameraInfo | None = None
         self._points_layout = config.points_layout
@@ -82,11 +74,6 @@ class Camera:
         self._depth_doubt = ''
 
     @property
-    def image_input(self) -> ImageInput | None:
-        """Return the subscription to the images, while there is one."""
-        return self._image_input
-
-    @property
     def depth_input(self) -> DepthInput | None:
         """Return the subscriptions that points need, while somebody listens to what has them."""
         return self._depth_input
@@ -95,28 +82,18 @@ class Camera:
         """Return whether anybody listens to what comes of its frames."""
         return self.outputs.wanted() or self.found.wanted()
 
-    @property
-    def samples(self) -> SampleRange:
-        """Return what is known of the 16-bit samples of its pictures."""
-        return self._samples
-
-    def listen(self, on_image: Callable[[Image | CompressedImage], None]) -> None:
-        """Subscribe to the images."""
-        self._image_input = ImageInput(
-            self._node, self._topics.image, self._transport, on_image, self.statistics.lost)
-
     def stop_listening(self) -> None:
         """Subscribe to nothing any more."""
-        for source in (self._image_input, self._depth_input):
-            if source:
-                source.destroy()
-        self._image_input = self._depth_input = None
+        super().stop_listening()
+        if self._depth_input:
+            self._depth_input.destroy()
+        self._depth_input = None
 
     def follow_publishers(self) -> None:
         """Subscribe as the publishers offer; to be called every second."""
-        for source in (self._image_input, self._depth_input):
-            if source:
-                source.follow_publishers()
+        super().follow_publishers()
+        if self._depth_input:
+            self._depth_input.follow_publishers()
 
     def follow_points(self) -> None:
         """Subscribe to depth as long as somebody listens to what it is for."""
@@ -131,36 +108,36 @@ class Camera:
             self._depth_input = None
             self._forget_depth()
 
-    def explain_missing_points(self) -> str:
+    def explain_shortfall(self, report: Report) -> str:
         """Return why there are no points; nothing if they may come, or nobody listens to them."""
-        if not self._depth_input or not self._points_wanted():
+        if (not self._depth_input or not self._points_wanted() or report.rates['points']
+                or report.rates['bad_depth']):
             return ''
         with self._matching:
             reason = self._matcher.explain()
         if not reason and self._info is None:
             topic = self._node.resolve_topic_name(self._topics.camera_info)
             reason = f'no CameraInfo has arrived; see `ros2 topic hz {topic}`'
-        return self._depth_input.explain_silence() or reason
+        missing = self._depth_input.explain_silence() or reason
+        return missing and f'no points, which somebody listens to: {missing}'
 
     def doubts(self) -> dict[str, str]:
         """Return what may be wrong with what the camera sends, by kind."""
-        kinds = {'samples': self._samples.complaint, 'depth': self._depth_doubt}
-        return {kind: doubt for kind, doubt in kinds.items() if doubt}
+        return {**super().doubts(), **({'depth': self._depth_doubt} if self._depth_doubt else {})}
 
     def change(self, config: Config) -> None:
         """Take over the parameters of the points."""
         self._points_layout = config.points_layout
         self._is_seeking = bool(config.find)
-        if config.sensor_bits != self._samples.bits:
-            self._samples = SampleRange(config.sensor_bits)
+        self.change_bits(config.sensor_bits)
         if config.depth_slop != self._slop:
             self._slop = config.depth_slop
             self._forget_depth()
 
     def forget(self) -> None:
         """Forget the frames that were seen."""
+        super().forget()
         self.memory.clear()
-        self._samples = SampleRange(self._samples.bits)
         self._forget_depth()
 
     def to_rgb(self, image: Image | CompressedImage) -> np.ndarray:
@@ -173,10 +150,6 @@ class Camera:
             with self._matching:
                 self._matcher.expect_frame(image.header.stamp)
         return self.convert(image)
-
-    def convert(self, image: Image | CompressedImage) -> np.ndarray:
-        """Return an image, segmented or not, as `to_rgb` does."""
-        return _CONVERTERS[self._transport].to_rgb(image, self._samples)
 
     def publish(self, header: Header, rgb: np.ndarray, result: Result, snapshot: Snapshot
                 ) -> None:
@@ -200,10 +173,9 @@ class Camera:
 
     def destroy(self) -> None:
         """Take everything off the graph, and hold on to the node no longer."""
-        self.stop_listening()
+        super().destroy()
         self.outputs.destroy()
         self.found.destroy()
-        del self._node
 
     def _take_info(self, info: CameraInfo) -> None:
         self._info = info

@@ -1,5 +1,6 @@
-"""The node's parameters as rclpy declares them."""
+"""The parameters of nodes as rclpy declares them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from csa_ros.parameters.table import Parameter
@@ -9,9 +10,10 @@ from rcl_interfaces.msg import IntegerRange
 from rcl_interfaces.msg import ParameterDescriptor
 
 
-def declarations() -> list[tuple[str, Any, ParameterDescriptor]]:
-    """Return what `Node.declare_parameters` takes."""
-    return [(item.name, item.default, descriptor(item)) for item in PARAMETERS]
+def declarations(parameters: Sequence[Parameter] = PARAMETERS
+                 ) -> list[tuple[str, Any, ParameterDescriptor]]:
+    """Return what `Node.declare_parameters` takes, for those of the segment node or others."""
+    return [(item.name, item.default, descriptor(item)) for item in parameters]
 
 
 def descriptor(parameter: Parameter) -> ParameterDescriptor:

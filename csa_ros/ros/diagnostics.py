@@ -18,6 +18,8 @@ WINDOW = 10.0
 SILENCE = 5.0
 # A frame now and then is lost on any machine.
 DROPPED_SHARE = 0.05
+# What the segment node makes of frames.
+LABELS = 'labels'
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,8 @@ class Condition:
 
     `state` is the lifecycle state; `fault` is what went wrong last with configuration or with the
     vocabulary and still holds; `doubts` are what may be wrong with what the camera sends;
-    `limited` tells that frames are left out on purpose; `remedy` is for images that get lost on
-    their way; `facts` are shown as they are.
+    `limited` tells that frames are left out on purpose, and `relief` what does that; `remedy` is
+    for images that get lost on their way; `facts` are shown as they are.
     """
 
     state: str
@@ -150,6 +152,7 @@ class Condition:
     device: str = ''
     waiting_for: str = ''
     limited: bool = False
+    relief: str = 'max_rate makes that a choice'
     remedy: str = ''
     facts: dict[str, str] = field(default_factory=dict)
 
@@ -205,17 +208,22 @@ def _drops(condition: Condition, report: Report) -> str:
     if condition.limited or dropped <= DROPPED_SHARE * received:
         return ''
     return (f'{report.rates["published"]:.1f} frames/s, {dropped:.1f} of {received:.1f} images/s '
-            'dropped for newer ones; max_rate makes that a choice')
+            f'dropped for newer ones; {condition.relief}')
 
 
-def status(name: str, condition: Condition, report: Report) -> DiagnosticStatus:
-    """Build the status of one camera; `name` is the node's and the camera's."""
+def status(name: str, condition: Condition, report: Report, output: str = LABELS
+           ) -> DiagnosticStatus:
+    """
+    Build the status of one camera; `name` is the node's and the camera's.
+
+    `output` is what is made of its frames.
+    """
     level, summary = judge(condition, report)
     values = {
         'state': condition.state,
         **condition.facts,
         'images in (1/s)': f'{report.rates["received"]:.1f}',
-        'labels out (1/s)': f'{report.rates["published"]:.1f}',
+        f'{output} out (1/s)': f'{report.rates["published"]:.1f}',
         'latency p50, p95 (ms)': _milliseconds(report.latency),
         'age at output p50, p95 (ms)': _milliseconds(report.age),
         'images received': str(report.totals['received']),
@@ -225,8 +233,9 @@ def status(name: str, condition: Condition, report: Report) -> DiagnosticStatus:
         'frames nobody wanted': str(report.totals['idle']),
         'bad images': str(report.totals['bad']),
         'failures': str(report.totals['failed']),
-        'point clouds': str(report.totals['points']),
-        'bad depth images': str(report.totals['bad_depth']),
+        # Nothing else is put into space.
+        **({'point clouds': str(report.totals['points']),
+            'bad depth images': str(report.totals['bad_depth'])} if output == LABELS else {}),
         'last error': condition.fault or report.last_error,
     }
     return DiagnosticStatus(

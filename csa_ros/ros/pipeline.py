@@ -30,6 +30,9 @@ from csa_ros.ros.outputs import LegendOutput
 from csa_ros.ros.sightings import Seen
 from csa_ros.ros.sightings import Sightings
 from csa_ros.ros.snapshot import Snapshot
+from csa_ros.ros.throttling import LOG_PERIOD
+from csa_ros.ros.throttling import THROTTLED
+from csa_ros.ros.timeline import age_of
 from csa_ros.ros.timeline import nanoseconds
 from csa_ros.ros.timeline import Timeline
 from csa_ros.ros.waiting import Promise
@@ -46,21 +49,15 @@ from csa_ros.teaching.looking import Sight
 from csa_ros.teaching.region import Region
 from csa_ros.vocabulary import Vocabulary
 import numpy as np
-from rclpy.clock import Clock
-from rclpy.clock import ClockType
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
 import torch
 
-LOG_PERIOD = 5.0
 WARM_UP_SIZE = (480, 640)
 # Seconds for which a frame is segmented that nobody waits for any more. A frame that takes less is
 # let out: changes in quick succession would else leave none.
 PATIENCE = 1.0
-# An age beyond this is two clocks that disagree, not a late frame.
-MAX_AGE = 60.0
-_NEVER_JUMPS = Clock(clock_type=ClockType.STEADY_TIME)
 
 
 @dataclass(frozen=True)
@@ -416,13 +413,8 @@ class Pipeline:
     def _publish(self, frame: _Frame, result: Result) -> None:
         offer, camera = frame.offer, frame.offer.camera
         camera.publish(offer.image.header, frame.rgb, result, frame.snapshot)
-        camera.statistics.published(time.monotonic() - offer.arrival, self._age(offer.image))
-
-    def _age(self, image: Image | CompressedImage) -> float | None:
-        """Return the seconds since the stamp, None if that was set by an unrelated clock."""
-        stamp = image.header.stamp
-        age = self._clock.now().nanoseconds * 1e-9 - (stamp.sec + stamp.nanosec * 1e-9)
-        return age if 0 <= age <= MAX_AGE else None
+        camera.statistics.published(time.monotonic() - offer.arrival, age_of(
+            offer.image.header.stamp, self._clock))
 
     def _prepare(self, _: object = None) -> None:
         config, examples = self._wanted
@@ -507,8 +499,7 @@ class Pipeline:
     def _report_worker_error(self, error: Exception) -> None:
         """Log what no frame is to blame for."""
         if self._context.ok():
-            self._log.error(_describe(error), throttle_duration_sec=LOG_PERIOD,
-                            throttle_time_source_type=_NEVER_JUMPS)
+            self._log.error(_describe(error), **THROTTLED)
 
     def _report_frame_error(self, camera: Camera, error: Exception) -> None:
         if not self._context.ok():

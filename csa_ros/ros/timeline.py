@@ -5,6 +5,7 @@ from typing import Generic
 from typing import TypeVar
 
 from builtin_interfaces.msg import Time
+from rclpy.clock import Clock
 
 State = TypeVar('State')
 SECOND = 10**9
@@ -12,6 +13,8 @@ SECOND = 10**9
 LAST_TIME = 2**31 * SECOND - 1
 # Cameras whose stamps differ by more do not share a clock.
 LATE = SECOND
+# An age beyond this, in seconds, is two clocks that disagree, not a late frame.
+MAX_AGE = 60.0
 
 
 def nanoseconds(stamp: Time) -> int:
@@ -23,6 +26,12 @@ def to_time(stamp: int) -> Time:
     """Return nanoseconds as a stamp."""
     sec, nanosec = divmod(stamp, SECOND)
     return Time(sec=sec, nanosec=nanosec)
+
+
+def age_of(stamp: Time, clock: Clock) -> float | None:
+    """Return the seconds since a stamp, None if that was set by an unrelated clock."""
+    age = clock.now().nanoseconds * 1e-9 - (stamp.sec + stamp.nanosec * 1e-9)
+    return age if 0 <= age <= MAX_AGE else None
 
 
 class Timeline(Generic[State]):

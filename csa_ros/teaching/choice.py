@@ -14,7 +14,7 @@ from csa_ros.teaching.cache import make
 from csa_ros.teaching.cache import Strength
 from csa_ros.teaching.cache import STRENGTHS
 from csa_ros.teaching.cache import UNHEARD
-from csa_ros.teaching.examples import Example
+from csa_ros.teaching.collection import Example
 import torch
 from torch import Tensor
 from torch.nn import functional as F

@@ -1,12 +1,11 @@
-"""What has been shown: examples of classes, which are never changed, only joined by others."""
+"""What has been shown in pictures: regions, as a model sees them."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import replace
+from typing import ClassVar
 
-from csa_ros.teaching.errors import TeachingError
+from csa_ros.teaching.collection import Collection
+from csa_ros.teaching.collection import Example
 import torch
 from torch import Tensor
 
@@ -40,72 +39,14 @@ class Look:
 
 
 @dataclass(frozen=True, eq=False)
-class Example:
-    """A look at something of a class: `name` is that of the class."""
+class Examples(Collection[Look]):
+    """What was shown in pictures, in the order in which it was."""
 
-    name: str
-    look: Look
+    most_per_name: ClassVar[int] = MAX_PER_NAME
+    most: ClassVar[int] = MAX_EXAMPLES
+    others: ClassVar[str] = 'by another model, with another attention or in other windows'
 
-
-@dataclass(frozen=True, eq=False)
-class Examples(Sequence[Example]):
-    """
-    Examples in the order in which they were shown.
-
-    `forgotten` counts those that had to make room.
-    """
-
-    items: tuple[Example, ...] = ()
-    forgotten: int = field(default=0)
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index):  # type: ignore[no-untyped-def]
-        return self.items[index]
-
-    @property
-    def fingerprint(self) -> str:
-        """Return that of all examples, '' if there is none."""
-        return self.items[0].look.fingerprint if self.items else ''
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Return how many examples each name has, by the order of its first."""
-        return dict(Counter(example.name for example in self.items))
-
-    def add(self, name: str, look: Look) -> 'Examples':
-        """
-        Return these and one more.
-
-        A name has at most MAX_PER_NAME, and all of them have MAX_EXAMPLES: the oldest of the same
-        name makes room, or the oldest of the name that has most. Raises TeachingError for a name
-        that is no word, and a look by another model.
-        """
-        name = name.strip()
-        if not name:
-            raise TeachingError('the name of what is shown is empty: give the name of its class')
-        if self.items and look.fingerprint != self.fingerprint:
-            raise TeachingError(
-                'this was seen by another model, with another attention or in other windows than '
-                'what was shown before: forget that, or go back to it')
-        items = list(self.items)
-        counts = self.counts
-        if counts.get(name, 0) >= MAX_PER_NAME:
-            items.remove(next(item for item in items if item.name == name))
-        elif len(items) >= MAX_EXAMPLES:
-            largest = name if name in counts else max(counts, key=counts.__getitem__)
-            items.remove(next(item for item in items if item.name == largest))
-        forgotten = self.forgotten + len(self.items) - len(items)
-        return replace(self, items=(*items, Example(name, look)), forgotten=forgotten)
-
-    def forget(self, name: str = '') -> 'Examples':
-        """Return these without the last, or without those of a name."""
-        if not name:
-            return replace(self, items=self.items[:-1])
-        return replace(self, items=tuple(item for item in self.items if item.name != name))
-
-    def of(self, names: Sequence[str]) -> tuple[list[Example], Tensor]:
+    def of(self, names: Sequence[str]) -> tuple[list[Example[Look]], Tensor]:
         """Return the examples of any of some names, and the index of the name of each, (K,)."""
         index = {name: place for place, name in enumerate(names)}
         chosen = [item for item in self.items if item.name in index]

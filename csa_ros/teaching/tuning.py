@@ -12,7 +12,7 @@ from csa_ros.teaching.ape import bonus
 from csa_ros.teaching.ape import SCALE
 from csa_ros.teaching.cache import Cache
 from csa_ros.teaching.choice import Taught
-from csa_ros.teaching.examples import Example
+from csa_ros.teaching.collection import Example
 from csa_ros.teaching.examples import Look
 import torch
 from torch import nn

@@ -12,7 +12,7 @@ from csa_ros.parameters.errors import ParameterError
 from csa_ros.ros.context import initialize
 from csa_ros.ros.context import StartError
 from csa_ros.ros.context import warn_of_unknown
-from csa_ros.ros.descriptors import descriptor
+from csa_ros.ros.descriptors import declarations
 from csa_ros.web.access import Access
 from csa_ros.web.access import urls
 from csa_ros.web.hub import Hub
@@ -36,8 +36,7 @@ class WebNode(Node):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('web', **kwargs)
-        self.declare_parameters('', [
-            (item.name, item.default, descriptor(item)) for item in PARAMETERS])
+        self.declare_parameters('', declarations(PARAMETERS))
         warn_of_unknown(self)
         self.settings: Settings = read_settings(
             {name: self.get_parameter(name).value for name in NAMES})

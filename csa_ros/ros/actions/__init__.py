@@ -1,0 +1,1 @@
+"""The node that names what happens before a camera."""
