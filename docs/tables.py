@@ -12,10 +12,12 @@ import ast
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
+import json
 from pathlib import Path
 import re
 import sys
 
+from csa_ros.demo import action_lesson
 from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
 from csa_ros.evaluation.datasets.protocol import RADSEG
 from csa_ros.evaluation.datasets.published import SOURCES
@@ -185,6 +187,11 @@ def vocabularies() -> str:
     return table(['vocabulary', 'classes', 'the first of them'], rows)
 
 
+def actions_accuracy() -> str:
+    """Return how often the actions of the demo are told, as it was measured."""
+    return action_lesson.describe(json.loads((DOCS / 'actions.json').read_text()))
+
+
 def prompts() -> str:
     """Return the prompt ensembles."""
     return table(['ensemble', 'templates', 'such as'],
@@ -211,6 +218,7 @@ def _options(parser: argparse.ArgumentParser) -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    'actions_accuracy': actions_accuracy,
     'actions_launch': actions_launch,
     'actions_parameters': actions_parameters,
     'attentions': attentions,

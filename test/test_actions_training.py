@@ -267,7 +267,7 @@ def test_arguments_that_cannot_be_used_are_refused(tmp_path, capsys, arguments, 
 def test_opposites_have_the_same_pictures_the_other_way_round():
     """But for what the camera moves meanwhile; the same seed gives the same pictures."""
     size = (32, 24)
-    for one, other in acting.OPPOSITES:
+    for one, other in acting.OPPOSITES.values():
         there = [acting.ActionStreet(7, one)._play(share) for share in (0, 0.3, 1)]
         back = [acting.ActionStreet(7, other)._play(1 - share) for share in (0, 0.3, 1)]
         assert there == back or [thing.x for thing in there] == [thing.x for thing in back]

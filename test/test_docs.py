@@ -22,6 +22,7 @@ from csa_ros.tools import fetch_model
 from csa_ros.tools import hydra_labels
 from csa_ros.tools import segment_bag
 from csa_ros.tools import train
+from csa_ros.tools import train_actions
 from csa_ros.vocabulary import DEFAULT_VOCABULARY
 from csa_ros.vocabulary import Vocabulary
 import matplotlib
@@ -36,7 +37,8 @@ import yaml
 
 TABLES = runpy.run_path(str(DOCS / 'tables.py'))
 TOOLS = {'bench': bench, 'calibrate': calibrate, 'evaluate': evaluate, 'fetch_model': fetch_model,
-         'hydra_labels': hydra_labels, 'segment_bag': segment_bag, 'train': train}
+         'hydra_labels': hydra_labels, 'segment_bag': segment_bag, 'train': train,
+         'train_actions': train_actions}
 README = (ROOT / 'README.md').read_text()
 
 

@@ -26,5 +26,5 @@ class Learning(NamedTuple):
 LEARNING = {
     'clip-fsar': Learning('a transformer over the features of frames, which are made once', 1e-4),
     'ma-clip': Learning('adapters in the image tower as well, which see each frame again and '
-                        'again: slow without a GPU', 1e-4),
+                        'again: slow without a GPU', 3e-4),
 }

@@ -21,12 +21,13 @@ import numpy as np
 SECONDS = 2.0
 # In pixels, of a picture of a clip, and pictures a second.
 SIZE, RATE = (160, 120), 8
-# Of which one is the other backwards.
-OPPOSITES = (('a person who crosses to the left', 'a person who crosses to the right'),
-             ('a light that turns red', 'a light that turns green'),
-             ('a bus that stops', 'a bus that starts'))
+# By what tells them apart: actions of which one is the other backwards.
+OPPOSITES = {
+    'left or right': ('a person who crosses to the left', 'a person who crosses to the right'),
+    'red or green': ('a light that turns red', 'a light that turns green'),
+    'stops or starts': ('a bus that stops', 'a bus that starts')}
 TURNS = ('a car that turns left', 'a car that turns right')
-ACTIONS = tuple(action for pair in OPPOSITES for action in pair) + TURNS
+ACTIONS = tuple(action for pair in OPPOSITES.values() for action in pair) + TURNS
 # What is yet to be seen of an actor at a share of the action, from 0 to 1: a thing at its place,
 # x metres from the middle of the picture and z ahead.
 Play = Callable[[float], Thing]
@@ -126,7 +127,7 @@ class ActionStreet(Scene):
         reach = 0.5 / (0.8 * self._camera['focal'])
         make = (_crossing, _changing, _starting, _turning)[ACTIONS.index(action) // 2]
         play = make(random, reach)
-        if action in (pair[0] for pair in OPPOSITES):
+        if action in (pair[0] for pair in OPPOSITES.values()):
             play = _backwards(play)
         elif action == TURNS[0]:
             play = _mirrored(play)

@@ -33,7 +33,6 @@ from csa_ros.actions.learning import encode
 from csa_ros.actions.learning import Plan
 from csa_ros.actions.learning import Training
 from csa_ros.actions.recogniser import WORD_SHARE
-from csa_ros.actions.trial import Accuracy
 from csa_ros.actions.trial import compare_all
 from csa_ros.actions.trial import distances_by
 from csa_ros.actions.trial import few_shot
@@ -137,12 +136,13 @@ def _combined(said: np.ndarray, distances: np.ndarray, share: float, scale: floa
     return (1 - share) * scale * distances / FRAMES - share * said
 
 
-def _accuracies(distances: np.ndarray, labels: np.ndarray) -> dict[str, Accuracy]:
+def _accuracies(distances: np.ndarray, labels: np.ndarray) -> dict[str, list[float]]:
     """Return the accuracy of all actions, and of each pair that are the same backwards."""
-    pairs = {f'{one} or {other}': few_shot(
-        distances, labels, 2, actions=[ACTIONS.index(one), ACTIONS.index(other)])
-        for one, other in OPPOSITES}
-    return {'all': few_shot(distances, labels, WAY), **pairs}
+    found = {f'one of {WAY}': few_shot(distances, labels, WAY)}
+    for name, pair in OPPOSITES.items():
+        actions = [ACTIONS.index(each) for each in pair]
+        found[name] = few_shot(distances, labels, 2, actions=actions)
+    return {name: [round(value, 4) for value in accuracy] for name, accuracy in found.items()}
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -171,16 +171,12 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def describe(result: dict[str, Any]) -> str:
     """Return a result of `measure` as a table in markdown, in per cent."""
-    kinds = list(result['words'])
-    lines = [['told by', *(f'{result["way"]} actions' if kind == 'all' else kind
-                           for kind in kinds)], ['---'] * (len(kinds) + 1),
-             ['words alone', *_cells(result['words'])]]
-    for method, found in result['methods'].items():
-        lines.append([f'`{method}`'.replace(', trained`', '`, trained'), *_cells(found['shown'])])
-    for method, found in result['methods'].items():
-        lines.append([f'`{method}`'.replace(', trained`', '`, trained') + ', with words',
-                      *_cells(found[f'combined {WORD_SHARE:g}'])])
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    rows = [['words alone', *_cells(result['words'])]]
+    for kind, said in (('shown', ''), (f'combined {WORD_SHARE:g}', ', with words')):
+        rows += [[f'{method}{said}', *_cells(found[kind])]
+                 for method, found in result['methods'].items()]
+    header = ['told by', *result['words']]
+    return '\n'.join(f'| {" | ".join(row)} |' for row in (header, ['---'] * len(header), *rows))
 
 
 def _cells(found: dict[str, Sequence[float]]) -> list[str]:

@@ -62,7 +62,7 @@ PARAMETERS = (
         loaded=True),
     Parameter(
         'method_weights', '',
-        'File that `ros2 run csa_ros train_actions` has written for the method; empty for '
+        'File that `train_actions` has written for the method; empty for '
         'clip-fsar without training, and for mean.',
         loaded=True,
         constraints='a path, quoted where YAML takes it for another type'),
