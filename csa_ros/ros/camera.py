@@ -51,11 +51,13 @@ class Camera:
     `doubts` and `destroy` are for the executor's thread; all that has to do with frames (`to_rgb`,
     `convert`, `publish`, `change`, `forget`, `memory`) is for the one that segments, to which
     `call` hands functions. `on_depth_error` is told in that thread why there are no points.
+    `segments` tells that the model has segments.
     """
 
     def __init__(self, node: LifecycleNode, topics: CameraTopics, config: Config,
                  statistics: Statistics, call: Callable[[Callable[[], None]], None],
-                 on_depth_error: Callable[['Camera', Exception], None]) -> None:
+                 on_depth_error: Callable[['Camera', Exception], None],
+                 segments: bool = False) -> None:
         self.name = topics.name
         self.statistics = statistics
         self.memory = WindowMemory()
@@ -68,7 +70,7 @@ class Camera:
         self._call = call
         self._on_depth_error = on_depth_error
         prefix = f'~/{self.name}/' if self.name else '~/'
-        self.outputs = FrameOutputs(node, prefix)
+        self.outputs = FrameOutputs(node, prefix, segments)
         self.found = FoundOutputs(node, prefix)
         self._image_input: ImageInput | None = None
         self._depth_input: DepthInput | None = None

@@ -127,6 +127,16 @@ def misfits(weights: Mapping[str, object], expected: Mapping[str, Tensor]) -> st
                      for kind, names in problems.items() if names)
 
 
+def tensors(document: object, place: str = '') -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors that a document holds at any depth, and their places joined by dots."""
+    if isinstance(document, Mapping):
+        for name, value in document.items():
+            if isinstance(value, Tensor):
+                yield f'{place}{name}', value
+            elif isinstance(value, Mapping):
+                yield from tensors(value, f'{place}{name}.')
+
+
 def advice(weights: Mapping[str, object]) -> str:
     """Say which architectures and presets weights would fit."""
     architectures = fitting(weights)

@@ -18,6 +18,8 @@ from csa_ros.model.towers.architecture import did_you_mean
 from csa_ros.model.towers.architecture import fitting
 from csa_ros.model.towers.architecture import why_unusable
 from csa_ros.model.weights import files
+from csa_ros.model.weights.catalogue import GROUPVIT
+from csa_ros.model.weights.catalogue import GROUPVIT_PRESETS
 from csa_ros.model.weights.catalogue import PRESETS
 from csa_ros.model.weights.catalogue import RADIO_PRESETS
 from csa_ros.model.weights.checkpoint import advice
@@ -38,6 +40,8 @@ URL_CACHE = '~/.cache/clip'
 GRAMMAR = ("'demo', 'demo:/path/to/weights', 'ARCH/TAG' (such as 'ViT-B-16-quickgelu/openai'), "
            "'ARCH:/path/to/weights', 'PRESET', 'PRESET:/path/to/weights' or '/path/to/folder' "
            "('ros2 run csa_ros fetch_model --list' lists the presets)")
+# Models that are loaded in ways of their own.
+_NO_CLIPS = (*RADIO_PRESETS, GROUPVIT, *GROUPVIT_PRESETS)
 # What a path begins with that stands alone: `ViT-B-16/openai` is none.
 _PATH = ('/', './', '../', '~')
 
@@ -84,11 +88,11 @@ def parse_model(model: str) -> Source:
         return _parse_demo(model, rest)
     if name in PRESETS and separator != '/':
         return _parse_preset(model, name, rest)
-    if name in RADIO_PRESETS and separator != '/':
+    if name in _NO_CLIPS and separator != '/':
         raise ModelError(f'{model} is no CLIP, whose towers learn together: take a model that is '
                          'one, such as demo or openai-b16')
-    if not separator or name in (DEMO, *PRESETS, *RADIO_PRESETS):
-        hint = did_you_mean(name, [DEMO, *PRESETS, *RADIO_PRESETS])
+    if not separator or name in (DEMO, *PRESETS, *_NO_CLIPS):
+        hint = did_you_mean(name, [DEMO, *PRESETS, *_NO_CLIPS])
         raise ModelError(f'model {model!r} is not understood{hint}: write {GRAMMAR}')
     config = _known_config(name)
     if separator == ':':
@@ -258,7 +262,7 @@ def _known_config(architecture: str) -> dict:
     config = open_clip.get_model_config(architecture)
     if config is None:
         hint = did_you_mean(architecture,
-                            [*PRESETS, *RADIO_PRESETS, *open_clip.list_models()])
+                            [*PRESETS, *_NO_CLIPS, *open_clip.list_models()])
         raise ModelError(f'open_clip knows no architecture {architecture!r}{hint}: '
                          f'write {GRAMMAR}')
     return config
