@@ -299,11 +299,15 @@ def merge_map_on_fake_gpu(plan, grid, output_size, device):
     return merge
 
 
-@pytest.mark.parametrize('make', [make_backbone, radio.backbone, groupvit.backbone],
-                         ids=['CLIP', 'RADIO', 'GroupViT'])
-@pytest.mark.parametrize('inference, refine', [
-    ('slide', 'off'), ('whole', 'off'), ('slide', 'pamr'), ('whole', 'pamr-output')])
-def test_all_of_the_work_is_on_the_gpu(monkeypatch, inference, refine, make):
+CHOICES = [('slide', 'off'), ('whole', 'off'), ('slide', 'pamr'), ('whole', 'pamr-output')]
+
+
+@pytest.mark.parametrize('make, inference, refine', [
+    *(pytest.param(make, *choice, id='-'.join((name, *choice)))
+      for name, make in (('CLIP', make_backbone), ('RADIO', radio.backbone))
+      for choice in CHOICES),
+    pytest.param(groupvit.backbone, 'slide', 'pamr', id='GroupViT-slide-pamr')])
+def test_all_of_the_work_is_on_the_gpu(monkeypatch, make, inference, refine):
     """Mixing devices, or asking for a value on the host, raises with fake tensors as well."""
     monkeypatch.setattr(segmenter_module, 'GraphRunner', lambda *arguments: None)
     for module in patches, segments:

@@ -17,6 +17,7 @@ from csa_ros.model.towers.groupvit import GroupViTVision
 from csa_ros.model.towers.groupvit import TextWeights
 from csa_ros.model.weights.catalogue import GROUPVIT_PRESETS
 from csa_ros.model.weights.catalogue import GroupViTPreset
+from csa_ros.model.weights.checkpoint import GROUPVIT_WEIGHTS
 from csa_ros.model.weights.checkpoint import misfits
 from csa_ros.model.weights.checkpoint import tensors
 import torch
@@ -24,8 +25,8 @@ from torch import nn
 from torch import Tensor
 
 # What begins the names of a GroupViT, after the shortest prefix that leads there.
-_RELEASED = re.compile(r'(.*?)img_encoder\.pos_embed')
-_TRANSFORMERS = re.compile(r'(.*?)vision_model\.embeddings\.position_embeddings')
+_RELEASED, _TRANSFORMERS = (
+    re.compile(f'(.*?){re.escape(name)}') for name in GROUPVIT_WEIGHTS)
 _PARTS = ('img_encoder.', 'img_projector.', 'text_encoder.', 'text_projector.')
 # Names of transformers in those of the release: towers first, then what is in them.
 _RENAMED = (
