@@ -40,8 +40,6 @@ URL_CACHE = '~/.cache/clip'
 GRAMMAR = ("'demo', 'demo:/path/to/weights', 'ARCH/TAG' (such as 'ViT-B-16-quickgelu/openai'), "
            "'ARCH:/path/to/weights', 'PRESET', 'PRESET:/path/to/weights' or '/path/to/folder' "
            "('ros2 run csa_ros fetch_model --list' lists the presets)")
-# Models that are loaded in ways of their own.
-_NO_CLIPS = (*RADIO_PRESETS, GROUPVIT, *GROUPVIT_PRESETS)
 # What a path begins with that stands alone: `ViT-B-16/openai` is none.
 _PATH = ('/', './', '../', '~')
 
@@ -88,11 +86,11 @@ def parse_model(model: str) -> Source:
         return _parse_demo(model, rest)
     if name in PRESETS and separator != '/':
         return _parse_preset(model, name, rest)
-    if name in _NO_CLIPS and separator != '/':
+    if name in _others() and separator != '/':
         raise ModelError(f'{model} is no CLIP, whose towers learn together: take a model that is '
                          'one, such as demo or openai-b16')
-    if not separator or name in (DEMO, *PRESETS, *_NO_CLIPS):
-        hint = did_you_mean(name, [DEMO, *PRESETS, *_NO_CLIPS])
+    if not separator or name in (DEMO, *PRESETS, *_others()):
+        hint = did_you_mean(name, [DEMO, *PRESETS, *_others()])
         raise ModelError(f'model {model!r} is not understood{hint}: write {GRAMMAR}')
     config = _known_config(name)
     if separator == ':':
@@ -258,11 +256,16 @@ def _parse_preset(model: str, name: str, path: str) -> Source:
                    page=preset.by_hand)
 
 
+def _others() -> tuple[str, ...]:
+    """Return the names of models that are no CLIPs, and are loaded in ways of their own."""
+    return (*RADIO_PRESETS, GROUPVIT, *GROUPVIT_PRESETS)
+
+
 def _known_config(architecture: str) -> dict:
     config = open_clip.get_model_config(architecture)
     if config is None:
         hint = did_you_mean(architecture,
-                            [*PRESETS, *_NO_CLIPS, *open_clip.list_models()])
+                            [*PRESETS, *_others(), *open_clip.list_models()])
         raise ModelError(f'open_clip knows no architecture {architecture!r}{hint}: '
                          f'write {GRAMMAR}')
     return config
