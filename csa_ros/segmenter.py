@@ -645,7 +645,7 @@ class Segmenter:
     def _constants(self, output_size: tuple[int, int], settings: ResolvedSettings) -> tuple:
         """Return the tensors of a frame size that are computed once and kept in caches."""
         layout = self._layout(output_size, settings)
-        return (self._decoder.constants(layout, settings),
+        return (*self._decoder.constants(layout, settings),
                 taps(output_size, layout.frame_size, self.device))
 
 

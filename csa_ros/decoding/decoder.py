@@ -7,7 +7,6 @@ those who know where the parts lie.
 """
 
 from collections.abc import Sequence
-from typing import Any
 from typing import Protocol
 
 from csa_ros.decoding.layout import Layout
@@ -58,5 +57,5 @@ class Decoder(Protocol):
     def parts(self, kept: Tensor, layout: Layout, settings: ResolvedSettings) -> Parts:
         """Return the parts of frames, of what the encoder has kept of all their windows."""
 
-    def constants(self, layout: Layout, settings: ResolvedSettings) -> Any:
+    def constants(self, layout: Layout, settings: ResolvedSettings) -> tuple:
         """Return the tensors of a layout that are computed once and kept in caches."""

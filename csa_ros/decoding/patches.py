@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 import math
-from typing import Any
 
 from csa_ros.decoding.layout import Layout
 from csa_ros.labels.decide import decide
@@ -72,7 +71,7 @@ class PatchDecoder:
         """Return what refines the labels."""
         return passes_of(settings.refine, self._patch_size)
 
-    def constants(self, layout: Layout, settings: ResolvedSettings) -> Any:
+    def constants(self, layout: Layout, settings: ResolvedSettings) -> tuple:
         """Return the tensors of a layout that are computed once and kept in caches."""
         plan = layout.plan
         grid = self._encoder.grid(plan.crop_height, plan.crop_width)

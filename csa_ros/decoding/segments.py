@@ -14,7 +14,6 @@ each that says which pixels are its. These are few, and it is they that are refi
 from dataclasses import dataclass
 from functools import cached_property
 from functools import lru_cache
-from typing import Any
 
 from csa_ros.decoding.layout import Layout
 from csa_ros.decoding.patches import image_of
@@ -84,7 +83,7 @@ class SegmentDecoder:
         """Return what refines the labels."""
         return passes_of(settings.refine, self._patch_size)
 
-    def constants(self, layout: Layout, settings: ResolvedSettings) -> Any:
+    def constants(self, layout: Layout, settings: ResolvedSettings) -> tuple:
         """Return the tensors of a layout that are computed once and kept in caches."""
         plan = layout.plan
         size = layout.output_size if settings.refine == 'pamr-output' else layout.frame_size
