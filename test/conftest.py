@@ -25,8 +25,17 @@ hypothesis.settings.register_profile(
     'untimed', hypothesis.settings(), deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile('untimed')
+# They take longest, most of it in few tests.
+LONGEST = frozenset(f'test_{name}.py' for name in (
+    'bench', 'bench_node', 'demo_run', 'flake8', 'int8', 'mypy', 'node_faults', 'node_images',
+    'node_lifecycle', 'node_teaching', 'stress', 'web_page'))
 # The stress runs are scripts, and share modules as such.
 sys.path.append(str(Path(__file__).parent / 'stress'))
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest files: at the end, the other workers would wait for them."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_collection_finish():

@@ -61,6 +61,11 @@ def wait_for(condition, what='what was waited for', timeout=TIMEOUT):
     raise AssertionError(f'{what} did not happen within {timeout:.0f} s')
 
 
+def wait_for_service(client):
+    """Wait for the server of a client; its own way looks four times a second."""
+    wait_for(client.service_is_ready, f'the service {client.srv_name}')
+
+
 class ProbeSegmenter(Segmenter):
     """
     A real segmenter with a tiny random tower, whose masks tell the size of the vocabulary.
@@ -280,14 +285,14 @@ class Graph:
         """Call a service of the node; return the future of its answer."""
         client = self.client.create_client(kind, f'/segment/{name}')
         self._stack.callback(self.client.destroy_client, client)
-        assert client.wait_for_service(TIMEOUT)
+        wait_for_service(client)
         time.sleep(0.2)  # it has to know its client
         return client.call_async(request)
 
     def _call(self, kind, name, request):
         client = self.client.create_client(kind, f'/segment/{name}')
         try:
-            assert client.wait_for_service(TIMEOUT)
+            wait_for_service(client)
             # Fast DDS gives up answering a client that it has not discovered after a moment, which
             # is too short for a busy machine.
             # By the name that DDS has for answers: Humble's rclpy does not count clients.
@@ -319,7 +324,8 @@ class Graph:
         thread.start()
 
         def end():
-            stop.set()
+            # Something to do, for which it stops waiting.
+            executor.create_task(stop.set)
             thread.join()
             executor.shutdown()
             node.destroy_node()

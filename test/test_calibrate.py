@@ -6,19 +6,19 @@ import re
 import sys
 
 from csa_ros.demo.scenes import CLASSES
-from csa_ros.evaluation.calibration import frames as frames_module
+from csa_ros.evaluation import labelled_frames as frames_module
 from csa_ros.evaluation.calibration.curve import Calibration
 from csa_ros.evaluation.calibration.curve import count
-from csa_ros.evaluation.calibration.curve import IGNORED
 from csa_ros.evaluation.calibration.curve import LEVELS
 from csa_ros.evaluation.calibration.curve import MOST_FOLDS
-from csa_ros.evaluation.calibration.curve import OUTSIDE
 from csa_ros.evaluation.calibration.curve import THRESHOLDS
 from csa_ros.evaluation.calibration.curve import Wish
-from csa_ros.evaluation.calibration.frames import FilePair
-from csa_ros.evaluation.calibration.frames import find_pairs
-from csa_ros.evaluation.calibration.frames import FrameError
-from csa_ros.evaluation.calibration.frames import Street
+from csa_ros.evaluation.labelled_frames import FilePair
+from csa_ros.evaluation.labelled_frames import find_pairs
+from csa_ros.evaluation.labelled_frames import FrameError
+from csa_ros.evaluation.labelled_frames import IGNORED
+from csa_ros.evaluation.labelled_frames import OUTSIDE
+from csa_ros.evaluation.labelled_frames import Street
 from csa_ros.segmenter import Result
 from csa_ros.segmenter import Segmenter
 from csa_ros.settings import Settings

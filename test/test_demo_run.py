@@ -29,7 +29,7 @@ def listener():
 def test_demo_works(tmp_path):
     """Camera and node run, words change, pictures are written and the exit code is 0."""
     finished = subprocess.run(
-        [sys.executable, '-m', 'csa_ros.demo.run', '--seconds', '5', '--output', tmp_path],
+        [sys.executable, '-m', 'csa_ros.demo.run', '--seconds', '3', '--output', tmp_path],
         env=environment(99), capture_output=True, text=True, timeout=180)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert 'legend version 2' in finished.stdout
@@ -83,7 +83,7 @@ def test_truth_counts_under_the_words_that_stand_for_it():
 def test_the_demo_of_teaching_works(tmp_path):
     """A word without a meaning is taught over DDS and found; both pictures are written."""
     finished = subprocess.run(
-        [sys.executable, '-m', 'csa_ros.demo.run', '--teach', '--seconds', '3', '--output',
+        [sys.executable, '-m', 'csa_ros.demo.run', '--teach', '--seconds', '2', '--output',
          tmp_path], env=environment(97), capture_output=True, text=True, timeout=180)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert 'zorblax: 3 examples' in finished.stdout

@@ -2,9 +2,9 @@
 
 import array
 
-from csa_ros.evaluation.calibration.frames import find_pairs
-from csa_ros.evaluation.calibration.frames import FrameError
 from csa_ros.evaluation.datasets.files import read_image
+from csa_ros.evaluation.labelled_frames import find_pairs
+from csa_ros.evaluation.labelled_frames import FrameError
 from csa_ros.files import visible_files
 from csa_ros.picture_files import orientation
 from csa_ros.picture_files import PictureError

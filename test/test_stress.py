@@ -13,6 +13,7 @@ import report
 import soak
 from tqdm import tqdm
 import updates
+import viewers
 
 QUIET = tqdm(disable=True)
 
@@ -24,15 +25,18 @@ def options(module, *arguments):
 
 
 @pytest.mark.parametrize('module, arguments, least', [
-    (malformed, ['--count', '150', '--garbage', '50', '--explain', '1'],
-     {'counted as bad': 150}),
-    (updates, ['--count', '150'], {'accepted': 40, 'refused': 40, 'masks, each compared': 3}),
+    (malformed, ['--count', '80', '--garbage', '20', '--explain', '1'],
+     {'counted as bad': 80}),
+    (updates, ['--count', '80'], {'accepted': 20, 'refused': 20, 'masks, each compared': 3}),
     (soak, ['--minutes', '0.07', '--period', '0.5'], {'masks': 5}),
-], ids=['malformed', 'updates', 'soak'])
+    (viewers, ['--minutes', '0.01', '--turn', '1', '--viewers', '3'],
+     {'frames that viewers got': 3}),
+], ids=['malformed', 'updates', 'soak', 'viewers'])
 def test_short_run_finds_nothing(module, arguments, least, monkeypatch):
     # What takes long on a busy machine is no failure here.
-    for name in 'TARGET_P99_MS', 'TARGET_STALL':
+    for name in 'TARGET_P99_MS', 'TARGET_SLOWDOWN', 'TARGET_STALL':
         monkeypatch.setattr(module, name, float('inf'), raising=False)
+    monkeypatch.setattr(viewers, 'SETTLING', 1.0)
     found = report.Report()
     module.measure(options(module, *arguments), QUIET, found)
     assert found.failures == []

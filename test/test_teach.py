@@ -4,7 +4,7 @@ import re
 
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Scene
-from csa_ros.evaluation.calibration.frames import FilePair
+from csa_ros.evaluation.labelled_frames import FilePair
 from csa_ros.evaluation.teaching.gathering import gather
 from csa_ros.evaluation.teaching.gathering import spread
 from csa_ros.evaluation.teaching.leaving_out import measure

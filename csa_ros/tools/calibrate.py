@@ -16,8 +16,8 @@ from csa_ros.evaluation.calibration.curve import Calibration
 from csa_ros.evaluation.calibration.curve import count
 from csa_ros.evaluation.calibration.curve import THRESHOLDS
 from csa_ros.evaluation.calibration.curve import Wish
-from csa_ros.evaluation.calibration.frames import FilePair
-from csa_ros.evaluation.calibration.frames import Street
+from csa_ros.evaluation.labelled_frames import FilePair
+from csa_ros.evaluation.labelled_frames import Street
 from csa_ros.model.errors import ModelError
 from csa_ros.parameters.config import Config
 from csa_ros.parameters.config import read_config_file

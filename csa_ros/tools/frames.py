@@ -4,9 +4,9 @@ import argparse
 from collections.abc import Callable
 from collections.abc import Sequence
 
-from csa_ros.evaluation.calibration.frames import FilePair
-from csa_ros.evaluation.calibration.frames import find_pairs
-from csa_ros.evaluation.calibration.frames import Street
+from csa_ros.evaluation.labelled_frames import FilePair
+from csa_ros.evaluation.labelled_frames import find_pairs
+from csa_ros.evaluation.labelled_frames import Street
 from csa_ros.parameters.config import Config
 from csa_ros.tools.arguments.masks import STREETS
 

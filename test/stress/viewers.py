@@ -9,6 +9,7 @@ turns.
 
 import argparse
 import asyncio
+from contextlib import ExitStack
 import os
 from pathlib import Path
 import re
@@ -88,9 +89,10 @@ def measure(options: argparse.Namespace, progress: tqdm, report: Report) -> None
     # The node has cores of its own: else it would be slowed by viewers as by any other program.
     half = max(len(cores) // 2, 1)
     os.sched_setaffinity(0, cores[:half])
-    with node(**{'short_side': options.short_side}) as remote:
-        for thread in os.listdir('/proc/self/task'):
-            os.sched_setaffinity(int(thread), cores[half:] or cores)
+    with ExitStack() as stack:
+        stack.callback(_stay_on, cores)
+        remote = stack.enter_context(node(short_side=options.short_side))
+        _stay_on(cores[half:] or cores)
         picture = to_message(Scene(1).render(0.0, SIZE).rgb, 'rgb8', Header())
         publisher = remote.camera()
         stopping = threading.Event()
@@ -163,6 +165,12 @@ def _judge(report: Report, viewers: Viewers, rates: tuple, latencies: tuple, cos
                   f'the node is slower by {statistics.median(slower):.1f} %')
     report.expect(max(viewers.gaps, default=0.0) <= TARGET_STALL, 'a viewer has waited too long')
     report.expect(viewers.frames > 0, 'viewers got no frame')
+
+
+def _stay_on(cores: list[int]) -> None:
+    """Let all threads of this process, and what it starts from now on, run on some cores."""
+    for thread in os.listdir('/proc/self/task'):
+        os.sched_setaffinity(int(thread), cores)
 
 
 def _cpu_seconds(pid: int) -> float:

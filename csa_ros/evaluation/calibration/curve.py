@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from csa_ros.evaluation.labelled_frames import IGNORED
+from csa_ros.evaluation.labelled_frames import OUTSIDE
 from csa_ros.segmenter import Result
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,9 +26,6 @@ LEVELS = 256
 # The published confidence is round(255 p). A threshold half a level below a confidence labels
 # that confidence and all above, and nothing below: the probability is known no better.
 THRESHOLDS = np.round(np.maximum(np.arange(LEVELS) - 0.5, 0) / (LEVELS - 1), 6)
-# In a truth, beside the ids of classes: a pixel that does not count, and one that shows what the
-# vocabulary has no word for. There may be 255 classes, so that the latter is no 8-bit number.
-IGNORED, OUTSIDE = 255, 256
 RESAMPLES = 1000
 # Choosing is repeated without each of so many groups of frames.
 MOST_FOLDS = 20

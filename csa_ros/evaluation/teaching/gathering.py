@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from csa_ros.evaluation.calibration.frames import FilePair
-from csa_ros.evaluation.calibration.frames import Street
+from csa_ros.evaluation.labelled_frames import FilePair
+from csa_ros.evaluation.labelled_frames import Street
 from csa_ros.segmenter import Segmenter
 from csa_ros.teaching.errors import TeachingError
 from csa_ros.teaching.examples import Examples
@@ -40,7 +40,7 @@ def gather(segmenter: Segmenter, frames: Sequence[FilePair | Street], vocabulary
 
     What is in a frame's truth under the id of a class is one region. A frame that a class was
     shown in before counts, and is not shown again. Raises TeachingError for `examples` that
-    another model has seen, `csa_ros.evaluation.calibration.frames.FrameError` for a file that
+    another model has seen, `csa_ros.evaluation.labelled_frames.FrameError` for a file that
     cannot be used, and what `Segmenter.see` raises.
     """
     ids = {name: vocabulary.names.index(name) for name in classes}

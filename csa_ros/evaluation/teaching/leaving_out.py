@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from csa_ros.evaluation.calibration.curve import MOST_FOLDS
-from csa_ros.evaluation.calibration.curve import OUTSIDE
-from csa_ros.evaluation.calibration.frames import FilePair
-from csa_ros.evaluation.calibration.frames import Street
+from csa_ros.evaluation.labelled_frames import FilePair
+from csa_ros.evaluation.labelled_frames import OUTSIDE
+from csa_ros.evaluation.labelled_frames import Street
 from csa_ros.evaluation.teaching.gathering import picture_name
 from csa_ros.labels.score import confusion
 from csa_ros.labels.score import iou

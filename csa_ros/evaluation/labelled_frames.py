@@ -1,4 +1,4 @@
-"""What thresholds are calibrated on: pictures with masks of a user's own, or rendered streets."""
+"""Frames with their truth: pictures with masks of a user's own, or rendered streets."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,8 +9,6 @@ from pathlib import Path
 
 from csa_ros.demo.scenes import CLASSES
 from csa_ros.demo.scenes import Scene
-from csa_ros.evaluation.calibration.curve import IGNORED
-from csa_ros.evaluation.calibration.curve import OUTSIDE
 from csa_ros.files import visible_files
 from csa_ros.picture_files import orientation
 from csa_ros.picture_files import PictureError
@@ -22,6 +20,9 @@ from csa_ros.vocabulary import Vocabulary
 import numpy as np
 from PIL import Image
 
+# In a truth, beside the ids of classes: a pixel that does not count, and one that shows what the
+# vocabulary has no word for. There may be 255 classes, so that the latter is no 8-bit number.
+IGNORED, OUTSIDE = 255, 256
 MASKS = ('.png',)
 STREET_SIZE = (320, 240)
 # PIL's modes of one channel; what a palette says of colours does not matter.
