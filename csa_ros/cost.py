@@ -43,7 +43,11 @@ class CostError(ValueError):
 
 @dataclass(frozen=True)
 class Model:
-    """What the cost of a frame depends on in a model, and on its device."""
+    """
+    What the cost of a frame depends on in a model, and on its device.
+
+    `segments` is into how many of them a window is gathered, 0 for a model of patches.
+    """
 
     attention: str
     width: int
@@ -52,6 +56,7 @@ class Model:
     windows_per_batch: int
     memory: int
     place: str
+    segments: int = 0
 
 
 def check(model: Model, plan: WindowPlan, grid: tuple[int, int], output_size: tuple[int, int],
@@ -129,6 +134,8 @@ def _memory(model: Model, plan: WindowPlan, grid: tuple[int, int], output_size: 
     batch, tokens = min(windows, model.windows_per_batch), patches + 1
     kept = model.width if model.attention == 'radseg' else model.embed_dim
     features = windows * patches * kept * _FLOAT
+    if model.segments:
+        features = windows * (model.segments + 1) * (patches + kept) * _FLOAT
     pixels = batch * 3 * plan.crop_height * plan.crop_width * _FLOAT
     maps = _maps(model, tokens, batch)
     remembered = 0
@@ -145,10 +152,18 @@ def _memory(model: Model, plan: WindowPlan, grid: tuple[int, int], output_size: 
     # The logits of patches, once more with the windows side by side, and widened.
     logits = windows * patches * queries * _FLOAT
     widened = len(plan.tops) * grid[0] * queries * columns * _FLOAT
+    planes = queries
+    if model.segments:
+        # What is widened and refined are planes of segments, which each have the size of a frame
+        # and are compared in windows before.
+        planes = len(plan) * model.segments
+        logits = planes * queries * _FLOAT
+        widened = planes * (plan.height * plan.width + height * columns) * _FLOAT
+        widened += windows * model.segments * plan.crop_height * plan.crop_width * _FLOAT
     refined = 0
     if settings.refine != 'off':
-        refined = height * width * (_NEIGHBOURS + 4 * min(queries, 32) * _FLOAT)
-        refined += height * queries * output_size[1] * _FLOAT
+        refined = height * width * (_NEIGHBOURS + 4 * min(planes, 32) * _FLOAT)
+        refined += height * planes * output_size[1] * _FLOAT
     yield features + remembered + 2 * logits + widened + refined
 
 

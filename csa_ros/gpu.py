@@ -40,8 +40,9 @@ MAX_GRAPHS = 8
 _WARM_UP_RUNS = 3
 
 Compute = Callable[
-    [Tensor, Tensor, Tensor, ResolvedSettings, Sequence[Tensor], Sequence[Tensor]], Decision]
-Frame = tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
+    [Tensor, Tensor, Tensor, ResolvedSettings, Sequence[Tensor], Sequence[Tensor], bool], Decision]
+Frame = tuple[
+    np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None, np.ndarray | None]
 
 
 class Arrays:
@@ -54,13 +55,13 @@ class Arrays:
         self._done = done
 
     def wait(self) -> list[Frame]:
-        """Return labels, confidence, overlay and relevancy of each frame, once they are there."""
+        """Return labels, confidence, overlay, relevancy and segments of each frame, once there."""
         self._done.synchronize()
         labels, confidence = self._decision.labels.numpy(), self._decision.confidence.numpy()
-        overlays, relevancy = (
+        overlays, relevancy, segments = (
             [None] * len(labels) if tensor is None else tensor.numpy()
-            for tensor in (self._overlay, self._decision.relevancy))
-        return list(zip(labels, confidence, overlays, relevancy))
+            for tensor in (self._overlay, self._decision.relevancy, self._decision.segments))
+        return list(zip(labels, confidence, overlays, relevancy, segments))
 
 
 class _Words(NamedTuple):
@@ -102,7 +103,7 @@ class GraphRunner:
     """
     Runs frames on one GPU.
 
-    `compute(frames, text, query_class, settings, cache, sought)` does the work, for `frames`
+    `compute(frames, text, query_class, settings, cache, sought, segments)` does the work, `frames`
     (B, H, W, 3) uint8, `text` (Q, D) float32 and `query_class` (Q,) int64 on the device, without
     waiting for it; queries of the class UNKNOWN are padding, as keys of `cache` are that are worth
     nothing: see `csa_ros.teaching.cache.Cache`. `sought` is nothing, or MAX_PHRASES phrases of
@@ -127,7 +128,7 @@ class GraphRunner:
     def submit(self, images: Sequence[np.ndarray], text: Tensor, query_class: Tensor,
                settings: ResolvedSettings, colors: np.ndarray | None = None,
                alpha: float | None = None, cache: tuple[Tensor, ...] = (),
-               sought: tuple[Tensor, ...] = ()) -> Arrays:
+               sought: tuple[Tensor, ...] = (), segments: bool = False) -> Arrays:
         """
         Begin with images of one size, (H, W, 3) uint8; they may be overwritten afterwards.
 
@@ -140,7 +141,8 @@ class GraphRunner:
         with torch.cuda.stream(self._stream):
             self._stream.wait_stream(self._uploads)
             frames.record_stream(self._stream)
-            decision = self._run(frames, self._pad(text, query_class, cache, sought), settings)
+            decision = self._run(frames, self._pad(text, query_class, cache, sought), settings,
+                                 segments)
             overlay = (None if colors is None or alpha is None
                        else blend(frames, decision.labels, colors, alpha))
             if decision.relevancy is not None:
@@ -178,19 +180,21 @@ class GraphRunner:
             self._padded = tensors, words
         return self._padded[1]
 
-    def _run(self, frames: Tensor, words: _Words, settings: ResolvedSettings) -> Decision:
+    def _run(self, frames: Tensor, words: _Words, settings: ResolvedSettings, segments: bool
+             ) -> Decision:
         """Return what the next run leaves alone."""
         key = (frames.shape, *(tensor.shape for tensor in words.tensors), len(words.sought),
-               settings)
+               settings, segments)
         if key not in self._graphs:
-            self._graphs[key] = self._try_to_capture(frames, words, settings)
+            self._graphs[key] = self._try_to_capture(frames, words, settings, segments)
             if len(self._graphs) > MAX_GRAPHS:
                 self._graphs.popitem(last=False)
         self._graphs.move_to_end(key)
         graph = self._graphs[key]
         if graph is None:
             return self._compute(
-                frames, words.text, words.query_class, settings, words.cache, words.sought)
+                frames, words.text, words.query_class, settings, words.cache, words.sought,
+                segments)
         graph.frames.copy_(frames)
         # Few frames come with new words, and each copy takes Python longer than it takes the GPU.
         if graph.loaded is not words:
@@ -200,10 +204,10 @@ class GraphRunner:
         graph.replay()
         return _each(graph.outputs, Tensor.clone)
 
-    def _try_to_capture(self, frames: Tensor, words: _Words, settings: ResolvedSettings
-                        ) -> _Graph | None:
+    def _try_to_capture(self, frames: Tensor, words: _Words, settings: ResolvedSettings,
+                        segments: bool) -> _Graph | None:
         try:
-            return self._capture(frames, words, settings)
+            return self._capture(frames, words, settings, segments)
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -212,7 +216,8 @@ class GraphRunner:
                           f'longer: {error}', stacklevel=2)
             return None
 
-    def _capture(self, frames: Tensor, words: _Words, settings: ResolvedSettings) -> _Graph:
+    def _capture(self, frames: Tensor, words: _Words, settings: ResolvedSettings, segments: bool
+                 ) -> _Graph:
         frames = frames.clone()
         inputs = _Words(words.text.clone(), words.query_class.clone(),
                         tuple(tensor.clone() for tensor in words.cache),
@@ -220,7 +225,7 @@ class GraphRunner:
 
         def run() -> Decision:
             return self._compute(frames, inputs.text, inputs.query_class, settings, inputs.cache,
-                                 inputs.sought)
+                                 inputs.sought, segments)
 
         # Fills the caches of constants, and lets libraries allocate and choose what they use.
         # Work that is given up half way could not be captured any more.
@@ -268,8 +273,9 @@ def _paint_table(colors: bytes, alpha: float, device: torch.device) -> Tensor:
 
 def _each(decision: Decision, function: Callable[[Tensor], Tensor]) -> Decision:
     """Return a decision with what a function makes of each of its tensors."""
-    relevancy = None if decision.relevancy is None else function(decision.relevancy)
-    return Decision(function(decision.labels), function(decision.confidence), relevancy)
+    relevancy, segments = (None if tensor is None else function(tensor)
+                           for tensor in (decision.relevancy, decision.segments))
+    return Decision(function(decision.labels), function(decision.confidence), relevancy, segments)
 
 
 def _are_same(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:

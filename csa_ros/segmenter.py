@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import cached_property
 from functools import lru_cache
 import json
-import math
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,8 +17,12 @@ from csa_ros import draw
 from csa_ros.choices import AUTO
 from csa_ros.choices import DEFAULT_MODEL
 from csa_ros.choices import FIND_THRESHOLD
-from csa_ros.choices import LONG_SIDE
 from csa_ros.choices import MAX_PHRASES
+from csa_ros.decoding.decoder import Parts
+from csa_ros.decoding.layout import lay_out
+from csa_ros.decoding.layout import Layout
+from csa_ros.decoding.layout import plan_of
+from csa_ros.decoding.making import make_decoder
 from csa_ros.finding.regions import found_regions
 from csa_ros.finding.regions import Region as FoundRegion
 from csa_ros.finding.relevancy import CANONICAL
@@ -29,26 +32,13 @@ from csa_ros.finding.relevancy import relevancy
 from csa_ros.finding.relevancy import SHARPNESS
 from csa_ros.finding.relevancy import Sought
 from csa_ros.gpu import GraphRunner
-from csa_ros.labels.decide import decide
 from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import FrameLogits
-from csa_ros.labels.merge import merge_map
-from csa_ros.labels.merge import MergeMap
 from csa_ros.labels.refine import MixedLogits
-from csa_ros.labels.refine import neighbours
-from csa_ros.labels.refine import Passes
-from csa_ros.labels.refine import passes_for
-from csa_ros.labels.refine import PUBLISHED_PASSES
-from csa_ros.labels.refine import refine
 from csa_ros.labels.windows import cut
-from csa_ros.labels.windows import plan_whole
-from csa_ros.labels.windows import plan_windows
-from csa_ros.labels.windows import whole_strides
 from csa_ros.labels.windows import WindowPlan
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import load_backbone
-from csa_ros.model.dense import DenseEncoder
-from csa_ros.model.int8 import Int8Encoder
 from csa_ros.model.pixels import Normalization
 from csa_ros.model.pixels import resize
 from csa_ros.model.pixels import resize_on_device
@@ -109,14 +99,16 @@ class Result:
 
     `labels` (H, W) uint8 are class ids in the order of the vocabulary, 255 where unknown;
     `confidence` (H, W) uint8 is the probability of the winning class times 255; `overlay`
-    (H, W, 3) uint8 is the frame under the class colours, and `relevancy` (P, H, W) uint8 that of
-    each phrase times 255; both are None unless asked for.
+    (H, W, 3) uint8 is the frame under the class colours, `relevancy` (P, H, W) uint8 that of each
+    phrase times 255, and `segments` (H, W) uint8 says which segment of the model's a pixel is of,
+    see `csa_ros.decoding.segments`; all three are None unless asked for.
     """
 
     labels: np.ndarray
     confidence: np.ndarray
     overlay: np.ndarray | None = None
     relevancy: np.ndarray | None = None
+    segments: np.ndarray | None = None
 
 
 # What words are given as: ready for use, parsed, or as `Vocabulary.parse` takes them.
@@ -147,8 +139,7 @@ class Segmenter:
                  settings: Settings = Settings(), cache_dir: Path | None = None,
                  residual: str = 'auto', capture: bool = True) -> None:
         self.backbone = backbone
-        self.encoder = (Int8Encoder(backbone, attention, cache_dir, residual)
-                        if backbone.quantized else DenseEncoder(backbone, attention, residual))
+        self.encoder, self._decoder = make_decoder(backbone, attention, residual, cache_dir)
         self._text = TextEncoder(backbone, cache_dir)
         # Whoever gives the same words with every frame has them encoded once.
         self._encoded = lru_cache(maxsize=8)(lambda vocabulary: self.encode(vocabulary))
@@ -193,6 +184,11 @@ class Segmenter:
         """Where the model runs."""
         return self.backbone.device
 
+    @property
+    def segments(self) -> int:
+        """Into how many segments the model gathers a window; 0 for a model of patches."""
+        return self._decoder.segments
+
     def resolve(self, settings: Settings) -> ResolvedSettings:
         """
         Return settings with the model's values filled in.
@@ -214,7 +210,7 @@ class Segmenter:
         if stride > crop:
             raise ValueError(f'stride is {stride} pixels and crop {crop}: windows would leave '
                              'gaps, make stride at most crop')
-        if self.encoder.joining.whole and settings.inference == 'slide' and stride % patch:
+        if self._decoder.whole and settings.inference == 'slide' and stride % patch:
             raise ValueError(f'stride is {stride} pixels: with attention '
                              f'{self.encoder.attention!r} windows are averaged patch by patch, '
                              f'make it a multiple of the patch size, {patch}, such as '
@@ -228,7 +224,7 @@ class Segmenter:
         resolved = ResolvedSettings(
             **{**vars(settings), 'crop': crop, 'stride': stride, 'short_side': short_side,
                'logit_scale': logit_scale, 'denoise': denoise})
-        plan = _plan(self._working_size((short_side, short_side), resolved), resolved)
+        plan = self._layout((short_side, short_side), resolved).plan
         self.encoder.check(plan.crop_height, plan.crop_width)
         return resolved
 
@@ -293,9 +289,9 @@ class Segmenter:
         settings = self.settings if settings is None else self.resolve(settings)
         self._affordable(rgb.shape[:2], settings, 1, 1)
         pixels = self.pixels([rgb], settings)
-        features = self._join(self.features(pixels, settings), rgb.shape[:2], settings)
-        return Sight(rgb, features, _plan(pixels.shape[-2:], settings),
-                     self.encoder.joining.whole, self.fingerprint(settings), self.name)
+        parts = self._parts(self.features(pixels, settings), rgb.shape[:2], settings)
+        return Sight(rgb, parts.patches, plan_of(pixels.shape[-2:], settings),
+                     self._decoder.whole, self.fingerprint(settings), self.name)
 
     def fingerprint(self, settings: Settings | None = None) -> str:
         """
@@ -386,7 +382,8 @@ class Segmenter:
 
     def segment(self, rgb: np.ndarray, words: WordsLike,
                 settings: Settings | None = None, overlay_alpha: float | None = None,
-                memory: WindowMemory | None = None, sought: Sought | None = None) -> Result:
+                memory: WindowMemory | None = None, sought: Sought | None = None,
+                segments: bool = False) -> Result:
         """
         Label every pixel of an image.
 
@@ -394,27 +391,30 @@ class Segmenter:
         what `Vocabulary.parse` takes, which is then encoded with the default prompts, once.
         `overlay_alpha`, 0 to 1, asks for the overlay, with class colours of that opacity. `memory`
         is that of the camera, for settings with a `reuse_threshold`. `sought` asks for the
-        relevancy of phrases, and comes from `seek` with the same vocabulary. Raises ValueError for
-        another kind of array or of words, or settings that do not fit the model, as
-        `csa_ros.cost.CostError` if they make too much of a frame of that size.
+        relevancy of phrases, and comes from `seek` with the same vocabulary; `segments` asks for
+        the segments of a model that has any. Raises ValueError for another kind of array or of
+        words, or what does not fit the model, as `csa_ros.cost.CostError` if settings make too
+        much of a frame of that size.
 
         Between windows and blocks it asks whether to go on: see `csa_ros.process.cancellation`.
         """
         _check_image(rgb)
+        self._check_segments(segments)
         settings = self.settings if settings is None else self.resolve(settings)
         if memory is not None and settings.reuse_threshold:
             words = self._ready(words)
             self._affordable(rgb.shape[:2], settings, _planes(words, sought), 1)
             pixels, features = self._remembered(rgb, settings, memory)
-            return self._finish([rgb], pixels, features, words, settings, overlay_alpha, sought)[0]
+            return self._finish([rgb], pixels, features, words, settings, overlay_alpha, sought,
+                                segments)[0]
         if memory is not None:
             # It does not see this frame, and could not tell the age of what it holds.
             memory.clear()
-        return self.submit([rgb], words, settings, overlay_alpha, sought).result()[0]
+        return self.submit([rgb], words, settings, overlay_alpha, sought, segments).result()[0]
 
     def submit(self, images: Sequence[np.ndarray], words: WordsLike,
                settings: Settings | None = None, overlay_alpha: float | None = None,
-               sought: Sought | None = None) -> Pending:
+               sought: Sought | None = None, segments: bool = False) -> Pending:
         """
         Begin to label images of one size, of several cameras for instance, as one batch.
 
@@ -424,6 +424,7 @@ class Segmenter:
         done when this returns.
         """
         _check_images(images)
+        self._check_segments(segments)
         settings = self.settings if settings is None else self.resolve(settings)
         words = self._ready(words)
         self._affordable(images[0].shape[:2], settings, _planes(words, sought), len(images))
@@ -431,13 +432,13 @@ class Segmenter:
             pixels = self.pixels(images, settings)
             features = self.features(pixels, settings)
             results = self._finish(
-                images, pixels, features, words, settings, overlay_alpha, sought)
+                images, pixels, features, words, settings, overlay_alpha, sought, segments)
             return Pending(lambda: results)
         colors = None if overlay_alpha is None else words.vocabulary.colors
         arrays = self._graphs.submit(
             images, words.features, words.query_class, settings, colors, overlay_alpha,
             () if words.cache is None else words.cache.tensors,
-            () if sought is None else sought.tensors)
+            () if sought is None else sought.tensors, segments)
         return Pending(lambda: [Result(*frame) for frame in arrays.wait()])
 
     @torch.inference_mode()
@@ -452,7 +453,7 @@ class Segmenter:
             # The resized image is smaller, but resizing takes a CPU longer than the upload.
             frames = torch.from_numpy(np.stack(images)).to(self.device)
             return self._resized_on_device(frames, settings)
-        size = self._working_size(images[0].shape[:2], settings)
+        size = self._layout(images[0].shape[:2], settings).frame_size
         return self._normalize(
             torch.from_numpy(np.stack([resize(image, size) for image in images])))
 
@@ -465,11 +466,12 @@ class Segmenter:
         float32, what the encoder keeps of each patch, which is most often a feature of length 1:
         all windows of the first frame row by row, then those of the next.
         """
-        plan = _plan(pixels.shape[-2:], settings)
+        plan = plan_of(pixels.shape[-2:], settings)
         return self._encode_windows(pixels, plan, range(len(pixels) * len(plan)))
 
     def logits(self, features: Tensor, text: Tensor, frame_size: Sequence[int],
-               output_size: Sequence[int], settings: ResolvedSettings) -> FrameLogits:
+               output_size: Sequence[int], settings: ResolvedSettings
+               ) -> FrameLogits | MixedLogits:
         """
         Return the cosine of every pixel of one frame with every query, before any refinement.
 
@@ -477,13 +479,17 @@ class Segmenter:
         `text` (Q, D); `settings` resolved. The result is (Q, H, W) for `output_size` (H, W), and
         is computed when it is indexed.
         """
-        features = self.encoder.joining.join(features, _plan(frame_size, settings))
-        merge = self._merge(features.shape[1:3], frame_size, output_size, settings)
-        return merge(features @ text.T)
+        height, width = frame_size
+        layout = replace(self._layout(output_size, settings), frame_size=(height, width),
+                         plan=plan_of(frame_size, settings))
+        parts = self._decoder.parts(features, layout, settings)
+        frame, = parts.spread(parts.features @ text.T)
+        return frame
 
     @torch.inference_mode()
     def relevancy(self, features: Tensor, words: Words | None, sought: Sought,
-                  output_size: Sequence[int], settings: ResolvedSettings) -> list[FrameLogits]:
+                  output_size: Sequence[int], settings: ResolvedSettings
+                  ) -> Sequence[FrameLogits | MixedLogits]:
         """
         Return the relevancy of phrases at every pixel, of each frame.
 
@@ -491,56 +497,56 @@ class Segmenter:
         `seek` for these `words`. It is that of the patches, merged as logits are, and not refined:
         (P, H, W) float32 for `output_size` (H, W), computed when it is indexed.
         """
-        features = self._join(features, output_size, settings)
-        cosines = (features.new_empty(*features.shape[:-1], 0) if words is None
-                   else _cosines(features, words.features, words.cache))
-        return self._relevancy(features, cosines, sought.tensors, output_size, settings)
+        parts = self._parts(features, output_size, settings)
+        cosines = (parts.features.new_empty(*parts.features.shape[:-1], 0) if words is None
+                   else _cosines(parts.features, words.features, words.cache))
+        return _relevancy(parts, cosines, sought.tensors, settings)
 
     @torch.inference_mode()
     def decide(self, features: Tensor, words: WordsLike, output_size: Sequence[int],
                settings: ResolvedSettings, pixels: Tensor | None = None,
-               sought: Sought | None = None) -> Decision:
+               sought: Sought | None = None, segments: bool = False) -> Decision:
         """
         Label frames by the features of their windows.
 
         `features` (B * windows, gh, gw, D) as from `features`; `settings` resolved; `pixels`
-        (B, 3, h, w), as from `pixels`, are what `settings.refine` goes by; `sought` as for
-        `segment`. Returns labels and confidences (B, H, W) for `output_size` (H, W), and the
-        relevancy of phrases (B, P, H, W). Raises ValueError if pixels are missing.
+        (B, 3, h, w), as from `pixels`, are what `settings.refine` goes by; `sought` and `segments`
+        as for `segment`. Returns labels and confidences (B, H, W) for `output_size` (H, W), the
+        relevancy of phrases (B, P, H, W) and segments (B, H, W). Raises ValueError if pixels are
+        missing.
         """
         # The host of a GPU need not wait for it here, but for how many planes would do.
         tolerance = _REFINE_TOLERANCE / settings.logit_scale if self.device.type == 'cpu' else 0.0
         words = self._ready(words)
-        features = self._join(features, output_size, settings)
-        cosines = _cosines(features, words.features, words.cache)
-        decision = self._decide(
-            cosines, words.query_class, output_size, settings, pixels, tolerance)
-        if sought is None:
-            return decision
-        return self._with_relevancy(
-            decision, features, cosines, sought.tensors, output_size, settings)
+        parts = self._parts(features, output_size, settings)
+        cosines = _cosines(parts.features, words.features, words.cache)
+        return _decide(parts, cosines, words.query_class, settings, pixels, tolerance,
+                       () if sought is None else sought.tensors, segments)
 
     @torch.inference_mode()
     def compute(self, frames: Tensor, text: Tensor, query_class: Tensor,
                 settings: ResolvedSettings, cache: Sequence[Tensor] = (),
-                sought: Sequence[Tensor] = ()) -> Decision:
+                sought: Sequence[Tensor] = (), segments: bool = False) -> Decision:
         """
         Do all of the work where the frames are; nothing here waits for the device.
 
         `frames` (B, H, W, 3) uint8; `text` (Q, D) float32; `query_class` (Q,) int64, where a query
         of the class UNKNOWN is padding, which never wins and changes nothing; `settings`
         resolved; `cache` the tensors of a Cache, if there is one, and `sought` those of Sought.
-        Returns labels and confidences (B, H, W), and the relevancy of phrases (B, P, H, W).
+        Returns labels and confidences (B, H, W), the relevancy of phrases (B, P, H, W) and, if
+        asked for, `segments` (B, H, W).
         """
         pixels = self._resized_on_device(frames, settings)
         size = frames.shape[1:3]
-        features = self._join(self.features(pixels, settings), size, settings)
-        cosines = _cosines(features, text, Cache(*cache) if cache else None)
+        parts = self._parts(self.features(pixels, settings), size, settings)
+        cosines = _cosines(parts.features, text, Cache(*cache) if cache else None)
         cosines = cosines.masked_fill(query_class == UNKNOWN, _NEVER)
-        decision = self._decide(cosines, query_class, size, settings, pixels)
-        if not sought:
-            return decision
-        return self._with_relevancy(decision, features, cosines, sought, size, settings)
+        return _decide(parts, cosines, query_class, settings, pixels, 0.0, sought, segments)
+
+    def _check_segments(self, asked: bool) -> None:
+        if asked and not self.segments:
+            raise ValueError(f'{self.name} has patches and no segments: ask for none, or take a '
+                             'model that has, such as groupvit-gcc-yfcc')
 
     def _await_text(self) -> None:
         """Wait for what was encoded: frames run on a stream of their own, and would not."""
@@ -569,8 +575,8 @@ class Segmenter:
         Windows are encoded that the memory lacks; the pixels are None where nothing needs them.
         """
         # On the host, whatever the device: which windows are encoded is decided there.
-        frame = resize(rgb, self._working_size(rgb.shape[:2], settings))
-        plan = _plan(frame.shape[:2], settings)
+        frame = resize(rgb, self._layout(rgb.shape[:2], settings).frame_size)
+        plan = plan_of(frame.shape[:2], settings)
 
         def pixels() -> Tensor:
             return self._normalize(torch.from_numpy(frame).to(self.device)[None])
@@ -580,23 +586,25 @@ class Segmenter:
 
         with torch.inference_mode():
             features = memory.features(
-                frame, plan, encode, settings.reuse_threshold, settings.reuse_frames)
+                frame, plan, encode, settings.reuse_threshold, settings.reuse_frames,
+                self.encoder.grid(plan.crop_height, plan.crop_width))
             return None if settings.refine == 'off' else pixels(), features
 
     def _finish(self, images: Sequence[np.ndarray], pixels: Tensor | None, features: Tensor,
                 words: Words, settings: ResolvedSettings, overlay_alpha: float | None,
-                sought: Sought | None) -> list[Result]:
-        decision = self.decide(features, words, images[0].shape[:2], settings, pixels, sought)
+                sought: Sought | None, segments: bool) -> list[Result]:
+        decision = self.decide(
+            features, words, images[0].shape[:2], settings, pixels, sought, segments)
         labels, confidences = decision.labels.cpu().numpy(), decision.confidence.cpu().numpy()
         overlays = ([None] * len(labels) if overlay_alpha is None else
                     [draw.overlay(image, mask, words.vocabulary.colors, overlay_alpha)
                      for image, mask in zip(images, labels)])
-        found = ([None] * len(labels) if decision.relevancy is None
-                 else decision.relevancy.cpu().numpy())
-        return [Result(*frame) for frame in zip(labels, confidences, overlays, found)]
+        found, parts = ([None] * len(labels) if tensor is None else tensor.cpu().numpy()
+                        for tensor in (decision.relevancy, decision.segments))
+        return [Result(*frame) for frame in zip(labels, confidences, overlays, found, parts)]
 
     def _resized_on_device(self, frames: Tensor, settings: ResolvedSettings) -> Tensor:
-        size = self._working_size(frames.shape[1:3], settings)
+        size = self._layout(frames.shape[1:3], settings).frame_size
         return self._normalize(resize_on_device(frames, size))
 
     def _encode_windows(self, pixels: Tensor, plan: WindowPlan, chosen: Sequence[int]) -> Tensor:
@@ -618,115 +626,27 @@ class Segmenter:
         backbone = self.backbone
         return cost.Model(self.encoder.attention, backbone.tower.width, backbone.tower.heads,
                           backbone.embed_dim, WINDOWS_PER_BATCH,
-                          cost.memory_of(backbone.device), str(backbone.device))
+                          cost.memory_of(backbone.device), str(backbone.device), self.segments)
 
     def _check_cost(self, size: tuple[int, int], settings: ResolvedSettings, queries: int,
                     frames: int) -> None:
-        plan = _plan(self._working_size(size, settings), settings)
+        plan = self._layout(size, settings).plan
         grid = self.encoder.grid(plan.crop_height, plan.crop_width)
         cost.check(self._cost, plan, grid, size, settings, queries, frames)
 
-    def _join(self, features: Tensor, output_size: Sequence[int], settings: ResolvedSettings
-              ) -> Tensor:
-        """Return what is compared with words of frames: their windows, or they themselves."""
-        plan = _plan(self._working_size(output_size, settings), settings)
-        return self.encoder.joining.join(features, plan)
+    def _layout(self, size: Sequence[int], settings: ResolvedSettings) -> Layout:
+        return lay_out(size, settings, self.backbone.patch_size, self._decoder.whole)
 
-    def _with_relevancy(self, decision: Decision, features: Tensor, cosines: Tensor,
-                        sought: Sequence[Tensor], output_size: Sequence[int],
-                        settings: ResolvedSettings) -> Decision:
-        frames = self._relevancy(features, cosines, sought, output_size, settings)
-        return replace(decision, relevancy=torch.stack([levels(frame) for frame in frames]))
-
-    def _relevancy(self, features: Tensor, cosines: Tensor, sought: Sequence[Tensor],
-                   output_size: Sequence[int], settings: ResolvedSettings) -> list[FrameLogits]:
-        """Return the relevancy of each frame, of patches that were joined."""
-        merge = self._merge(features.shape[1:3], self._working_size(output_size, settings),
-                            output_size, settings)
-        patches = relevancy(features, cosines, SHARPNESS * settings.logit_scale, *sought)
-        return [merge(windows) for windows in patches.split(math.prod(merge.tiles))]
-
-    def _decide(self, cosines: Tensor, query_class: Tensor, output_size: Sequence[int],
-                settings: ResolvedSettings, pixels: Tensor | None, tolerance: float = 0.0
-                ) -> Decision:
-        joining = self.encoder.joining
-        merge, enlarge = self._maps(cosines.shape[1:3], output_size, settings)
-        scores = joining.scores(cosines, settings.logit_scale)
-        logit_scale = None if joining.whole else settings.logit_scale
-        frames = []
-        for index, windows in enumerate(scores.split(math.prod(merge.tiles))):
-            logits: Tensor | FrameLogits | MixedLogits
-            if settings.refine == 'off':
-                logits = merge(windows)
-            elif pixels is None:
-                raise ValueError(f'refine is {settings.refine!r}, which goes by the pixels of the '
-                                 'frames: give pixels')
-            else:
-                logits = refine(windows, pixels[index], merge, enlarge, self._passes(settings),
-                                0.0 if joining.whole else tolerance)
-            frames.append(decide(logits, query_class, logit_scale, settings.unknown_threshold,
-                                 settings.min_area, settings.denoise))
-        return Decision(torch.stack([frame.labels for frame in frames]),
-                        torch.stack([frame.confidence for frame in frames]))
-
-    def _maps(self, grid: Sequence[int], output_size: Sequence[int], settings: ResolvedSettings
-              ) -> tuple[MergeMap, MergeMap | None]:
-        """Return the map from windows to where they are refined, and from there to labels."""
-        height, width = output_size
-        frame_size = self._working_size(output_size, settings)
-        if settings.refine != 'pamr' or frame_size == (height, width):
-            return self._merge(grid, frame_size, output_size, settings), None
-        return (self._merge(grid, frame_size, frame_size, settings),
-                merge_map(plan_whole(*frame_size), frame_size, (height, width), self.device))
-
-    def _passes(self, settings: ResolvedSettings) -> Passes:
-        if settings.refine == 'off':
-            return ()
-        if settings.refine == 'pamr-output':
-            return PUBLISHED_PASSES
-        return passes_for(self.backbone.patch_size)
-
-    def _merge(self, grid: Sequence[int], frame_size: Sequence[int],
-               output_size: Sequence[int], settings: ResolvedSettings) -> MergeMap:
-        # One window needs no merging: the authors' code interpolates its patches straight to the
-        # output size.
-        one = self.encoder.joining.whole or settings.inference == 'whole'
-        plan = plan_whole(*output_size) if one else _plan(frame_size, settings)
-        rows, columns = grid
-        height, width = output_size
-        return merge_map(plan, (rows, columns), (height, width), self.device)
+    def _parts(self, features: Tensor, output_size: Sequence[int], settings: ResolvedSettings
+               ) -> Parts:
+        """Return what is compared with words of frames of a size."""
+        return self._decoder.parts(features, self._layout(output_size, settings), settings)
 
     def _constants(self, output_size: tuple[int, int], settings: ResolvedSettings) -> tuple:
         """Return the tensors of a frame size that are computed once and kept in caches."""
-        frame_size = self._working_size(output_size, settings)
-        plan = _plan(frame_size, settings)
-        joining, grid = self.encoder.joining, self.encoder.grid(plan.crop_height, plan.crop_width)
-        maps = self._maps(self.encoder.grid(*frame_size) if joining.whole else grid, output_size,
-                          settings)
-        size = len(maps[0].vertical), len(maps[0].horizontal)
-        around = [neighbours(size, dilations, self.device)
-                  for dilations, _ in self._passes(settings)]
-        found = self._merge(maps[0].grid, frame_size, output_size, settings)
-        return (self.encoder.positions(*grid), joining.maps(plan), maps, around, found,
-                taps(output_size, frame_size, self.device))
-
-    def _working_size(self, size: Sequence[int], settings: ResolvedSettings) -> tuple[int, int]:
-        height, width = size
-        scale = min(settings.short_side / min(height, width), LONG_SIDE / max(height, width))
-        patch = self.backbone.patch_size
-
-        def fit(side: int) -> int:
-            side = int(side * scale + 0.5)
-            if settings.inference == 'slide' and side >= settings.crop:
-                return side
-            # The tower drops what does not fill a patch, which would shift the labels of a window
-            # that is as large as the frame.
-            return max(round(side / patch), 1) * patch
-
-        fitted = fit(height), fit(width)
-        if self.encoder.joining.whole and settings.inference == 'slide':
-            return whole_strides(*fitted, settings.crop, settings.stride)
-        return fitted
+        layout = self._layout(output_size, settings)
+        return (*self._decoder.constants(layout, settings),
+                taps(output_size, layout.frame_size, self.device))
 
 
 def _planes(words: Words, sought: Sought | None) -> int:
@@ -740,12 +660,23 @@ def _cosines(features: Tensor, text: Tensor, cache: Cache | None) -> Tensor:
     return cosines if cache is None else cosines + cache.bonus(features)
 
 
-def _plan(size: Sequence[int], settings: ResolvedSettings) -> WindowPlan:
-    """Return the windows of a resized frame (h, w)."""
-    height, width = size
-    if settings.inference == 'whole':
-        return plan_whole(height, width)
-    return plan_windows(height, width, settings.crop, settings.stride)
+def _decide(parts: Parts, cosines: Tensor, query_class: Tensor, settings: ResolvedSettings,
+            pixels: Tensor | None, tolerance: float, sought: Sequence[Tensor], segments: bool
+            ) -> Decision:
+    decision = parts.decide(cosines, query_class, pixels, tolerance)
+    if segments:
+        decision = replace(decision, segments=parts.segments())
+    if not sought:
+        return decision
+    frames = _relevancy(parts, cosines, sought, settings)
+    return replace(decision, relevancy=torch.stack([levels(frame) for frame in frames]))
+
+
+def _relevancy(parts: Parts, cosines: Tensor, sought: Sequence[Tensor],
+               settings: ResolvedSettings) -> Sequence[FrameLogits | MixedLogits]:
+    """Return the relevancy of each frame."""
+    return parts.spread(
+        relevancy(parts.features, cosines, SHARPNESS * settings.logit_scale, *sought))
 
 
 def _check_images(images: Sequence[np.ndarray]) -> None:

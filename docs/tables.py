@@ -21,9 +21,12 @@ from csa_ros.demo import action_lesson
 from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
 from csa_ros.evaluation.datasets.protocol import RADSEG
 from csa_ros.evaluation.datasets.published import SOURCES
+from csa_ros.evaluation.datasets.published_groupvit import GROUPVIT
 from csa_ros.evaluation.datasets.published_radio import RADSEG_NOTE
 from csa_ros.model.attention.methods import ATTENTION
 from csa_ros.model.text import TEMPLATES
+from csa_ros.model.weights.catalogue import GROUPVIT_LICENCE
+from csa_ros.model.weights.catalogue import GROUPVIT_PRESETS
 from csa_ros.model.weights.catalogue import PRESETS
 from csa_ros.model.weights.catalogue import RADIO_LICENCE
 from csa_ros.model.weights.catalogue import RADIO_PRESETS
@@ -163,6 +166,14 @@ def radio_models() -> str:
                  rows)
 
 
+def groupvit_models() -> str:
+    """Return the presets of GroupViT."""
+    rows = [[f'`{name}`', f'{preset.tower:.0f} M', f'[{GROUPVIT_LICENCE}]({preset.page})',
+             *(f'{figure:.1f}' for figure in GROUPVIT.values())]
+            for name, preset in GROUPVIT_PRESETS.items()]
+    return table(['preset', 'image tower', 'licence', *GROUPVIT], rows)
+
+
 def attentions() -> str:
     """Return the attentions and what is published of them."""
     rows = []
@@ -223,6 +234,7 @@ TABLES: dict[str, Callable[[], str]] = {
     'actions_parameters': actions_parameters,
     'attentions': attentions,
     'drivers': drivers,
+    'groupvit_models': groupvit_models,
     'launch': launch,
     'models': models,
     'parameters': parameters,

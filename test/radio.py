@@ -26,6 +26,7 @@ class Texts:
     """A text tower whose features are given, by word."""
 
     context_length = 64
+    unit_prompts = True
     prompts_per_chunk = 320
 
     def __init__(self, features):

@@ -162,7 +162,7 @@ def test_nothing_waits_for_a_gpu(attention, dtype):
         with torch.device('cuda'):
             clip = open_clip.CLIP(**deep_config(), cast_dtype=dtype).eval().requires_grad_(False)
         open_clip.convert_weights_to_lp(clip, dtype)
-        encoder = DenseEncoder(SimpleNamespace(tower=ClipTower(clip.visual)), attention)
+        encoder = DenseEncoder(SimpleNamespace(patch_tower=ClipTower(clip.visual)), attention)
         pixels = torch.empty(2, 3, 64, 72, device='cuda')
         with OneDevice():
             features = encoder.forward(pixels)

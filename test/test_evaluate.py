@@ -25,6 +25,7 @@ from csa_ros.teaching.examples import Examples
 from csa_ros.teaching.file import write
 from csa_ros.tools import evaluate
 import cv2
+import groupvit
 import numpy as np
 import pytest
 import radio
@@ -507,6 +508,30 @@ def test_settings_of_radio_are_taken_and_replaced(tmp_path, as_radio, monkeypatc
     assert found['published'] is None
     assert call(tmp_path, '--attention', 'csa', '--limit', '1') == 0
     assert result(tmp_path, attention='csa')['method']['denoise'] == 0
+
+
+# GroupViT
+
+def test_groupvit_has_no_words_for_the_background(tmp_path, monkeypatch):
+    """What is below its threshold is the background, and every pixel counts as something."""
+    small = groupvit.backbone(preset=groupvit.READING)
+    monkeypatch.setattr(evaluate, 'load_backbone', lambda model, device, precision: small)
+    tiny = evaluate.BENCHMARKS['tiny']
+    monkeypatch.setitem(evaluate.BENCHMARKS, 'tiny', replace(
+        tiny, unknown_class=0, published={'grouping': 50.0},
+        groupvit=Settings(short_side=64, crop=64, stride=32, unknown_threshold=1.0)))
+    assert call(tmp_path, '--limit', '1') == 0
+    found = result(tmp_path, attention='grouping')
+    assert (found['method']['crop'], found['method']['prompts']) == (64, ['a photo of a {}.'])
+    assert found['published']['miou'] == 50 and not found['deviations']
+    counts = np.array(found['confusion'])
+    assert counts[:, 0].sum() and not counts[:, -1].sum()
+    # Where nothing is below it, nothing is the background.
+    other = tmp_path / 'other'
+    assert call(other, '--limit', '1', '--unknown-threshold', '0') == 0
+    found = result(other, attention='grouping')
+    assert not np.array(found['confusion'])[:, 0].sum()
+    assert call(tmp_path, '--limit', '1', '--attention', 'csa') == 1
 
 
 def of_radio(name, **method):

@@ -170,7 +170,24 @@ def test_radio_has_settings_of_its_own_whatever_its_attention():
     assert protocol.settings_for(stuff, Native(224), Method('radseg')) == stuff.settings
 
 
+def test_groupvit_has_settings_of_its_own():
+    backbone = Native(448, 'groupvit-gcc-yfcc', 'grouping')
+    thresholds = {'voc21': 0.95, 'context60': 0.35, 'coco_object': 0.95}
+    for name, benchmark in BENCHMARKS.items():
+        method = Method('grouping', prompts=protocol.prompts_for(backbone))
+        found = protocol.settings_for(benchmark, backbone, method)
+        assert (found.short_side, found.crop, found.stride) == (448, 448, 224)
+        assert (found.unknown_threshold, found.logit_scale) == (thresholds.get(name, 0), None)
+        assert not protocol.deviations(benchmark, backbone, method)
+        assert ('grouping' in benchmark.published) == (name in thresholds)
+    assert [BENCHMARKS[name].published['grouping'] for name in thresholds] == [52.3, 22.4, 24.3]
+    method = Method('grouping', overrides={'stride': 448})
+    assert protocol.deviations(BENCHMARKS['voc21'], backbone, method) == [
+        'prompts imagenet80, published with simple', 'stride 448, published with 224']
+
+
 @pytest.mark.parametrize('benchmark, backbone, message', [
+    (BENCHMARKS['voc20'], Native(448, 'groupvit', 'grouping'), 'it is for RADIO'),
     (BENCHMARKS['voc20'], Native(224), "resolution is 'mid': it is for RADIO, and "
                                        'ViT-B-16-quickgelu/openai is none'),
     (DEMO, radio(), "resolution is 'mid': Rendered streets has settings for 'low' alone")])

@@ -11,6 +11,7 @@ from csa_ros.model import wordpiece
 from csa_ros.model.errors import ModelError
 from csa_ros.model.towers.architecture import build
 from csa_ros.model.weights import hub
+from csa_ros.model.weights.catalogue import GROUPVIT_PRESETS
 from csa_ros.model.weights.catalogue import PRESETS
 from csa_ros.model.weights.catalogue import RADIO_PRESETS
 from csa_ros.model.weights.source import parse_model
@@ -139,7 +140,7 @@ def test_the_list_has_every_preset_and_fits_a_terminal(no_network, capsys):
     assert fetch_model.main(['--list']) == 0
     output = capsys.readouterr().out
     rows = {line.split()[0]: line for line in output.split('\n\n')[0].splitlines()}
-    assert rows.keys() == {'preset', 'demo', *PRESETS, *RADIO_PRESETS}
+    assert rows.keys() == {'preset', 'demo', *PRESETS, *RADIO_PRESETS, *GROUPVIT_PRESETS}
     assert max(map(len, output.splitlines())) <= 80
     cells = {name: re.split(' {2,}', row) for name, row in rows.items()}
     assert cells['preset'] == ['preset', 'tower', 'licence', 'mIoU', 'here']

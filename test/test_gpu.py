@@ -6,6 +6,8 @@ from contextlib import nullcontext
 from csa_ros import draw
 from csa_ros import gpu
 from csa_ros import segmenter as segmenter_module
+from csa_ros.decoding import patches
+from csa_ros.decoding import segments
 from csa_ros.labels import refine as refine_module
 from csa_ros.labels.decide import Decision
 from csa_ros.labels.merge import MergeMap
@@ -19,6 +21,7 @@ from csa_ros.settings import Settings
 from csa_ros.vocabulary import UNKNOWN
 from csa_ros.vocabulary import Vocabulary
 import cv2
+import groupvit
 import numpy as np
 import pytest
 import radio
@@ -100,7 +103,7 @@ def cpu_as_gpu(monkeypatch):
     return captured
 
 
-def compute(frames, text, query_class, settings, cache, sought):
+def compute(frames, text, query_class, settings, cache, sought, segments):
     """Stand in for a model: labels and confidence that show all of the inputs."""
     words = len(query_class) - (query_class == UNKNOWN).sum()
     brightest = (frames.float().mean(-1) * settings).to(torch.uint8)
@@ -151,7 +154,7 @@ def cache(count, worth):
 
 def test_what_is_taught_is_an_input_too(cpu_as_gpu):
     """Keys are padded with some that are worth nothing, and must not outlive a change."""
-    def compute(frames, text, query_class, settings, cache, sought):
+    def compute(frames, text, query_class, settings, cache, sought, segments):
         assert {len(tensor) for tensor in cache} <= {gpu.KEY_BUCKET}
         worth = cache[2].sum() if cache else torch.zeros(())
         labels = torch.zeros(frames.shape[:3], dtype=torch.uint8)
@@ -296,16 +299,23 @@ def merge_map_on_fake_gpu(plan, grid, output_size, device):
     return merge
 
 
-@pytest.mark.parametrize('make', [make_backbone, radio.backbone], ids=['CLIP', 'RADIO'])
-@pytest.mark.parametrize('inference, refine', [
-    ('slide', 'off'), ('whole', 'off'), ('slide', 'pamr'), ('whole', 'pamr-output')])
-def test_all_of_the_work_is_on_the_gpu(monkeypatch, inference, refine, make):
+CHOICES = [('slide', 'off'), ('whole', 'off'), ('slide', 'pamr'), ('whole', 'pamr-output')]
+
+
+@pytest.mark.parametrize('make, inference, refine', [
+    *(pytest.param(make, *choice, id='-'.join((name, *choice)))
+      for name, make in (('CLIP', make_backbone), ('RADIO', radio.backbone))
+      for choice in CHOICES),
+    pytest.param(groupvit.backbone, 'slide', 'pamr', id='GroupViT-slide-pamr')])
+def test_all_of_the_work_is_on_the_gpu(monkeypatch, make, inference, refine):
     """Mixing devices, or asking for a value on the host, raises with fake tensors as well."""
     monkeypatch.setattr(segmenter_module, 'GraphRunner', lambda *arguments: None)
-    monkeypatch.setattr(segmenter_module, 'merge_map', merge_map_on_fake_gpu)
+    for module in patches, segments:
+        monkeypatch.setattr(module, 'merge_map', merge_map_on_fake_gpu)
     monkeypatch.setattr(joining, 'merge_map', merge_map_on_fake_gpu)
     monkeypatch.setattr(pixels, 'taps', pixels.taps.__wrapped__)
     monkeypatch.setattr(refine_module, 'neighbours', refine_module.neighbours.__wrapped__)
+    monkeypatch.setattr(segments, 'covering', segments.covering.__wrapped__)
     backbone = make()
     with FakeTensorMode(allow_non_fake_inputs=True):
         on_fake_gpu(backbone.visual)
@@ -318,10 +328,12 @@ def test_all_of_the_work_is_on_the_gpu(monkeypatch, inference, refine, make):
         sought = (torch.empty(8, backbone.embed_dim, device='cuda'),
                   torch.empty(4, backbone.embed_dim, device='cuda'),
                   torch.empty(8, 32, dtype=torch.bool, device='cuda'))
-        labels, confidence, relevancy = vars(segmenter.compute(
-            frames, text, query_class, settings, (), sought)).values()
+        decision = segmenter.compute(
+            frames, text, query_class, settings, (), sought, bool(segmenter.segments))
+        labels, confidence, relevancy, gathered = vars(decision).values()
         picture = gpu.blend(frames, labels, VOCABULARY.colors, 0.51)
-    for tensor in labels, confidence, relevancy, picture:
+    assert (gathered is not None) == bool(segmenter.segments)
+    for tensor in filter(lambda each: each is not None, (*vars(decision).values(), picture)):
         assert tensor.is_cuda and tensor.dtype == torch.uint8 and len(tensor) == 2
     gpu._paint_table.cache_clear()
 

@@ -2,6 +2,7 @@
 
 import json
 
+from csa_ros import segmenter
 from csa_ros.ros import found
 from geometry_msgs.msg import PoseArray
 from graph import Graph
@@ -58,8 +59,8 @@ def stream_until(graph, condition, messages=None):
 def test_nothing_is_made_before_somebody_listens(graph, monkeypatch):
     """Not even with phrases: then frames are segmented as ever."""
     computed = []
-    relevancy = graph.segmenter._relevancy
-    monkeypatch.setattr(graph.segmenter, '_relevancy',
+    relevancy = segmenter._relevancy
+    monkeypatch.setattr(segmenter, '_relevancy',
                         lambda *given: computed.append(1) or relevancy(*given))
     assert graph.set_each(find=['a red car'], object_classes=[LAST]) == ['', '']
     graph.stream(lambda: graph.node._pipeline._snapshot.sought)

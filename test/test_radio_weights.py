@@ -517,7 +517,7 @@ def test_timms_own_model_does_the_same(tmp_path, monkeypatch):
     missing = visual.load_state_dict({**tower, **head}, strict=False).missing_keys
     assert {name.partition('.final')[0] for name in missing} == {'head'}
     visual.head = visual.head.fc1
-    backbone = types.SimpleNamespace(tower=RadioTower(visual))
+    backbone = types.SimpleNamespace(patch_tower=RadioTower(visual))
     pixels = torch.randn(1, 3, 128, 128)
     with torch.inference_mode():
         expected = model.forward_features(pixels)

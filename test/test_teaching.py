@@ -99,7 +99,7 @@ def test_words_learn_from_what_was_shown(demo, streets, taught):
 def cosines(segmenter, words, rgb):
     settings = segmenter.settings
     features = segmenter.features(segmenter.pixels([rgb], settings), settings)
-    features = segmenter._join(features, rgb.shape[:2], settings)
+    features = segmenter._parts(features, rgb.shape[:2], settings).features
     return _cosines(features, words.features, words.cache)
 
 

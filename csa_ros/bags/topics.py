@@ -30,7 +30,7 @@ _SILENT = 'it has no messages'
 _DECIDING = 10
 # Images that a segment node publishes, behind its name and that of a camera.
 _OUTPUTS = ('labels', 'overlay', 'overlay/compressed', 'confidence', 'mask', 'autoware_mask',
-            'heat')
+            'heat', 'segments')
 
 
 def choose(recording: Recording, asked: Sequence[str]) -> tuple[list[str], dict[str, str]]:

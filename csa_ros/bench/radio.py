@@ -25,6 +25,7 @@ from csa_ros.labels.windows import plan_windows
 from csa_ros.labels.windows import WindowPlan
 from csa_ros.model.attention.radseg import RadSeg
 from csa_ros.model.backbone import Backbone
+from csa_ros.model.segments import SegmentEncoder
 from csa_ros.model.towers.radio import RadioSizes
 from csa_ros.model.towers.radio import RadioTower
 from csa_ros.model.towers.radio import RadioVision
@@ -134,7 +135,9 @@ def _plan(segmenter: Segmenter, rgb: np.ndarray, settings: ResolvedSettings) -> 
 
 def _parts(segmenter: Segmenter, rgb: np.ndarray, settings: ResolvedSettings
            ) -> dict[str, Callable[[], object]]:
-    joining, tower = segmenter.encoder.joining, segmenter.backbone.tower
+    # What is compared here are models of patches.
+    assert not isinstance(segmenter.encoder, SegmentEncoder)
+    joining, tower = segmenter.encoder.joining, segmenter.backbone.patch_tower
     pixels = segmenter.pixels([rgb], settings)
     features = segmenter.features(pixels, settings)
     join = torch.inference_mode()(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
+from dataclasses import replace
 import hashlib
 import json
 from pathlib import Path
@@ -15,6 +16,7 @@ from csa_ros.evaluation.datasets.benchmark import BenchmarkError
 from csa_ros.evaluation.datasets.benchmark import Sample
 from csa_ros.evaluation.datasets.protocol import Method
 from csa_ros.evaluation.datasets.protocol import settings_for
+from csa_ros.evaluation.datasets.published_groupvit import GROUPING
 from csa_ros.evaluation.datasets.reading import read
 from csa_ros.evaluation.records import digest
 from csa_ros.evaluation.records import Record
@@ -109,8 +111,19 @@ def make_task(benchmark: Benchmark, root: Path | None, limit: int | None, backbo
         segmenter=segmenter,
         method=method,
         settings=settings,
-        words=segmenter.encode(benchmark.words(), method.prompts,
-                               _examples(benchmark, segmenter, settings, method.kept)))
+        words=_words(benchmark, method, segmenter.encode(
+            benchmark.words(), method.prompts,
+            _examples(benchmark, segmenter, settings, method.kept))))
+
+
+def _words(benchmark: Benchmark, method: Method, words: Words) -> Words:
+    """Return words as a method is published with them: GroupViT has none for the background."""
+    if method.attention != GROUPING or benchmark.unknown_class is None:
+        return words
+    kept = words.query_class != benchmark.unknown_class
+    cache = words.cache and replace(words.cache, values=words.cache.values[:, kept])
+    return replace(words, features=words.features[kept], query_class=words.query_class[kept],
+                   cache=cache)
 
 
 def _examples(benchmark: Benchmark, segmenter: Segmenter, settings: ResolvedSettings,

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from csa_ros.labels.merge import FrameLogits
+from csa_ros.labels.refine import MixedLogits
 from csa_ros.vocabulary import Vocabulary
 import torch
 from torch import Tensor
@@ -92,7 +93,7 @@ def relevancy(features: Tensor, cosines: Tensor, scale: float, phrases: Tensor,
     return torch.sigmoid(scale * torch.stack(differences, -1))
 
 
-def levels(relevancy: FrameLogits) -> Tensor:
+def levels(relevancy: FrameLogits | MixedLogits) -> Tensor:
     """Return relevancy (P, H, W) times 255, uint8; it never is in memory as float32."""
     made = torch.empty(relevancy.shape, dtype=torch.uint8, device=relevancy.device)
     for top in range(0, relevancy.shape[1], _ROWS):

@@ -38,19 +38,21 @@ class Decision:
 
     `labels` holds class ids, or UNKNOWN (255) where the winner's probability is below the
     threshold. `confidence` is round(255 * probability of the winning class), also where unknown.
-    `relevancy` (P, H, W), likewise, is that of phrases, if there are any.
+    `relevancy` (P, H, W), likewise, is that of phrases, if there are any, and `segments` (H, W)
+    says which segment a pixel is of, if it was asked for.
     """
 
     labels: Tensor
     confidence: Tensor
     relevancy: Tensor | None = None
+    segments: Tensor | None = None
 
 
 def decide(
     logits: Tensor | FrameLogits | MixedLogits,
     query_class: Tensor,
     logit_scale: float | None,
-    unknown_threshold: float = 0.0,
+    unknown_threshold: float | Tensor = 0.0,
     min_area: float = 0.0,
     denoise: float = 0.0,
 ) -> Decision:
@@ -66,8 +68,8 @@ def decide(
     its pixels go to the most probable class that is left (at the probability it had); where none
     is left, they become UNKNOWN. `min_area` is SCLIP's `area_thd`: with class 0 the background, a
     class that wins at most this share of all foreground pixels is dropped likewise. 0 switches
-    either rule off. Pixels whose winner is less probable than `unknown_threshold` become UNKNOWN;
-    where SCLIP's `prob_thd` writes class 0, this does not.
+    either rule off. Pixels whose winner is less probable than `unknown_threshold`, a number or one
+    for each pixel (H, W), become UNKNOWN; where SCLIP's `prob_thd` writes class 0, this does not.
 
     Raises ValueError if the shapes do not fit.
     """

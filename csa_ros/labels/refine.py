@@ -20,6 +20,7 @@ than the greatest error of those that went in. Queries that win nowhere cannot b
 would hardly change, but confidences would, as the softmax is over all queries.
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence
 from functools import lru_cache
 import itertools
@@ -164,6 +165,13 @@ def passes_for(patch_size: int) -> Passes:
     return (((max(patch_size // 2, 1), patch_size), 8), ((1, max(patch_size // 4, 2)), 2))
 
 
+def passes_of(refine: str, patch_size: int) -> Passes:
+    """Return the passes of a choice of `csa_ros.settings.REFINE`, for patches of a size."""
+    if refine == 'off':
+        return ()
+    return PUBLISHED_PASSES if refine == 'pamr-output' else passes_for(patch_size)
+
+
 def refine(window_logits: Tensor, image: Tensor, merge: MergeMap, enlarge: MergeMap | None,
            passes: Passes, tolerance: float = 0.0) -> Tensor | FrameLogits | MixedLogits:
     """
@@ -179,29 +187,42 @@ def refine(window_logits: Tensor, image: Tensor, merge: MergeMap, enlarge: Merge
     a GPU. Returns logits (Q, H, W) for `csa_ros.labels.decide.decide`.
     """
     size = len(merge.vertical), len(merge.horizontal)
-    if image.shape[-2:] != size:
-        image = functional.interpolate(
-            image[None], size=size, mode='bilinear', align_corners=False)[0]
     axes, window_logits = _reduce(window_logits, tolerance) if tolerance else (
         None, window_logits)
-    affinities = [(Affinity(image, dilations), steps) for dilations, steps in passes]
-    planes = _refined(window_logits, affinities, merge, enlarge)
+    planes = _refined(lambda some: merge(window_logits[..., some])[:, :],
+                      window_logits.shape[-1], size, image, passes, enlarge)
     return planes if axes is None else MixedLogits(axes, planes)
 
 
-def _refined(window_logits: Tensor, affinities: Sequence[tuple[Affinity, int]], merge: MergeMap,
-             enlarge: MergeMap | None) -> Tensor | FrameLogits:
-    height, width = len(merge.vertical), len(merge.horizontal)
+def refine_planes(planes: Tensor, image: Tensor, enlarge: MergeMap | None, passes: Passes
+                  ) -> Tensor | FrameLogits:
+    """Do so with planes (R, h, w) float32 of the size at which PAMR runs."""
+    count, height, width = planes.shape
+    return _refined(lambda some: planes[some], count, (height, width), image, passes, enlarge)
+
+
+def enlarged(planes: Tensor, enlarge: MergeMap) -> FrameLogits:
+    """Return planes (R, h, w) float32 at the size of the labels, not refined."""
     # `enlarge` as a whole would multiply by zeros mostly; `FrameLogits` does its vertical half.
+    return FrameLogits(enlarge, _widened(planes, len(enlarge.horizontal)).transpose(0, 1))
+
+
+def _refined(make: Callable[[slice], Tensor], count: int, size: tuple[int, int], image: Tensor,
+             passes: Passes, enlarge: MergeMap | None) -> Tensor | FrameLogits:
+    """Return the `count` planes (R, h, w) of a `size`, refined, some of which `make` returns."""
+    if image.shape[-2:] != size:
+        image = functional.interpolate(
+            image[None], size=size, mode='bilinear', align_corners=False)[0]
+    affinities = [(Affinity(image, dilations), steps) for dilations, steps in passes]
+    height, width = size
     columns = width if enlarge is None else len(enlarge.horizontal)
-    queries = window_logits.shape[-1]
-    chunks = math.ceil(queries / _TOGETHER)
-    chunk = math.ceil(queries / chunks)
+    chunks = math.ceil(count / _TOGETHER)
+    chunk = math.ceil(count / chunks)
     # Rows first, as `FrameLogits` has them.
-    planes = window_logits.new_empty(height, queries, columns)
-    for first in range(0, queries, chunk):
+    planes = image.new_empty(height, count, columns)
+    for first in range(0, count, chunk):
         some = slice(first, first + chunk)
-        logits = merge(window_logits[..., some])[:, :]
+        logits = make(some)
         for affinity, steps in affinities:
             logits = affinity.smooth(logits, steps)
         planes[:, some] = (logits if columns == width else _widened(logits, columns)

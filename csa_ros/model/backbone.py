@@ -1,5 +1,5 @@
 """
-CLIPs and RADIOs ready for use: weights, tokenizer and preprocessing, on a device, in a precision.
+CLIPs, RADIOs and GroupViT ready for use: weights, tokenizer and preprocessing, on a device.
 
 Loading never touches the network, so that a robot without one starts, or fails, at once: see
 `csa_ros.tools.fetch_model` for getting weights beforehand.
@@ -25,11 +25,19 @@ from csa_ros.model.towers.architecture import build
 from csa_ros.model.towers.architecture import halve_layer_norms
 from csa_ros.model.towers.architecture import lower
 from csa_ros.model.towers.architecture import needs_word_pieces
+from csa_ros.model.towers.groupvit import GroupViTText
+from csa_ros.model.towers.groupvit import GroupViTTower
+from csa_ros.model.towers.groupvit import GroupViTVision
+from csa_ros.model.towers.groupvit import TextWeights
 from csa_ros.model.towers.radio import RadioTower
 from csa_ros.model.towers.radio import RadioVision
 from csa_ros.model.towers.tower import Tower
 from csa_ros.model.towers.trunk import parts_of
 from csa_ros.model.weights import files
+from csa_ros.model.weights.catalogue import GROUPVIT_IMAGE_SIZE
+from csa_ros.model.weights.catalogue import GROUPVIT_PRESETS
+from csa_ros.model.weights.catalogue import GROUPVIT_SHORT_SIDE
+from csa_ros.model.weights.catalogue import GROUPVIT_STRIDE
 from csa_ros.model.weights.catalogue import RADIO_ALIGN_CORNERS
 from csa_ros.model.weights.catalogue import RADIO_IMAGE_SIZE
 from csa_ros.model.weights.catalogue import RADIO_LOGIT_SCALE
@@ -37,6 +45,9 @@ from csa_ros.model.weights.catalogue import RADIO_SHORT_SIDE
 from csa_ros.model.weights.catalogue import RADIO_STRIDE
 from csa_ros.model.weights.checkpoint import load_weights
 from csa_ros.model.weights.checkpoint import read_weights
+from csa_ros.model.weights.groupvit_format import read_groupvit
+from csa_ros.model.weights.groupvit_source import locate
+from csa_ros.model.weights.groupvit_source import parse_groupvit
 from csa_ros.model.weights.radio_source import parse_radio
 from csa_ros.model.weights.radio_source import read_parts
 from csa_ros.model.weights.source import Channels
@@ -47,6 +58,8 @@ from csa_ros.model.weights.source import settle
 from csa_ros.model.weights.source import Source
 from csa_ros.model.wordpiece import WordPieceTokenizer
 import open_clip
+from open_clip.constants import IMAGENET_MEAN
+from open_clip.constants import IMAGENET_STD
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 import torch
@@ -61,7 +74,7 @@ INT8_TORCH = '2.6'
 # SCLIP's, for CLIPs.
 CLIP_LOGIT_SCALE = 40.0
 
-Visual: TypeAlias = VisionTransformer | TimmModel | RadioVision
+Visual: TypeAlias = VisionTransformer | TimmModel | RadioVision | GroupViTVision
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ class Backbone:
     """
 
     visual: Visual
-    tower: Tower
+    tower: Tower | GroupViTTower
     text: TextTower
     mean: Channels
     std: Channels
@@ -118,6 +131,14 @@ class Backbone:
             raise ModelError(f'{self.name} is no CLIP, whose towers learn together: take a model '
                              'that is one, such as demo or openai-b16')
         return self.text
+
+    @property
+    def patch_tower(self) -> Tower:
+        """Image tower that gives features of patches; ModelError if it gives none."""
+        if isinstance(self.tower, GroupViTTower):
+            raise ModelError(f'{self.name} gathers patches into segments, and has no features of '
+                             'patches: take a model that has, such as demo or openai-b16')
+        return self.tower
 
     @property
     def patch_size(self) -> int:
@@ -176,14 +197,16 @@ def load_backbone(model: str, device: str = 'auto', precision: str = 'auto',
     such instructions slower), `int8` (CPU only, the image tower alone, with ONNX Runtime; two to
     three times as fast with AVX512-VNNI) or `auto` (`fp16` on a GPU, `fp32` on a CPU). With
     `measure` that becomes `bf16` on a CPU where `csa_ros.model.bf16.speedup` is large enough, so
-    that the same frames need not have the same labels on another machine; RADIO is not measured,
-    and stays in `fp32`. Raises ModelError when any of it cannot be had.
+    that the same frames need not have the same labels on another machine; RADIO and GroupViT are
+    not measured, and stay in `fp32`. Raises ModelError when any of it cannot be had.
     """
     torch_device = _choose_device(device)
     dtype = _choose_dtype(precision, torch_device)
-    radio = parse_radio(model)
+    radio, groupvit = parse_radio(model), parse_groupvit(model)
     if radio is not None:
         return _load_radio(model, *radio, torch_device, dtype, precision == 'int8')
+    if groupvit is not None:
+        return _load_groupvit(model, *groupvit, torch_device, dtype, precision == 'int8')
     return _load_clip(model, torch_device, dtype, precision == 'int8',
                       measure and precision == 'auto' and torch_device.type == 'cpu')
 
@@ -242,6 +265,38 @@ def _load_radio(model: str, name: str, path: Path | None, torch_device: torch.de
         short_side=RADIO_SHORT_SIDE,
         stride=RADIO_STRIDE,
         logit_scale=RADIO_LOGIT_SCALE,
+        quantized=quantized,
+        weights=_recipe_digest(recipe),
+    )
+
+
+def _load_groupvit(model: str, name: str, path: Path | None, torch_device: torch.device,
+                   dtype: torch.dtype, quantized: bool) -> Backbone:
+    preset, path = GROUPVIT_PRESETS[name], locate(name, path)
+    weights = read_groupvit(files.read(path).document, name, path)
+    with torch.device('meta'):
+        visual = GroupViTVision(preset.image, GROUPVIT_IMAGE_SIZE)
+    visual.load_state_dict(weights.image, assign=True)
+    lower(visual, dtype)
+    text = TextWeights(preset.text, dtype)
+    text.text.load_state_dict(weights.text)
+    visual = visual.to(torch_device).eval().requires_grad_(False)
+    text = text.to(torch_device).eval().requires_grad_(False)
+    recipe = ['+'.join(map(files.sha256, files.parts(path))), name]
+    if torch_device.type == 'cuda' and dtype != torch.float32:
+        halve_layer_norms(visual, dtype)
+    return Backbone(
+        visual=visual,
+        tower=GroupViTTower(visual),
+        text=GroupViTText(text, open_clip.SimpleTokenizer(
+            context_length=preset.text.context_length), model),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        name=model,
+        identity=_recipe_digest([*recipe, str(dtype)]),
+        short_side=GROUPVIT_SHORT_SIDE,
+        stride=GROUPVIT_STRIDE,
+        logit_scale=weights.logit_scale,
         quantized=quantized,
         weights=_recipe_digest(recipe),
     )

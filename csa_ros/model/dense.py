@@ -24,7 +24,7 @@ class DenseEncoder:
     """
 
     def __init__(self, backbone: Backbone, attention: str = AUTO, residual: str = 'auto') -> None:
-        self._tower = backbone.tower
+        self._tower = backbone.patch_tower
         self._method = methods.choose(attention, residual, self._tower)
         self.attention = methods.named(attention, self._tower)
         self.denoise = self._method.denoise

@@ -35,7 +35,8 @@ class WindowMemory:
         self._encoded: dict[int, tuple[int, np.ndarray]] = {}
 
     def features(self, frame: np.ndarray, plan: WindowPlan,
-                 encode: Callable[[list[int]], Tensor], threshold: float, max_age: int) -> Tensor:
+                 encode: Callable[[list[int]], Tensor], threshold: float, max_age: int,
+                 grid: Sequence[int] | None = None) -> Tensor:
         """
         Return the features of all windows of a frame, encoding those that need it.
 
@@ -48,9 +49,9 @@ class WindowMemory:
         `frame` (plan.height, plan.width, 3) uint8 is what the windows are cut from; the caller
         may overwrite it afterwards. `encode` takes the sorted indices, at least one, of windows
         of this frame, counted row by row, and returns their features (indices, gh, gw, D), which
-        are copied. Returns (windows, gh, gw, D), which is never written to again. Raises
-        ValueError for a frame of another shape or type, a `threshold` below 0 or a `max_age`
-        below 1.
+        are copied. Features of another shape need the `grid` of patches (gh, gw) of a window.
+        Returns (windows, gh, gw, D), which is never written to again. Raises ValueError for a
+        frame of another shape or type, a `threshold` below 0 or a `max_age` below 1.
         """
         _check(frame, plan, threshold, max_age)
         if plan != self._plan:
@@ -60,7 +61,7 @@ class WindowMemory:
                    for top in plan.tops for left in plan.lefts]
         self._frame += 1
         stale = [index for index, pixels in enumerate(windows)
-                 if self._is_stale(index, len(windows), pixels, threshold, max_age)]
+                 if self._is_stale(index, len(windows), pixels, threshold, max_age, grid)]
         if stale:
             self._remember(stale, windows, encode(stale))
         self.windows_seen += len(windows)
@@ -68,7 +69,7 @@ class WindowMemory:
         return self._features
 
     def _is_stale(self, index: int, count: int, pixels: np.ndarray, threshold: float,
-                  max_age: int) -> bool:
+                  max_age: int, grid: Sequence[int] | None) -> bool:
         if index not in self._encoded:
             return True
         # Each window has its turn in every `max_age` frames, whatever else made it be encoded.
@@ -81,7 +82,7 @@ class WindowMemory:
         if self._frame - encoded_in >= max_age:
             return True
         # Against the pixels that were encoded, not those of the frame before: slow changes add up.
-        return change(before, pixels, self._features.shape[1:3]) > threshold
+        return change(before, pixels, grid or self._features.shape[1:3]) > threshold
 
     def _remember(self, stale: list[int], windows: list[np.ndarray], encoded: Tensor) -> None:
         features = dict(enumerate(self._features))

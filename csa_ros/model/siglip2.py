@@ -60,6 +60,8 @@ class Siglip2Text:
     first prompt is counted or encoded.
     """
 
+    unit_prompts = True
+
     def __init__(self, weights: Path, tokenizer: bytes, device: torch.device, dtype: torch.dtype,
                  name: str) -> None:
         self._path = weights

@@ -91,7 +91,8 @@ class TextEncoder:
         Return one feature a query, (Q, D) float32 of length 1, on the backbone's device.
 
         Each prompt is encoded and normalised, the prompts of a query are averaged, and the mean is
-        normalised again, as in CLIP's and SCLIP's evaluation. Only queries that are not in a
+        normalised again, as in CLIP's and SCLIP's evaluation; with text towers that were trained
+        otherwise, prompts are averaged as they are. Only queries that are not in a
         cache reach the tower. Raises PromptError for bad templates and for a query whose prompts
         are longer than the tower can read. May run beside other work in another thread.
         """
@@ -160,7 +161,9 @@ class TextEncoder:
 
     @torch.inference_mode()
     def _encode_queries(self, ensemble: tuple[str, ...], queries: Sequence[str]) -> Tensor:
-        features = F.normalize(self._backbone.text.encode(ensemble, queries).float(), dim=-1)
+        features = self._backbone.text.encode(ensemble, queries).float()
+        if self._backbone.text.unit_prompts:
+            features = F.normalize(features, dim=-1)
         means = features.unflatten(0, (len(queries), len(ensemble))).mean(dim=1)
         return F.normalize(means, dim=-1)
 

@@ -30,7 +30,13 @@ PROMPTS_PER_CHUNK, PROMPTS_PER_CHUNK_ELSEWHERE = {'cpu': 320}, 1600
 
 
 class TextTower(Protocol):
-    """What reads prompts: templates, each of which holds `{}` once, filled in with queries."""
+    """
+    What reads prompts: templates, each of which holds `{}` once, filled in with queries.
+
+    `unit_prompts` tells that prompts are brought to length 1 before those of a query are averaged.
+    """
+
+    unit_prompts: bool
 
     @property
     def context_length(self) -> int:
@@ -59,6 +65,8 @@ class ClipText:
 
     `clip` is a CLIP of open_clip's, `tokenizer` its tokenizer.
     """
+
+    unit_prompts = True
 
     def __init__(self, clip: Clip, tokenizer: Tokenizer, name: str) -> None:
         self.clip = clip
@@ -120,7 +128,7 @@ def encode_tokens(clip: Clip, tokens: Tensor) -> Tensor:
     projection = tower.text_projection
     if projection is None:
         return x
-    return projection(x) if isinstance(projection, torch.nn.Linear) else x @ projection
+    return projection(x) if isinstance(projection, torch.nn.Module) else x @ projection
 
 
 def _tower_of(clip: Clip) -> tuple[Any, str]:

@@ -119,7 +119,7 @@ PARAMETERS = (
                     '255 classes'),
     Parameter(
         'model', DEFAULT_MODEL,
-        'The model that sees and reads: CLIP, or RADIO with SigLIP2.',
+        'The model that sees and reads: CLIP, RADIO with SigLIP2, or GroupViT.',
         loaded=True,
         constraints='demo, demo:/path/to/weights, PRESET, ARCH/TAG (open_clip), '
                     'PRESET:/path/to/weights, ARCH:/path/to/weights or /path/to/folder'),
@@ -137,7 +137,8 @@ PARAMETERS = (
     Parameter(
         'attention', AUTO,
         'Self-attention of the model; all but vanilla, which is the model as trained, are made '
-        'for segmenting. auto is csa for CLIPs and radseg for RADIO.',
+        'for segmenting. auto is csa for CLIPs and radseg for RADIO; GroupViT, which gathers '
+        'segments, has no other.',
         loaded=True,
         choices=(AUTO, *ATTENTIONS)),
     Parameter(
@@ -178,8 +179,8 @@ PARAMETERS = (
         constraints=f'{", ".join(ENSEMBLES)}, or templates with {{}} where the word goes'),
     Parameter(
         'logit_scale', 0.0,
-        'Sharpness of the softmax over the words; 0 takes the value of the model, 40 for CLIPs '
-        'and 100 for RADIO.',
+        'Sharpness of the softmax over the words; 0 takes the value of the model, 40 for CLIPs, '
+        '100 for RADIO, and what GroupViT has learned.',
         bounds=(0.0, 1000.0)),
     Parameter(
         'denoise', -1.0,

@@ -47,11 +47,13 @@ class Camera(ImageSource):
     and `destroy` are for the executor's thread; all that has to do with frames (`to_rgb`,
     `convert`, `publish`, `change`, `forget`, `memory`) is for the one that segments, to which
     `call` hands functions. `on_depth_error` is told in that thread why there are no points.
+    `segments` tells that the model has segments.
     """
 
     def __init__(self, node: LifecycleNode, topics: CameraTopics, config: Config,
                  statistics: Statistics, call: Callable[[Callable[[], None]], None],
-                 on_depth_error: Callable[['Camera', Exception], None]) -> None:
+                 on_depth_error: Callable[['Camera', Exception], None],
+                 segments: bool = False) -> None:
         super().__init__(node, topics.name, topics.image, config.transport, config.sensor_bits,
                          statistics)
         self.memory = WindowMemory()
@@ -61,7 +63,7 @@ class Camera(ImageSource):
         self._call = call
         self._on_depth_error = on_depth_error
         prefix = f'~/{self.name}/' if self.name else '~/'
-        self.outputs = FrameOutputs(node, prefix)
+        self.outputs = FrameOutputs(node, prefix, segments)
         self.found = FoundOutputs(node, prefix)
         self._depth_input: DepthInput | None = None
         self._info: CameraInfo | None = None

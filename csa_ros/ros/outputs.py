@@ -79,9 +79,13 @@ class Outputs:
 
 
 class FrameOutputs(Outputs):
-    """What is published for every frame of one camera, under `prefix`."""
+    """
+    What is published for every frame of one camera, under `prefix`.
 
-    def __init__(self, node: LifecycleNode, prefix: str = '~/') -> None:
+    `segments` tells that the model has segments, which are published too.
+    """
+
+    def __init__(self, node: LifecycleNode, prefix: str = '~/', segments: bool = False) -> None:
         super().__init__(node, DurabilityPolicy.VOLATILE)
         self._labels = self._create(Image, f'{prefix}labels')
         self._confidence = self._create(Image, f'{prefix}confidence')
@@ -92,6 +96,7 @@ class FrameOutputs(Outputs):
         self._compressed_overlay = self._create(
             CompressedImage, node.resolve_topic_name(f'{prefix}overlay') + '/compressed')
         self._points = self._create(PointCloud2, f'{prefix}points')
+        self._segments = self._create(Image, f'{prefix}segments') if segments else None
 
     def overlay_wanted(self) -> bool:
         """Return whether anybody listens to the overlay."""
@@ -101,11 +106,15 @@ class FrameOutputs(Outputs):
         """Return whether anybody listens to the points."""
         return heard(self._points)
 
+    def segments_wanted(self) -> bool:
+        """Return whether anybody listens to the segments."""
+        return heard(self._segments)
+
     def publish(self, header: Header, result: Result, snapshot: Snapshot) -> None:
         """
-        Publish a frame under the header of its image, and its overlay if the result has one.
+        Publish a frame under the header of its image, and what else the result has of it.
 
-        The key is drawn on that overlay. Points need more: see `publish_points`.
+        The key is drawn on the overlay. Points need more: see `publish_points`.
         """
         self._labels.publish(to_message(result.labels, 'mono8', header))
         if heard(self._confidence):
@@ -116,6 +125,8 @@ class FrameOutputs(Outputs):
         if heard(self._autoware_mask):
             self._autoware_mask.publish(
                 autoware.mask_message(result.labels, snapshot.autoware_ids, header))
+        if self._segments and result.segments is not None:
+            self._segments.publish(to_message(result.segments, 'mono8', header))
         if result.overlay is not None:
             self._publish_overlay(header, result.overlay, result.labels, snapshot)
 

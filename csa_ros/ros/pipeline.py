@@ -129,7 +129,8 @@ class Pipeline:
         self._frames = LatestWorker('segment', self._process, self._report_worker_error)
         self.cameras = [
             Camera(node, camera, config, statistics[camera.name], self._frames.call,
-                   self._report_depth_error) for camera in config.cameras]
+                   self._report_depth_error, segmenter.segments > 0)
+            for camera in config.cameras]
         self._vocabularies: LatestWorker[None] = LatestWorker(
             'encode', self._prepare, self._report_change_error, background=True)
         self._frames.set_min_period(_period(config))
@@ -402,16 +403,18 @@ class Pipeline:
         alpha = snapshot.overlay_alpha if wanted else None
         seeking = any(frame.offer.camera.found.relevancy_wanted() for frame in batch)
         sought = snapshot.sought if seeking else None
+        segments = any(frame.offer.camera.outputs.segments_wanted() for frame in batch)
         if len(batch) == 1 or snapshot.settings.reuse_threshold:
             # A memory is of one camera, and spares it more than a batch would.
             return [self.segmenter.segment(
                 frame.rgb, snapshot.words, snapshot.settings, overlay_alpha=alpha,
-                memory=frame.offer.camera.memory, sought=sought) for frame in batch]
+                memory=frame.offer.camera.memory, sought=sought, segments=segments)
+                for frame in batch]
         for frame in batch:
             # It does not see this frame, and could not tell the age of what it holds.
             frame.offer.camera.memory.clear()
         return self.segmenter.submit([frame.rgb for frame in batch], snapshot.words,
-                                     snapshot.settings, alpha, sought).result()
+                                     snapshot.settings, alpha, sought, segments).result()
 
     def _publish(self, frame: _Frame, result: Result) -> None:
         offer, camera = frame.offer, frame.offer.camera

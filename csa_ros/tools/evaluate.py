@@ -19,6 +19,7 @@ from csa_ros.evaluation.datasets.benchmark import Benchmark
 from csa_ros.evaluation.datasets.benchmark import BenchmarkError
 from csa_ros.evaluation.datasets.demo import RENDERED
 from csa_ros.evaluation.datasets.protocol import Method
+from csa_ros.evaluation.datasets.protocol import prompts_for
 from csa_ros.evaluation.records import digest
 from csa_ros.evaluation.records import RecordsError
 from csa_ros.evaluation.records import write_whole
@@ -89,7 +90,8 @@ def _all_rendered(names: Sequence[str]) -> bool:
 def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
     """Raise ValueError for options that can be judged before anything is loaded."""
     _choose(options.attention, (AUTO, *ATTENTIONS), 'attention')
-    templates(options.prompts)
+    if options.prompts is not None:
+        templates(options.prompts)
     Shard.parse(options.shard)
     for name, least in (('limit', 1), ('workers', 0), ('threads', 0), ('worst', 1)):
         value = getattr(options, name)
@@ -178,7 +180,8 @@ def _method(options: argparse.Namespace, backbone: Backbone) -> Method:
                  if getattr(options, name) is not None}
     # By its own name, so that results are found again whether it was asked for by that or not.
     attention = named(options.attention, backbone.tower)
-    return Method(attention, options.residual, options.prompts, overrides, options.resolution,
+    prompts = prompts_for(backbone) if options.prompts is None else options.prompts
+    return Method(attention, options.residual, prompts, overrides, options.resolution,
                   read_kept(options.examples) if options.examples else None)
 
 

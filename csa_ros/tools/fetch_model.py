@@ -8,10 +8,14 @@ from csa_ros.choices import DEFAULT_MODEL
 from csa_ros.model import wordpiece
 from csa_ros.model.errors import ModelError
 from csa_ros.model.towers.architecture import needs_word_pieces
+from csa_ros.model.weights import groupvit_source
 from csa_ros.model.weights import hub
+from csa_ros.model.weights.catalogue import GROUPVIT_LICENCE
+from csa_ros.model.weights.catalogue import GROUPVIT_PRESETS
 from csa_ros.model.weights.catalogue import PRESETS
 from csa_ros.model.weights.catalogue import RADIO_LICENCE
 from csa_ros.model.weights.catalogue import RADIO_PRESETS
+from csa_ros.model.weights.groupvit_source import parse_groupvit
 from csa_ros.model.weights.radio_fetch import fetch_radio
 from csa_ros.model.weights.radio_source import is_here
 from csa_ros.model.weights.radio_source import locate
@@ -44,7 +48,9 @@ Fetch one with 'ros2 run csa_ros fetch_model PRESET', and load it with
 model:=PRESET; a file of your own with weights of that kind loads with
 model:=PRESET:/path/to/file. Those of c-radio-* come from nvidia/RADIO and
 google/siglip2-so400m-patch16-naflex, 3.4, 3.9 and 4.7 GB, of which one file of
-1.7, 2.1 and 2.8 GB is left. Other pairs of open_clip go by ARCH/TAG, such as
+1.7, 2.1 and 2.8 GB is left. Code and weights of groupvit-* are licensed for
+research alone; 223 MB come from nvidia/groupvit-gcc-yfcc. Other pairs of
+open_clip go by ARCH/TAG, such as
 {DEFAULT_MODEL}."""
 
 
@@ -69,9 +75,12 @@ def fetch(model: str) -> None:
     `model` is `PRESET` or `ARCH/TAG`. A model that cannot be used is refused before anything is
     downloaded.
     """
-    radio = parse_radio(model)
+    radio, groupvit = parse_radio(model), parse_groupvit(model)
     if radio is not None:
         _fetch_radio(*radio)
+        return
+    if groupvit is not None:
+        _fetch_groupvit(*groupvit)
         return
     source = parse_model(model)
     if model in PRESETS:
@@ -104,6 +113,18 @@ def _fetch_radio(name: str, path: Path | None) -> None:
     print(f'{name} is at {path} ({_bytes(path) / 2**20:.0f} MiB)')
 
 
+def _fetch_groupvit(name: str, path: Path | None) -> None:
+    preset = GROUPVIT_PRESETS[name]
+    if path is None:
+        print(f'{name} is {preset.name}, {GROUPVIT_LICENCE}: neither code nor weights may be used '
+              f'in products, {preset.page}')
+        if not groupvit_source.is_here(name):
+            hub.check_reachable()
+            _download(name, lambda: huggingface_hub.hf_hub_download(*preset.file))
+    path = groupvit_source.locate(name, path)
+    print(f'{name} is at {path} ({_bytes(path) / 2**20:.0f} MiB)')
+
+
 def _bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
 
@@ -118,6 +139,9 @@ def table() -> str:
         miou = '-' if radio.miou is None else f'{radio.miou:.1f}'
         rows.append((name, f'{radio.tower:.0f} M', RADIO_LICENCE, miou,
                      'yes' if is_here(name) else 'no'))
+    for name, groupvit in GROUPVIT_PRESETS.items():
+        rows.append((name, f'{groupvit.tower:.0f} M', GROUPVIT_LICENCE, '-',
+                     'yes' if groupvit_source.is_here(name) else 'no'))
     widths = [max(map(len, column)) for column in zip(*rows)]
     # Numbers to the right, words to the left.
     lines = ['  '.join((f'{cell:>{width}}' if title in ('tower', 'mIoU') else f'{cell:<{width}}')

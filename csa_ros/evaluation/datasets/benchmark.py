@@ -52,11 +52,12 @@ class Benchmark:
     entries. `settings` are those of the published results for ViT-B/16. `unknown_class` is the
     class that a pixel without a label (255) is counted as, None if that is simply wrong.
     `published` maps attentions to their published mIoU in percent, with ViT-B/16 and OpenAI's
-    weights, and `sources` to where that is written. `protocols` holds the settings of the figures
-    that others did not measure with `settings`, as far as they are known. `radio` are the settings
-    for RADIO, by resolution; where there are none, `settings` are for all. `samples` lists the
-    pictures below a folder of data sets, which holds the official layout of this one; it raises
-    BenchmarkError if they are not there.
+    weights, or with GroupViT where that is its grouping, and `sources` to where that is written.
+    `protocols` holds the settings of the figures that others did not measure with `settings`, as
+    far as they are known. `radio` are the settings for RADIO, by resolution, and `groupvit` those
+    for GroupViT; where there are none, `settings` are for all. `samples` lists the pictures below
+    a folder of data sets, which holds the official layout of this one; it raises BenchmarkError if
+    they are not there.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Benchmark:
     sources: Mapping[str, str] = field(default_factory=dict)
     protocols: Mapping[str, Settings] = field(default_factory=dict)
     radio: Mapping[str, Settings] = field(default_factory=dict)
+    groupvit: Settings | None = None
 
     def words(self) -> Vocabulary:
         """Return the vocabulary."""
@@ -87,6 +89,10 @@ class Benchmark:
             raise ValueError(f'resolution is {resolution!r}: {self.title} has settings for '
                              f'{LOW!r} alone, choose short_side, crop and stride instead')
         return self.settings
+
+    def protocol_of_groupvit(self) -> Settings:
+        """Return the settings for GroupViT."""
+        return self.groupvit or self.settings
 
     def counted(self, labels: np.ndarray) -> np.ndarray:
         """Return labels (H, W) uint8 as they are counted."""

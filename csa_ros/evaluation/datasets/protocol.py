@@ -8,7 +8,8 @@ show the same parts of a picture and are as many, and the tower sees them at the
 trained on (ViT-L/14@336: short side 504, crop 336, stride 168 in place of 336, 224 and 112).
 
 RADIO has settings of its own, RADSeg's, whatever its attention; and CLIPs keep theirs with
-RADSeg's attention, of which nothing is published for them.
+RADSeg's attention, of which nothing is published for them. GroupViT has its own, too, and no words
+for the background: what is below its threshold is that.
 """
 
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from typing import Any
 from csa_ros.choices import DEFAULT_MODEL
 from csa_ros.choices import LOW
 from csa_ros.evaluation.datasets.benchmark import Benchmark
+from csa_ros.evaluation.datasets.published_groupvit import GROUPING
+from csa_ros.evaluation.datasets.published_groupvit import GROUPVIT_PROMPTS
 from csa_ros.evaluation.datasets.published_radio import RADSEG as RADSEG_MODELS
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.errors import ModelError
@@ -63,17 +66,25 @@ def settings_for(benchmark: Benchmark, backbone: Backbone, method: Method) -> Se
 
     Raises ValueError for a value out of range, and a resolution that is not published.
     """
+    if backbone.tower.attention == GROUPING:
+        if method.resolution != LOW:
+            raise ValueError(_no_resolution(method, backbone))
+        return replace(benchmark.protocol_of_groupvit(), **method.overrides)
     if backbone.tower.attention == RADSEG:
         settings = benchmark.protocol_of_radio(method.resolution)
         if method.attention != RADSEG:
             # To strike out classes is part of that method.
             settings = replace(settings, denoise=0.0)
     elif method.resolution != LOW:
-        raise ValueError(f'resolution is {method.resolution!r}: it is for RADIO, and '
-                         f'{backbone.name} is none; choose short_side, crop and stride instead')
+        raise ValueError(_no_resolution(method, backbone))
     else:
         settings = benchmark.protocol(method.attention)
     return replace(_scaled(settings, backbone), **method.overrides)
+
+
+def prompts_for(backbone: Backbone) -> str:
+    """Return the prompts that figures for a tower are published with."""
+    return GROUPVIT_PROMPTS if backbone.tower.attention == GROUPING else PUBLISHED_PROMPTS
 
 
 def published_key(attention: str, settings: Settings) -> str:
@@ -87,18 +98,21 @@ def deviations(benchmark: Benchmark, backbone: Backbone, method: Method) -> Sequ
     if method.attention == RADSEG:
         if backbone.name.partition(':')[0] not in RADSEG_MODELS:
             found.append(f'model {backbone.name}, published with {RADSEG_MODEL}')
-    elif not _same_model(backbone.name, DEFAULT_MODEL):
+    elif method.attention != GROUPING and not _same_model(backbone.name, DEFAULT_MODEL):
         found.append(f'model {backbone.name}, published with {DEFAULT_MODEL}')
     if method.residual != 'auto':
         found.append(f'residual {method.residual}, published with auto')
-    if method.prompts != PUBLISHED_PROMPTS:
-        found.append(f'prompts {method.prompts}, published with {PUBLISHED_PROMPTS}')
+    if method.prompts != prompts_for(backbone):
+        found.append(f'prompts {method.prompts}, published with {prompts_for(backbone)}')
     if method.kept:
         found.append('with examples, published without')
     ours = settings_for(benchmark, backbone, method)
-    theirs = _scaled(benchmark.protocol_of_radio(method.resolution)
-                     if method.attention == RADSEG else benchmark.protocol(method.attention),
-                     backbone)
+    if method.attention == GROUPING:
+        theirs = benchmark.protocol_of_groupvit()
+    else:
+        theirs = _scaled(benchmark.protocol_of_radio(method.resolution)
+                         if method.attention == RADSEG else benchmark.protocol(method.attention),
+                         backbone)
     if ours.refine != 'off':
         theirs = replace(theirs, refine=PUBLISHED_REFINE)
     for item in fields(Settings):
@@ -106,6 +120,11 @@ def deviations(benchmark: Benchmark, backbone: Backbone, method: Method) -> Sequ
         if one != other:
             found.append(f'{item.name} {one}, published with {other}')
     return found
+
+
+def _no_resolution(method: Method, backbone: Backbone) -> str:
+    return (f'resolution is {method.resolution!r}: it is for RADIO, and {backbone.name} is none; '
+            'choose short_side, crop and stride instead')
 
 
 def _scaled(settings: Settings, backbone: Backbone) -> Settings:

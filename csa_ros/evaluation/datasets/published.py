@@ -1,5 +1,9 @@
 """What others have measured: mIoU in percent of ViT-B/16 with OpenAI's weights."""
 
+from csa_ros.evaluation.datasets.published_groupvit import GROUPING
+from csa_ros.evaluation.datasets.published_groupvit import GROUPVIT
+from csa_ros.evaluation.datasets.published_groupvit import GROUPVIT_SOURCE
+
 _COLUMNS = ('voc21', 'context60', 'coco_object', 'voc20', 'cityscapes', 'context59', 'ade20k',
             'coco_stuff')
 _SCLIP = 'arXiv 2312.01597 (SCLIP), main table'
@@ -35,4 +39,10 @@ SOURCES = {
 def published(benchmark: str) -> dict[str, float]:
     """Return the published figures of a benchmark by attention."""
     column = _COLUMNS.index(benchmark)
-    return {attention: row[column] for attention, row in _ROWS.items()}
+    figures = {attention: row[column] for attention, row in _ROWS.items()}
+    return {**figures, **({GROUPING: GROUPVIT[benchmark]} if benchmark in GROUPVIT else {})}
+
+
+def sources(benchmark: str) -> dict[str, str]:
+    """Return where the published figures of a benchmark are from, by attention."""
+    return {**SOURCES, **({GROUPING: GROUPVIT_SOURCE} if benchmark in GROUPVIT else {})}

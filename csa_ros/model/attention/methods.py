@@ -47,6 +47,7 @@ from csa_ros.model.attention.sc_clip import SelfCalibration
 from csa_ros.model.errors import ModelError
 from csa_ros.model.towers.tower import Block
 from csa_ros.model.towers.tower import Grid
+from csa_ros.model.towers.tower import ImageTower
 from csa_ros.model.towers.tower import Resample
 from csa_ros.model.towers.tower import Tower
 from torch import Tensor
@@ -136,7 +137,7 @@ ATTENTION: dict[str, Method] = {
 }
 
 
-def named(attention: str, tower: Tower) -> str:
+def named(attention: str, tower: ImageTower) -> str:
     """Return the key of `ATTENTION` that a name stands for: itself, unless it is `auto`."""
     return tower.attention if attention == AUTO else attention
 

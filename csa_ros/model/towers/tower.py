@@ -45,9 +45,9 @@ class Block(Protocol):
         """Return what the feed-forward network adds to tokens: second layer norm, MLP, scale."""
 
 
-class Tower(Protocol):
+class ImageTower(Protocol):
     """
-    The parts of an image tower, in the order in which an image goes through them.
+    What all image towers have, whatever they give features of.
 
     `patch_size` (height, width) is in pixels, `grid_size` (rows, columns) the patches of an image
     of the size that the tower was trained on, `attention` the one that `auto` stands for: that
@@ -57,10 +57,6 @@ class Tower(Protocol):
     attention: str
     patch_size: tuple[int, int]
     grid_size: Grid
-
-    @property
-    def blocks(self) -> Sequence[Block]:
-        """Attention blocks, first to last."""
 
     @property
     def width(self) -> int:
@@ -81,6 +77,14 @@ class Tower(Protocol):
     @property
     def dtype(self) -> torch.dtype:
         """Type of the weights; layer norms may stay in float32."""
+
+
+class Tower(ImageTower, Protocol):
+    """The parts of a tower that gives features of patches, as an image goes through them."""
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """Attention blocks, first to last."""
 
     @property
     def prefix(self) -> Tensor:

@@ -8,6 +8,8 @@ so, by its architecture (with `-quickgelu` in the name or without) and its tag.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from csa_ros.model.towers.groupvit import GroupViTSizes
+from csa_ros.model.towers.groupvit import TextSizes
 import open_clip
 from open_clip.constants import OPENAI_DATASET_MEAN
 from open_clip.constants import OPENAI_DATASET_STD
@@ -107,6 +109,28 @@ class RadioPreset:
         return f'https://huggingface.co/nvidia/{self.name}'
 
 
+@dataclass(frozen=True)
+class GroupViTPreset:
+    """
+    One GroupViT; what its weights do not say.
+
+    `name` is NVIDIA's; `file` (repository, path) is in the Hugging Face hub. The towers have the
+    sizes `image` and `text`; that of pictures, with its projection, has `tower` million
+    parameters.
+    """
+
+    name: str
+    file: tuple[str, str]
+    image: GroupViTSizes
+    text: TextSizes
+    tower: float
+
+    @property
+    def page(self) -> str:
+        """Address of the page about the weights."""
+        return f'https://huggingface.co/{self.file[0]}'
+
+
 # Of the tower and of the text tower, as their pages had it when this was written.
 RADIO_LICENCE = 'NVIDIA Open Model + Apache-2.0'
 # How the table of positions is scaled. NVIDIA's code has False since 2025-06-28, with which RADSeg
@@ -192,6 +216,22 @@ RADIO_PRESETS: dict[str, RadioPreset] = {
     'c-radio-v3-h': RadioPreset(
         'C-RADIOv3-H', ('nvidia/RADIO', 'c-radio_v3-h_half.pth.tar'), 1280, 32, 16, 660.1,
         layer_scale=False, miou=46.9),
+}
+
+# How people call the one GroupViT that there is.
+GROUPVIT = 'groupvit'
+# Of code and weights.
+GROUPVIT_LICENCE = 'NVIDIA, research only'
+# As the authors run it: pixels of the windows, of their stride and of the shorter side.
+GROUPVIT_IMAGE_SIZE, GROUPVIT_STRIDE, GROUPVIT_SHORT_SIDE = 448, 224, 448
+GROUPVIT_PRESETS: dict[str, GroupViTPreset] = {
+    'groupvit-gcc-yfcc': GroupViTPreset(
+        'GroupViT', ('nvidia/groupvit-gcc-yfcc', 'pytorch_model.bin'),
+        GroupViTSizes(width=384, heads=6, patch_size=16, table=14, depths=(6, 3, 3),
+                      groups=(64, 8), mixing=192, hidden=4096, embed_dim=256),
+        TextSizes(width=256, heads=4, layers=12, context_length=77, vocab_size=49408, hidden=4096,
+                  embed_dim=256),
+        31.5),
 }
 
 

@@ -25,6 +25,7 @@ from csa_ros.model.towers.architecture import TEXT_PARTS
 from csa_ros.model.towers.architecture import UNUSED_WEIGHTS
 from csa_ros.model.weights import files
 from csa_ros.model.weights import transformers_format
+from csa_ros.model.weights.catalogue import GROUPVIT
 from csa_ros.model.weights.catalogue import presets_of
 from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.model import CustomTextCLIP
@@ -47,6 +48,8 @@ _TEXT = re.compile(
     rf'{re.escape(transformers_format.TEXT_WEIGHT)})')
 _IMAGE_PARTS = ('visual.', 'vision_model.', 'visual_projection.')
 _ALL_TEXT_PARTS = (*TEXT_PARTS, 'text.', 'text_model.')
+# What a GroupViT has, which is loaded in another way: in NVIDIA's release, and in transformers.
+GROUPVIT_WEIGHTS = ('img_encoder.pos_embed', 'vision_model.embeddings.position_embeddings')
 # Parts that were trained with a CLIP and are none of it: DIVA's diffusion model and projections,
 # and classifiers.
 FOREIGN_WEIGHTS = ('multi_classifier.', 'unet.', 'vae.', 'visual_proj.', 'visual.proj2')
@@ -127,6 +130,16 @@ def misfits(weights: Mapping[str, object], expected: Mapping[str, Tensor]) -> st
                      for kind, names in problems.items() if names)
 
 
+def tensors(document: object, place: str = '') -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors that a document holds at any depth, and their places joined by dots."""
+    if isinstance(document, Mapping):
+        for name, value in document.items():
+            if isinstance(value, Tensor):
+                yield f'{place}{name}', value
+            elif isinstance(value, Mapping):
+                yield from tensors(value, f'{place}{name}.')
+
+
 def advice(weights: Mapping[str, object]) -> str:
     """Say which architectures and presets weights would fit."""
     architectures = fitting(weights)
@@ -168,6 +181,8 @@ def _clips(document: object, path: Path) -> list[tuple[str, dict[str, object]]]:
 
 def _incomplete(names: Mapping[str, object], path: Path) -> tuple[str, dict[str, object]]:
     """Return what is there of a CLIP that lacks some weights; ModelError if it lacks a tower."""
+    if any(name.endswith(GROUPVIT_WEIGHTS) for name in names):
+        raise ModelError(f'{path} holds no CLIP, it is a GroupViT: write {GROUPVIT}:{path}')
     images, texts = _prefixes(_IMAGE, names), _prefixes(_TEXT, names)
     for prefix in (*images, *texts):
         weights = _below(prefix, names, ())

@@ -7,7 +7,6 @@ of it (the same under another prefix, and `grandma` for `gamma`), and timm's, wh
 """
 
 import argparse
-from collections.abc import Iterator
 from collections.abc import Mapping
 from dataclasses import dataclass
 import json
@@ -23,6 +22,7 @@ from csa_ros.model.towers.radio import RadioVision
 from csa_ros.model.weights.catalogue import RADIO_PRESETS
 from csa_ros.model.weights.catalogue import RadioPreset
 from csa_ros.model.weights.checkpoint import misfits
+from csa_ros.model.weights.checkpoint import tensors
 from open_clip.constants import OPENAI_DATASET_MEAN
 from open_clip.constants import OPENAI_DATASET_STD
 import torch
@@ -104,7 +104,7 @@ def read_part(document: object, path: Path) -> RadioPart:
 
     Raises ModelError for a tower of timm's whose patches have a bias.
     """
-    weights = _plain(dict(_tensors(document)))
+    weights = _plain(dict(tensors(document)))
     arguments = _arguments(document)
     mean, std = _preprocessing(weights)
     return RadioPart(_tower(weights, path), _head(weights, arguments), mean, std,
@@ -156,16 +156,6 @@ def complete(weights: dict[str, Tensor], name: str, mean: Channels, std: Channel
                       f'{preset.table} x {preset.table}, as timm scales them for pictures of one '
                       f'size: labels will differ from those of {preset.file[1]}', stacklevel=2)
     return RadioWeights(weights, sizes, mean, std)
-
-
-def _tensors(document: object, place: str = '') -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors that a document holds at any depth, and their places joined by dots."""
-    if isinstance(document, Mapping):
-        for name, value in document.items():
-            if isinstance(value, Tensor):
-                yield f'{place}{name}', value
-            elif isinstance(value, Mapping):
-                yield from _tensors(value, f'{place}{name}.')
 
 
 def _arguments(document: object) -> dict[str, Any]:

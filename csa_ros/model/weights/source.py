@@ -18,6 +18,8 @@ from csa_ros.model.towers.architecture import did_you_mean
 from csa_ros.model.towers.architecture import fitting
 from csa_ros.model.towers.architecture import why_unusable
 from csa_ros.model.weights import files
+from csa_ros.model.weights.catalogue import GROUPVIT
+from csa_ros.model.weights.catalogue import GROUPVIT_PRESETS
 from csa_ros.model.weights.catalogue import PRESETS
 from csa_ros.model.weights.catalogue import RADIO_PRESETS
 from csa_ros.model.weights.checkpoint import advice
@@ -84,11 +86,11 @@ def parse_model(model: str) -> Source:
         return _parse_demo(model, rest)
     if name in PRESETS and separator != '/':
         return _parse_preset(model, name, rest)
-    if name in RADIO_PRESETS and separator != '/':
+    if name in _others() and separator != '/':
         raise ModelError(f'{model} is no CLIP, whose towers learn together: take a model that is '
                          'one, such as demo or openai-b16')
-    if not separator or name in (DEMO, *PRESETS, *RADIO_PRESETS):
-        hint = did_you_mean(name, [DEMO, *PRESETS, *RADIO_PRESETS])
+    if not separator or name in (DEMO, *PRESETS, *_others()):
+        hint = did_you_mean(name, [DEMO, *PRESETS, *_others()])
         raise ModelError(f'model {model!r} is not understood{hint}: write {GRAMMAR}')
     config = _known_config(name)
     if separator == ':':
@@ -254,11 +256,16 @@ def _parse_preset(model: str, name: str, path: str) -> Source:
                    page=preset.by_hand)
 
 
+def _others() -> tuple[str, ...]:
+    """Return the names of models that are no CLIPs, and are loaded in ways of their own."""
+    return (*RADIO_PRESETS, GROUPVIT, *GROUPVIT_PRESETS)
+
+
 def _known_config(architecture: str) -> dict:
     config = open_clip.get_model_config(architecture)
     if config is None:
         hint = did_you_mean(architecture,
-                            [*PRESETS, *RADIO_PRESETS, *open_clip.list_models()])
+                            [*PRESETS, *_others(), *open_clip.list_models()])
         raise ModelError(f'open_clip knows no architecture {architecture!r}{hint}: '
                          f'write {GRAMMAR}')
     return config

@@ -62,15 +62,16 @@ def make_parser() -> argparse.ArgumentParser:
     how.add_argument('--precision', default='auto', help='auto, fp32, fp16, bf16 or int8')
     how.add_argument('--attention', default=AUTO,
                      help=f"{', '.join((AUTO, *ATTENTIONS))} (default: %(default)s, which is csa "
-                     'for CLIPs and radseg for RADIO)')
+                     'for CLIPs, radseg for RADIO, and all that GroupViT has)')
     how.add_argument('--resolution', choices=RESOLUTIONS, default=LOW,
                      help='which settings of RADSeg a RADIO has; mid takes five times as long '
                      '(default: %(default)s)')
     how.add_argument('--residual', choices=RESIDUAL, default='auto',
                      help="the last block's residual connection and feed-forward network "
                      '(default: %(default)s)')
-    how.add_argument('--prompts', default='imagenet80',
-                     help='name of an ensemble, or one template (default: %(default)s)')
+    how.add_argument('--prompts',
+                     help='name of an ensemble, or one template (default: imagenet80, and simple '
+                     'for GroupViT)')
     how.add_argument('--examples', type=Path, metavar='FILE',
                      help='file of what classes were taught by showing, as of `ros2 run csa_ros '
                      'teach` or the node; those of the data set count')
