@@ -7,6 +7,7 @@ from ament_index_python.packages import get_package_share_directory
 from csa_ros.ros.launching import existing
 from csa_ros.ros.launching import interpreter
 from csa_ros.ros.launching import is_true
+from csa_ros.ros.launching import layered
 from csa_ros.ros.launching import overrides
 from csa_ros.ros.launching import sim_time
 from csa_ros.ros.launching import value_of
@@ -92,9 +93,9 @@ def start_nodes(context):
     """Return the actions that start the nodes, now that the arguments have values."""
     namespace, name = value_of(context, 'namespace'), value_of(context, 'name')
     demo, node = is_true(context, 'demo'), posixpath.join('/', namespace, name)
-    # Without config/actions.yaml, which has defaults alone: of a string and a list for one
-    # parameter rcl takes the string, whichever file comes last.
-    files = [str(CONFIG / 'actions_demo.yaml')] if demo else []
+    files = [str(CONFIG / 'actions.yaml')]
+    if demo:
+        files.append(str(CONFIG / 'actions_demo.yaml'))
     params_file = value_of(context, 'params_file')
     if params_file:
         files.append(existing('params_file', params_file))
@@ -102,7 +103,7 @@ def start_nodes(context):
     nodes = [Node(
         package='csa_ros', executable='actions', exec_name='actions', name=name,
         namespace=namespace, output='screen', prefix=interpreter(context),
-        parameters=[*files, *written(values, node), *sim_time(context)],
+        parameters=[*layered([*files, *written(values, node)]), *sim_time(context)],
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],
         # Only the demo is all there is: elsewhere the rest of the robot must go on.
         on_exit=Shutdown() if demo else None)]

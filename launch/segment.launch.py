@@ -10,6 +10,7 @@ from ament_index_python.packages import get_package_share_directory
 from csa_ros.ros.launching import existing
 from csa_ros.ros.launching import interpreter
 from csa_ros.ros.launching import is_true
+from csa_ros.ros.launching import layered
 from csa_ros.ros.launching import overrides
 from csa_ros.ros.launching import sim_time
 from csa_ros.ros.launching import value_of
@@ -148,7 +149,7 @@ def start_nodes(context):
         # Of the names that fit a node the last counts, and a name has the place of the first file
         # that has it: /**, with which config/segment.yaml begins, comes before the node's own, for
         # which launch sets these values.
-        parameters=[*files, *written(values, posixpath.join('/', namespace, name)),
+        parameters=[*layered([*files, *written(values, posixpath.join('/', namespace, name))]),
                     *sim_time(context)],
         additional_env=environment,
         ros_arguments=['--log-level', LaunchConfiguration('log_level')],

@@ -416,6 +416,23 @@ def test_launch_arguments_go_before_files(launch, tmp_path, node):
     assert parameters['crop'] == 0
 
 
+@pytest.mark.parametrize('node', ['/**', '/segment'])
+def test_lists_take_the_place_of_texts(launch, tmp_path, node):
+    """Of both, for the same nodes, rcl would take the text, whichever file comes last."""
+    params = tmp_path / 'params.yaml'
+    params.write_text(f"{node}: {{ros__parameters: {{cameras: [front, left], model: '5e-1',\n"
+                      "  vocabulary: 'floor, wall', qos_overrides: {/image: {subscription: "
+                      '{depth: 3}}}}}\n', encoding='utf-8')
+    _, records = launch(f'params_file:={params}', 'vocabulary_file:=indoor', 'demo:=true', count=3)
+    given = records['segment']['parameters']
+    assert given['cameras'] == ['front', 'left']
+    assert given['model'] == '5e-1'
+    assert given['vocabulary'] == parameters_of(
+        ROOT / 'config/vocabularies/indoor.yaml')['vocabulary']
+    assert given['qos_overrides./image.subscription.depth'] == 3
+    assert given['crop'] == 0
+
+
 @pytest.mark.parametrize('words', [
     'road, car|truck', 'no', 'y', '5e-1', '[road, no]', '@indoor, suitcase'])
 def test_launch_passes_words_as_text(launch, words):

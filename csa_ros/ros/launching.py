@@ -4,7 +4,10 @@ What the launch files have in common.
 It runs under the Python of ROS, which need not have what the nodes need: nothing else is imported.
 """
 
+from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
+import posixpath
 import shlex
 import shutil
 import tempfile
@@ -62,6 +65,55 @@ def written(values: dict[str, Any], node: str) -> list[str]:
             'w', prefix='launch_params_', suffix='.yaml', delete=False) as file:
         yaml.safe_dump({node: {'ros__parameters': values}}, file, default_style='"')
     return [file.name]
+
+
+def layered(files: Sequence[str]) -> list[str]:
+    """
+    Return the paths of parameter files of which later ones take precedence, whatever they hold.
+
+    Of a string and a list for one parameter of one name of nodes, rcl takes the string, whichever
+    file comes last. So what a later file sets is left out of the earlier ones, in copies of them.
+    """
+    later: set[tuple[str, str]] = set()
+    paths = []
+    for path in reversed(files):
+        paths.append(path)
+        try:
+            document = yaml.compose(Path(path).read_text(encoding='utf-8'))
+        except (UnicodeDecodeError, yaml.YAMLError):
+            # The node says what is wrong with it.
+            continue
+        found: set[tuple[str, str]] = set()
+        for name, parameters in _sections(document, '/'):
+            # Those that are mappings are groups of parameters, which rcl merges.
+            found.update((name, key.value) for key, value in parameters.value
+                         if not isinstance(value, yaml.MappingNode))
+            parameters.value = [
+                (key, value) for key, value in parameters.value
+                if isinstance(value, yaml.MappingNode) or (name, key.value) not in later]
+        if found & later:
+            paths[-1] = _serialized(document)
+        later |= found
+    return paths[::-1]
+
+
+def _sections(document: yaml.Node | None, name: str) -> Iterator[tuple[str, yaml.MappingNode]]:
+    """Yield names of nodes, and the parameters that a document has for them."""
+    if not isinstance(document, yaml.MappingNode):
+        return
+    for key, value in document.value:
+        if key.value == 'ros__parameters' and isinstance(value, yaml.MappingNode):
+            yield name, value
+        else:
+            yield from _sections(value, posixpath.join(name, str(key.value)))
+
+
+def _serialized(document: yaml.Node) -> str:
+    """Return the path of a file with a document, in which text is quoted as it was."""
+    with tempfile.NamedTemporaryFile('w', prefix='launch_params_', suffix='.yaml', delete=False,
+                                     encoding='utf-8') as file:
+        yaml.serialize(document, file, yaml.SafeDumper, allow_unicode=True)
+    return file.name
 
 
 def existing(argument: str, value: str, hint: str = '') -> str:
