@@ -184,8 +184,10 @@ class Training:
                 bar.update()
                 if self._step % REPORT == 0 or self._step == self._plan.episodes:
                     self._measure(say)
+                    self._save()
                     self._write()
-                if time.monotonic() - saved > SAVE_SECONDS:
+                    saved = time.monotonic()
+                elif time.monotonic() - saved > SAVE_SECONDS:
                     self._save()
                     saved = time.monotonic()
         # Again if a process was ended between the last state and these.
