@@ -20,6 +20,7 @@ from csa_ros.settings import Settings
 from graph import ACTIVATE
 from graph import DEACTIVATE
 from graph import make_image
+from graph import TIMEOUT
 from graph import wait_for
 from lifecycle_msgs.msg import Transition
 import numpy as np
@@ -258,7 +259,7 @@ def test_a_setting_that_costs_too_much_does_not_take_the_node_down(graph, tmp_pa
     graph.stream(lambda: graph.node._pipeline._snapshot.settings.stride == 3)
     begin = time.monotonic()
     assert graph.change_state(DEACTIVATE)
-    assert graph.node._pipeline._frames.flush(0)
+    assert graph.node._pipeline._frames.flush(TIMEOUT)
     assert graph.change_state(ACTIVATE)
     graph.stream(lambda: graph.node._pipeline._frames._busy)
     frames = graph.node._pipeline._frames

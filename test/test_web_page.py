@@ -17,6 +17,7 @@ import threading
 from csa_ros.demo.camera import DemoCamera
 from csa_ros.ros.node import SegmentNode
 from graph import DOMAINS
+from graph import wait_for
 import numpy as np
 import pytest
 import rclpy
@@ -325,9 +326,9 @@ def test_things_are_taught_in_a_frozen_picture(page, robot):
     center = page.locator('#picture')
     before = pixel(center)
     center.press('Space')
-    assert pixel(center)[0] > before[0] + 30 and pixel(center)[2] < before[2]
+    wait_for(lambda: pixel(center)[0] > before[0] + 30 and pixel(center)[2] < before[2], 'a dot')
     panel.get_by_role('button', name='Clear').click()
-    assert pixel(center) == before
+    wait_for(lambda: pixel(center) == before, 'the picture without it')
     panel.get_by_label('Brush', exact=True).last.fill('30')
     drag(page, (0.4, 0.75), (0.6, 0.75))
     drag(page, (0.2, 0.2), (0.25, 0.2))

@@ -12,9 +12,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import ExitStack
-from contextlib import suppress
 from functools import wraps
-import multiprocessing
 import os
 import threading
 import time
@@ -22,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 from csa_ros import draw
+from csa_ros.bench.listening import listener
 from csa_ros.bench.options import TITLES
 from csa_ros.bench.targets import in_ms
 from csa_ros.bench.targets import Target
@@ -31,19 +30,16 @@ from csa_ros.bench.timing import Timing
 from csa_ros.demo.run import processes
 from csa_ros.ros import images
 from csa_ros.ros import outputs
-from csa_ros.ros.context import initialize
 from csa_ros.ros.diagnostics import Statistics
 from csa_ros.ros.node import SegmentNode
 from csa_ros.segmenter import Segmenter
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import Executor
-from rclpy.executors import ExternalShutdownException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecyclePublisher
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image
 from tqdm import tqdm
@@ -188,30 +184,6 @@ def stopwatch() -> Iterator[Stopwatch]:
         stack.enter_context(mock.patch.object(
             Statistics, 'published', watch.end(Statistics.published)))
         yield watch
-
-
-def listen(namespace: str, topics: tuple[str, ...]) -> None:
-    """Subscribe to outputs of the node, and leave the messages as they come, until the end."""
-    initialize('listener', ['listener'])
-    node = rclpy.create_node('listener', namespace=namespace)
-    for topic in topics:
-        node.create_subscription(
-            Image, f'segment/{topic}', lambda _: None, QoSProfile(depth=1), raw=True)
-    with suppress(KeyboardInterrupt, ExternalShutdownException):
-        rclpy.spin(node)
-
-
-@contextmanager
-def listener(namespace: str, topics: tuple[str, ...]) -> Iterator[None]:
-    """Listen in a process of its own."""
-    process = multiprocessing.get_context('spawn').Process(
-        target=listen, args=(namespace, topics), daemon=True)
-    process.start()
-    try:
-        yield
-    finally:
-        process.kill()
-        process.join()
 
 
 def _measure_case(encoding: str, topics: tuple[str, ...], options: argparse.Namespace,

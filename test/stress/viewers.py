@@ -25,6 +25,7 @@ from csa_ros.ros.images import to_message
 from remote import node
 from remote import ROOT
 from remote import StressError
+from remote import wait_for
 from report import Report
 from report import run
 from std_msgs.msg import Header
@@ -119,6 +120,9 @@ def measure(options: argparse.Namespace, progress: tqdm, report: Report) -> None
             while time.monotonic() < ends:
                 for viewed in (0, 1):
                     (viewers.looking.set if viewed else viewers.looking.clear)()
+                    if viewed:
+                        seen = viewers.frames
+                        wait_for(lambda seen=seen: viewers.frames > seen, 'a frame of the page')
                     time.sleep(SETTLING)
                     # As diagnostics, which are about the last ten seconds, tell it.
                     before, spent = len(masks), _cpu_seconds(remote.process.pid)
