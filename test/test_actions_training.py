@@ -175,10 +175,11 @@ def test_a_training_goes_on_where_it_was_ended(backbone, named, windows, tmp_pat
     first = Training(backbone, windows, named, plan(method), broken)
     learn, calls = first._learn, []
 
-    def interrupted():
+    def interrupted(given):
         if len(calls) == 3:
             raise KeyboardInterrupt
-        calls.append(learn())
+        calls.append(learn(given))
+        return calls[-1]
 
     first._learn = interrupted
     with pytest.raises(KeyboardInterrupt):

@@ -53,7 +53,7 @@ learn = run.Training._learn
 def killed(self, *batch):
     if self._step == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    learn(self, *batch)
+    return learn(self, *batch)
 
 run.Training._learn = killed
 train.main(sys.argv[1:])
@@ -288,13 +288,13 @@ def test_an_interrupted_training_says_how_to_go_on(arguments, monkeypatch, capsy
 @pytest.fixture
 def state(arguments, tmp_path, monkeypatch):
     """Leave the state of a training that was ended after its first epoch; return its file."""
-    end_epoch = run.Training._end_epoch
+    end_part = run.Training._end_part
 
     def ended(self, say):
-        end_epoch(self, say)
+        end_part(self, say)
         raise KeyboardInterrupt
     with monkeypatch.context() as patch:
-        patch.setattr(run.Training, '_end_epoch', ended)
+        patch.setattr(run.Training, '_end_part', ended)
         assert train.main(arguments()) == 130
     return tmp_path / 'out.safetensors.state'
 
@@ -336,7 +336,7 @@ def test_a_loss_that_is_no_number_ends_it_and_keeps_what_was_good(
     def poisoned(self, *batch):
         if self._step == 3:
             self._parameters['text_projection'].data[0, 0] = torch.nan
-        learn(self, *batch)
+        return learn(self, *batch)
     monkeypatch.setattr(run.Training, '_learn', poisoned)
     assert train.main(arguments()) == FAILED
     error = capsys.readouterr().err

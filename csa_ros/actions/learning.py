@@ -1,21 +1,16 @@
 """
 The training of what compares clips: from a model and clips of actions to a file of weights.
 
-    OUT              the weights, as safetensors
-    OUT.state        what the same training goes on from, until it is done
-    OUT.json         what was done, and the figures as it went on
-
-A process may be killed at any moment, as in `csa_ros.training.run`.
+It goes by episodes, and what `csa_ros.training.resuming` calls a part are REPORT of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
 import hashlib
-import json
+from itertools import repeat
 from pathlib import Path
-import time
 from typing import Any
 
 from csa_ros.actions import matching
@@ -31,17 +26,14 @@ from csa_ros.actions.trial import distances_by
 from csa_ros.actions.words import Words
 from csa_ros.model.backbone import Backbone
 from csa_ros.training import optimizer
-from csa_ros.training.checkpoint import read_state
-from csa_ros.training.checkpoint import write_state
-from csa_ros.training.checkpoint import write_text
 from csa_ros.training.checkpoint import write_weights
 from csa_ros.training.errors import TrainingError
+from csa_ros.training.resuming import Resumable
 import numpy as np
 import torch
 from torch import nn
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 SAVE_SECONDS = 120.0
 # Episodes after which the model is measured and kept.
@@ -123,7 +115,7 @@ def encode(encoder: FrameEncoder, pixels: Tensor) -> Tensor:
         0, pixels.shape[:2])
 
 
-class Training:
+class Training(Resumable[None]):
     """
     A training of what compares clips, which leaves its weights in the file `out`.
 
@@ -131,9 +123,11 @@ class Training:
     of `windows`, by their order. Raises TrainingError for what cannot be trained.
     """
 
+    unit = 'episode'
+
     def __init__(self, backbone: Backbone, windows: Windows, words: Words, plan: Plan, out: Path
                  ) -> None:
-        self._backbone, self._plan, self._out = backbone, plan, out
+        self._backbone, self._plan = backbone, plan
         self._labels = windows.labels.numpy()
         self._learnt, self._held = self._split(windows.names)
         torch.manual_seed(plan.seed)
@@ -145,54 +139,9 @@ class Training:
         self._optimizer = torch.optim.AdamW(
             optimizer.groups(parameters.items(), optimizer.DECAY), betas=(0.9, 0.98))
         pixels = hashlib.sha256(windows.pixels.numpy().tobytes()).hexdigest()[:16]
-        self._recipe = {'model': backbone.name, 'identity': backbone.identity, 'clips': pixels,
-                        'actions': list(windows.names), **asdict(plan)}
-        self._step, self._losses = 0, 0.0
-        self._history: list[dict[str, Any]] = []
-
-    @property
-    def state_path(self) -> Path:
-        """Return the file that holds the state until the training is done."""
-        return self._out.with_name(f'{self._out.name}.state')
-
-    @property
-    def report_path(self) -> Path:
-        """Return the file that holds the figures as the training went on."""
-        return self._out.with_name(f'{self._out.name}.json')
-
-    def run(self, say: Callable[[str], None]) -> None:
-        """
-        Train from where an earlier process was ended to the end, and `say` how it goes.
-
-        Raises TrainingError for what cannot go on; what was written before stays as it is.
-        """
-        state = read_state(self.state_path, self._recipe)
-        if state is None:
-            if self._out.exists():
-                raise TrainingError(f'--out {self._out} is there already: name another file, or '
-                                    'remove it')
-            self._measure(say)
-        else:
-            self._restore(state)
-            say(f'goes on from episode {self._step} of {self._plan.episodes}')
-        saved = time.monotonic()
-        # Without a terminal (disable=None) a bar would fill a log.
-        with tqdm(total=self._plan.episodes, initial=self._step, unit='episode', disable=None
-                  ) as bar:
-            while self._step < self._plan.episodes:
-                self._learn()
-                bar.update()
-                if self._step % REPORT == 0 or self._step == self._plan.episodes:
-                    self._measure(say)
-                    self._save()
-                    self._write()
-                    saved = time.monotonic()
-                elif time.monotonic() - saved > SAVE_SECONDS:
-                    self._save()
-                    saved = time.monotonic()
-        # Again if a process was ended between the last state and these.
-        self._write()
-        self.state_path.unlink(missing_ok=True)
+        super().__init__(
+            out, {'model': backbone.name, 'identity': backbone.identity, 'clips': pixels,
+                  'actions': list(windows.names), **asdict(plan)}, plan.episodes, SAVE_SECONDS)
 
     def _split(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Return the clips to learn from and those that are held out, by the share of each."""
@@ -213,7 +162,11 @@ class Training:
             held.append(clips[:count])
         return np.concatenate(learnt), np.concatenate(held)
 
-    def _learn(self) -> None:
+    def _left(self) -> Iterator[None]:
+        # What an episode is made of depends on its number alone.
+        return repeat(None, self._steps - self._step)
+
+    def _learn(self, given: None) -> float:
         progress = self._step / self._plan.episodes
         for group in self._optimizer.param_groups:
             group['lr'] = self._plan.rate * optimizer.one_cycle(progress)
@@ -232,8 +185,10 @@ class Training:
                                 f'episode {self._step}: give a lower --rate than '
                                 f'{self._plan.rate:g}, and another --out')
         self._optimizer.step()
-        self._losses += loss.item()
-        self._step += 1
+        return loss.item()
+
+    def _ends_part(self) -> bool:
+        return self._step % REPORT == 0 or self._step == self._steps
 
     def _draw(self, clips: np.ndarray, random: np.random.Generator) -> Episode:
         """Draw an episode of some clips, which are told by their places among these."""
@@ -246,37 +201,32 @@ class Training:
         return F.cross_entropy(-distances, answers) + WORD_WEIGHT * F.cross_entropy(
             words, actions[answers])
 
-    def _measure(self, say: Callable[[str], None]) -> None:
-        """Add a line to the history, and say it."""
+    def _figures(self) -> dict[str, Any]:
         entry: dict[str, Any] = {'episode': self._step}
         if self._step:
             since = self._step - self._history[-1]['episode']
             entry['loss'] = self._losses / since
-            self._losses = 0.0
         if len(self._held):
             self._comparison.eval()
             distances = self._comparison.between(torch.from_numpy(self._held))
             entry['held_out'] = accuracy(distances, self._labels[self._held], self._plan.way,
                                          MEASURED, np.random.default_rng(self._plan.seed))
-        self._history.append(entry)
-        say(describe(entry, self._plan))
+        return entry
 
-    def _save(self) -> None:
-        write_state(self.state_path, self._recipe, {
-            'step': self._step, 'losses': self._losses, 'history': json.dumps(self._history),
-            'weights': self._comparison.state_dict(), 'optimizer': self._optimizer.state_dict()})
+    def _describe(self, entry: dict[str, Any]) -> str:
+        return describe(entry, self._plan)
+
+    def _state(self) -> dict[str, Any]:
+        return {'weights': self._comparison.state_dict(),
+                'optimizer': self._optimizer.state_dict()}
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self._step, self._losses = state['step'], state['losses']
-        self._history = json.loads(state['history'])
         self._comparison.load_state_dict(state['weights'])
         self._optimizer.load_state_dict(state['optimizer'])
 
-    def _write(self) -> None:
+    def _write_weights(self) -> None:
         write_weights(self._out, self._comparison.model.state_dict(),
                       learned.metadata(self._plan.method, self._backbone))
-        report = {**self._recipe, 'history': self._history}
-        write_text(self.report_path, json.dumps(report, indent=1) + '\n')
 
 
 def describe(entry: dict[str, Any], plan: Plan) -> str:

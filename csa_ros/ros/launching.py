@@ -91,7 +91,7 @@ def layered(files: Sequence[str]) -> list[str]:
             parameters.value = [
                 (key, value) for key, value in parameters.value
                 if isinstance(value, yaml.MappingNode) or (name, key.value) not in later]
-        if found & later:
+        if document is not None and found & later:
             paths[-1] = _serialized(document)
         later |= found
     return paths[::-1]

@@ -1,43 +1,35 @@
 """
 The training itself: from a model, pictures and captions to a file with weights.
 
-    OUT              weights of the last whole epoch, as safetensors
-    OUT.state        what the same training goes on from, until it is done
-    OUT.json         what was done, and the figures after each epoch
-
-A process may be killed at any moment. The next goes on from the last state, and on a CPU what it
-leaves is, to the bit, what it would have left without a break.
+A part, as `csa_ros.training.resuming` has it, is an epoch.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
 import hashlib
 import json
 from pathlib import Path
-import time
 from typing import Any
 
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.towers.architecture import expected_weights
 from csa_ros.training import held_out
 from csa_ros.training import optimizer
-from csa_ros.training.checkpoint import read_state
-from csa_ros.training.checkpoint import write_state
-from csa_ros.training.checkpoint import write_text
 from csa_ros.training.checkpoint import write_weights
 from csa_ros.training.choices import PATCHES
 from csa_ros.training.errors import TrainingError
 from csa_ros.training.features import Encoder
 from csa_ros.training.objective import Objective
 from csa_ros.training.pairs import Pair
+from csa_ros.training.pictures import Batch
 from csa_ros.training.pictures import batches
 from csa_ros.training.pictures import Pictures
 from csa_ros.training.pictures import Turn
 from csa_ros.training.pictures import turns
+from csa_ros.training.resuming import Resumable
 import torch
-from tqdm import tqdm
 
 SAVE_SECONDS = 300.0
 _CLIP_NORM = 1.0
@@ -65,7 +57,7 @@ class Plan:
     precision: str
 
 
-class Training:
+class Training(Resumable[Batch]):
     """
     A training of a model on pairs, which leaves its weights in the file `out`.
 
@@ -75,14 +67,17 @@ class Training:
 
     def __init__(self, backbone: Backbone, pairs: Sequence[Pair], plan: Plan, out: Path,
                  workers: int = 0) -> None:
-        self._backbone, self._plan, self._out, self._workers = backbone, plan, out, workers
+        self._backbone, self._plan, self._workers = backbone, plan, workers
         learnt, held = held_out.split(len(pairs), plan.held_out, plan.seed)
         self._check(len(learnt), len(held))
         size = backbone.image_size
         self._learnt = Pictures([pairs[i] for i in learnt], size, plan.seed)
         self._held = Pictures([pairs[i] for i in held], size, plan.seed) if held else None
         self._per_epoch = len(learnt) // plan.batch
-        self._steps = plan.epochs * self._per_epoch
+        super().__init__(
+            out, {'model': backbone.name, 'identity': backbone.identity, 'pairs': _digest(pairs),
+                  **asdict(plan), 'losses': list(plan.losses)},
+            plan.epochs * self._per_epoch, SAVE_SECONDS)
         self._encoder = Encoder(backbone, plan.part != 'words', _PRECISIONS[plan.precision],
                                 set(plan.losses) != {PATCHES})
         self._objective = Objective(plan.losses).to(backbone.device)
@@ -93,53 +88,6 @@ class Training:
             optimizer.groups(self._parameters.items(), optimizer.DECAY), betas=(0.9, 0.98))
         # Small gradients vanish in fp16 alone.
         self._scaler = _scaler(plan.precision == 'fp16')
-        self._recipe = {'model': backbone.name, 'identity': backbone.identity,
-                        'pairs': _digest(pairs), **asdict(plan), 'losses': list(plan.losses)}
-        self._step, self._losses = 0, 0.0
-        self._history: list[dict[str, Any]] = []
-
-    @property
-    def state_path(self) -> Path:
-        """Return the file that holds the state until the training is done."""
-        return self._out.with_name(f'{self._out.name}.state')
-
-    @property
-    def report_path(self) -> Path:
-        """Return the file that holds the figures after each epoch."""
-        return self._out.with_name(f'{self._out.name}.json')
-
-    def run(self, say: Callable[[str], None]) -> None:
-        """
-        Train from where an earlier process was ended to the end, and `say` how it goes.
-
-        Raises TrainingError for what cannot go on; what was written before stays as it is.
-        """
-        state = read_state(self.state_path, self._recipe)
-        if state is None:
-            if self._out.exists():
-                raise TrainingError(f'--out {self._out} is there already: name another file, or '
-                                    'remove it')
-            self._begin(say)
-        else:
-            self._restore(state)
-            say(f'goes on from step {self._step} of {self._steps}')
-        saved = time.monotonic()
-        chosen = turns(len(self._learnt), self._plan.batch, self._plan.seed, self._step,
-                       self._steps)
-        # Without a terminal (disable=None) a bar would fill a log.
-        with tqdm(total=self._steps, initial=self._step, unit='step', disable=None) as bar:
-            for batch in batches(self._learnt, chosen, self._workers):
-                self._learn(batch.frames, batch.captions)
-                bar.update()
-                if self._step % self._per_epoch == 0:
-                    self._end_epoch(say)
-                    saved = time.monotonic()
-                elif time.monotonic() - saved > SAVE_SECONDS:
-                    self._save()
-                    saved = time.monotonic()
-        # Again if a process was ended between the last state and these.
-        self._write()
-        self.state_path.unlink(missing_ok=True)
 
     def _check(self, learnt: int, held: int) -> None:
         of_all = f' ({held} of {learnt + held} are held out)' if held else ''
@@ -150,17 +98,21 @@ class Training:
             raise TrainingError(f'--batch is {self._plan.batch} and there are {learnt} pictures '
                                 f'to learn from{of_all}: give at most {learnt}, or more pictures')
 
-    def _begin(self, say: Callable[[str], None]) -> None:
+    def _begin(self) -> None:
         chosen = turns(len(self._learnt), self._plan.batch, self._plan.seed, 0, 1)
         for batch in batches(self._learnt, chosen, 0):
             with torch.no_grad():
                 self._objective.fit(self._encoder(batch.frames, batch.captions))
-        self._measure(0, say)
 
-    def _learn(self, frames: torch.Tensor, captions: Sequence[tuple[str, ...]]) -> None:
+    def _left(self) -> Iterator[Batch]:
+        chosen = turns(len(self._learnt), self._plan.batch, self._plan.seed, self._step,
+                       self._steps)
+        return batches(self._learnt, chosen, self._workers)
+
+    def _learn(self, given: Batch) -> float:
         for group in self._optimizer.param_groups:
             group['lr'] = self._plan.rate * optimizer.one_cycle(self._step / self._steps)
-        loss = self._objective(self._encoder(frames, captions))
+        loss = self._objective(self._encoder(given.frames, given.captions))
         self._optimizer.zero_grad()
         self._scaler.scale(loss).backward()
         self._scaler.unscale_(self._optimizer)
@@ -175,17 +127,13 @@ class Training:
                 f'--precision fp32, and another --out')
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        self._losses += loss.item()
-        self._step += 1
+        return loss.item()
 
-    def _end_epoch(self, say: Callable[[str], None]) -> None:
-        self._measure(self._step // self._per_epoch, say)
-        self._losses = 0.0
-        self._save()
-        self._write()
+    def _ends_part(self) -> bool:
+        return self._step % self._per_epoch == 0
 
-    def _measure(self, epoch: int, say: Callable[[str], None]) -> None:
-        """Add a line to the history, and say it."""
+    def _figures(self) -> dict[str, Any]:
+        epoch = self._step // self._per_epoch
         entry: dict[str, Any] = {'epoch': epoch}
         if epoch:
             entry['loss'] = self._losses / self._per_epoch
@@ -198,28 +146,24 @@ class Training:
                 self._encoder, self._objective, batches(self._held, chosen, 0),
                 [self._held.captions((None, i)) for i in range(count)])
             entry['held_out'] = figures._asdict()
-        self._history.append(entry)
-        say(describe(entry, self._plan.epochs))
+        return entry
 
-    def _save(self) -> None:
-        write_state(self.state_path, self._recipe, {
-            'step': self._step, 'losses': self._losses, 'history': json.dumps(self._history),
-            'weights': {name: value.detach() for name, value in self._parameters.items()},
-            'objective': self._objective.state_dict(),
-            'optimizer': self._optimizer.state_dict(), 'scaler': self._scaler.state_dict()})
+    def _describe(self, entry: dict[str, Any]) -> str:
+        return describe(entry, self._plan.epochs)
+
+    def _state(self) -> dict[str, Any]:
+        return {'weights': {name: value.detach() for name, value in self._parameters.items()},
+                'objective': self._objective.state_dict(),
+                'optimizer': self._optimizer.state_dict(), 'scaler': self._scaler.state_dict()}
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self._step, self._losses = state['step'], state['losses']
-        self._history = json.loads(state['history'])
         self._backbone.clip.load_state_dict(state['weights'], strict=False)
         self._objective.load_state_dict(state['objective'])
         self._optimizer.load_state_dict(state['optimizer'])
         self._scaler.load_state_dict(state['scaler'])
 
-    def _write(self) -> None:
+    def _write_weights(self) -> None:
         write_weights(self._out, expected_weights(self._backbone.clip))
-        report = {**self._recipe, 'history': self._history}
-        write_text(self.report_path, json.dumps(report, indent=1) + '\n')
 
 
 def describe(entry: dict[str, Any], epochs: int) -> str:
