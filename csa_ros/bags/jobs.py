@@ -10,6 +10,7 @@ from csa_ros.bags import parts
 from csa_ros.bags.errors import BagError
 from csa_ros.bags.parts import Part
 from csa_ros.bags.reading import Recording
+from csa_ros.bags.reading import Survey
 from csa_ros.bags.topics import cameras
 from csa_ros.bags.topics import choose
 from csa_ros.parameters.config import Config
@@ -46,7 +47,8 @@ class Job:
     `start` and `end` are the recording's, in nanoseconds, and `messages` all that it holds. At
     most one image is labelled of each `period`, which are counted from `start`; 0: all.
     `left_out` says why image topics are none of the cameras, and `remarks` what is wrong with the
-    recording. `identity`, of what JSON can hold, is all that the result depends on.
+    recording, which is opened by its `survey`. `identity`, of what JSON can hold, is all that the
+    result depends on.
     """
 
     bag: Path
@@ -61,6 +63,7 @@ class Job:
     messages: int
     left_out: dict[str, str]
     remarks: list[str]
+    survey: Survey
     identity: dict[str, Any]
 
 
@@ -110,6 +113,7 @@ def _job(recording: Recording, out: Path, request: Request) -> Job:
         messages=recording.count,
         left_out=left_out,
         remarks=recording.remarks,
+        survey=recording.survey,
         identity=_identity(recording, chosen, request))
 
 

@@ -25,6 +25,7 @@ from csa_ros.tools.arguments.segment_bag import DONE
 from csa_ros.tools.arguments.segment_bag import FAILED
 from csa_ros.tools.arguments.segment_bag import IMAGES_LEFT_OUT
 from csa_ros.tools.arguments.segment_bag import make_parser
+from csa_ros.urls import matches
 try:
     from csa_ros.bags import finds
     from csa_ros.bags import jobs
@@ -100,7 +101,8 @@ def _run(options: argparse.Namespace, outputs: tuple[str, ...], shard: Shard) ->
         _say(remark)
     request = jobs.Request(taught.config, options.topics, outputs, options.format,
                            options.storage, options.name, options.part_images, taught.kept)
-    planned, errors = jobs.plan(options.bags, options.out, request)
+    bags = [bag for path in options.bags for bag in matches(path)]
+    planned, errors = jobs.plan(bags, options.out, request)
     for error in errors:
         _fail(str(error))
     for job in planned:
