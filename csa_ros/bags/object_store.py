@@ -29,10 +29,9 @@ class ObjectStore(Workspace):
     everything can be done again. Raises StorageError wherever the store cannot be reached.
     """
 
-    def __init__(self, out: Path, identity: dict[str, Any], count: int) -> None:
-        super().__init__(out, identity, count)
-        with urls.reached(out):
-            self._system = urls.file_system(out)
+    @property
+    def _system(self) -> Any:
+        return urls.file_system(self.out)
 
     def check(self) -> None:
         with urls.reached(self.out):
@@ -42,6 +41,11 @@ class ObjectStore(Workspace):
         with urls.reached(self.out):
             if not (self._parts / JOB).exists():
                 self._write(self._parts / JOB, {'job': self._identity})
+
+    @property
+    def begun(self) -> bool:
+        with urls.reached(self.out):
+            return super().begun
 
     @property
     def complete(self) -> bool:

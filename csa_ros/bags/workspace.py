@@ -56,6 +56,11 @@ class Workspace(ABC):
         """Make the folder; OSError if that is impossible."""
 
     @property
+    def begun(self) -> bool:
+        """Whether `begin` was called, by any process that has the same folder."""
+        return (self._parts / JOB).exists() or self.complete
+
+    @property
     def complete(self) -> bool:
         """Whether nothing is left to do."""
         return (self.out / COMPLETE).exists()
