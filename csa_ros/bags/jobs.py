@@ -15,6 +15,7 @@ from csa_ros.bags.topics import cameras
 from csa_ros.bags.topics import choose
 from csa_ros.parameters.config import Config
 from csa_ros.teaching.file import Kept
+from csa_ros.urls import is_remote
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def plan(bags: Sequence[Path], out: Path, request: Request) -> tuple[list[Job], 
     Return a job for each bag: one is written to `out`, several to folders in it with their names.
 
     What is wrong with bags that cannot be segmented as asked is returned beside the jobs of the
-    others. Raises BagError if two would be written to the same folder.
+    others. Raises BagError if two would be written to the same folder, or one into its bag.
     """
     jobs, errors = [], []
     for bag in bags:
@@ -84,6 +85,8 @@ def plan(bags: Sequence[Path], out: Path, request: Request) -> tuple[list[Job], 
             errors.append(error)
     owners: dict[Path, Path] = {}
     for job in jobs:
+        if is_remote(job.out) and job.out.is_relative_to(job.bag):
+            raise BagError(f'{job.out} would be in the bag {job.bag}: name a place beside it')
         if job.out in owners:
             raise BagError(f'{owners[job.out]} and {job.bag} would both be written to {job.out}; '
                            'rename one, or segment them one by one')

@@ -101,7 +101,9 @@ def _run(options: argparse.Namespace, outputs: tuple[str, ...], shard: Shard) ->
         _say(remark)
     request = jobs.Request(taught.config, options.topics, outputs, options.format,
                            options.storage, options.name, options.part_images, taught.kept)
-    bags = [bag for path in options.bags for bag in matches(path)]
+    # What is to go on lies beside its bags in many a folder.
+    bags = [bag for path in options.bags for bag in matches(path)
+            if bag is path or bag != options.out]
     planned, errors = jobs.plan(bags, options.out, request)
     for error in errors:
         _fail(str(error))
