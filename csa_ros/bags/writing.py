@@ -14,6 +14,7 @@ from csa_ros.bags.reading import Recording
 from csa_ros.bags.reading import TYPES
 from csa_ros.bags.workspace import Workspace
 from csa_ros.segmenter import Result
+from csa_ros.urls import reached
 import numpy as np
 from rosbags.interfaces import Connection
 from rosbags.interfaces import Qos
@@ -143,7 +144,8 @@ def assemble(folders: Sequence[Path], job: Job, space: Workspace) -> None:
     files: list[tuple[Path, str]] = []
     for index, folder in enumerate(folders):
         bag = folder / _name(job, index)
-        metadata = yaml.safe_load((bag / 'metadata.yaml').read_text())[_INFORMATION]
+        with reached(bag):
+            metadata = yaml.safe_load((bag / 'metadata.yaml').read_text())[_INFORMATION]
         if metadata['message_count']:
             found.append(metadata)
             name, = metadata['relative_file_paths']
