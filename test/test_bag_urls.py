@@ -370,7 +370,7 @@ def test_a_server_that_gives_up_in_the_middle(s3, bucket, monkeypatch, capsys):
     s3.put('in', f'{bucket}/in', recursive=True)
     make_part = bag_run._make_part
 
-    def give_up(*_):
+    def give_up(*_, **__):
         raise botocore.EndpointConnectionError(endpoint_url='http://s3')
 
     def lose(*args):
