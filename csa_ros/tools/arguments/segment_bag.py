@@ -4,8 +4,7 @@ import argparse
 from pathlib import Path
 
 from csa_ros.tools.arguments.cluster import add_cluster
-from csa_ros.urls import place
-from csa_ros.urls import UrlError
+from csa_ros.tools.arguments.places import anywhere
 
 DESCRIPTION = (
     'Segment recorded bags: a bag with labels, overlay and legend, or pictures, or videos.')
@@ -24,10 +23,10 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog='segment_bag', description=DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument('bags', nargs='+', type=_place, metavar='IN',
+    parser.add_argument('bags', nargs='+', type=anywhere, metavar='IN',
                         help='folder of a rosbag2 recording, or a .mcap or .db3 file; or the URL '
                         'of one, such as s3://bucket/bag, or of several with * in it')
-    parser.add_argument('out', type=_place, metavar='OUT',
+    parser.add_argument('out', type=anywhere, metavar='OUT',
                         help='new folder for the result; for several bags, for a folder of each; '
                         'or the URL of one')
     parser.add_argument('--topics', type=_list, default=(), metavar='T,T',
@@ -68,13 +67,6 @@ def make_parser() -> argparse.ArgumentParser:
                         'dealt at once; bags are split into files of so many (default: '
                         '%(default)s)')
     return parser
-
-
-def _place(text: str) -> Path:
-    try:
-        return place(text)
-    except UrlError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _list(text: str) -> tuple[str, ...]:
