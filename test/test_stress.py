@@ -50,7 +50,7 @@ def test_robots_get_labels_over_a_lossy_link(monkeypatch):
     if reason := missing():
         pytest.skip(reason)
     link = '10 ms, 1 % lost'
-    case = network.SMALL._replace(size=(160, 120), robots=2)
+    case = network.SMALL._replace(size=(160, 120))
     monkeypatch.setattr(network, 'CASES', [(case, [link])])
     monkeypatch.setattr(network, 'SETTLING', 0.0)
     # What takes long on a busy machine is no failure here.
