@@ -212,6 +212,8 @@ ELSEWHERE = {
     'rosdep install': 'wants an installation of ROS',
     'colcon': 'wants an installation of ROS',
     'fastdds discovery': 'serves until it is ended; test/stress/network.py starts it',
+    'ros2 daemon': 'wants an installation of ROS',
+    'ros2 run rmw_zenoh_cpp': 'wants an installation of ROS, with Zenoh',
     'sudo sysctl': 'changes the kernel of the machine',
     'docker': 'wants a daemon; the files that it is given are looked for',
     'rviz2': 'wants an installation of ROS and a display',
