@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from typing import Protocol
 
 from csa_ros.bags import finds
 from csa_ros.bags import pictures
@@ -18,13 +19,14 @@ from csa_ros.bags.errors import BagError
 from csa_ros.bags.finds import FindsPart
 from csa_ros.bags.jobs import Job
 from csa_ros.bags.labelling import Labeller
+from csa_ros.bags.object_store import ObjectStore
 from csa_ros.bags.parts import Part
 from csa_ros.bags.parts import select
 from csa_ros.bags.pictures import PicturePart
-from csa_ros.bags.progress import Progress
 from csa_ros.bags.reading import IMAGES
 from csa_ros.bags.reading import picture_of
 from csa_ros.bags.reading import Recording
+from csa_ros.bags.shared_folder import SharedFolder
 from csa_ros.bags.workspace import Workspace
 from csa_ros.bags.writing import BagPart
 from csa_ros.model.reuse import WindowMemory
@@ -32,6 +34,7 @@ from csa_ros.ros.images import ImageError
 from csa_ros.sample_range import SampleRange
 from csa_ros.segmenter import Pending
 from csa_ros.shards import Shard
+from csa_ros.urls import is_remote
 import numpy as np
 from rosbags.interfaces import Connection
 
@@ -52,6 +55,16 @@ class Task:
     parts: list[int]
 
 
+class Progress(Protocol):
+    """What is told how far the work is, as `csa_ros.bags.progress.Progress`."""
+
+    def image(self) -> None:
+        """Count an image that has been labelled."""
+
+    def advance(self, seconds: float) -> None:
+        """Go on by seconds of recording time."""
+
+
 @dataclass(frozen=True)
 class _Message:
     connection: Connection
@@ -68,7 +81,7 @@ def tasks(jobs: Sequence[Job], shard: Shard) -> list[Task]:
 
     Raises OutputError if the place of any result is taken; nothing is written yet.
     """
-    spaces = [Workspace(job.out, job.identity, len(job.parts)) for job in jobs]
+    spaces = [_workspace(job) for job in jobs]
     for space in spaces:
         space.check()
     dealt, number = [], 0
@@ -90,19 +103,24 @@ def make(task: Task, labeller: Labeller, progress: Progress) -> None:
     if not task.parts:
         return
     task.workspace.begin()
-    with Recording(task.job.bag) as recording:
-        for index in task.parts:
-            if task.workspace.has(index):
-                continue
-            try:
-                with task.workspace.part(index) as (folder, record):
-                    _make_part(recording, task.job, task.job.parts[index], labeller, folder,
-                               record, progress)
-            except Exception:
-                # Unless another process, at work on the same, has put the result together and
-                # with that taken the folder away.
-                if not task.workspace.complete:
-                    raise
+    with Recording(task.job.bag, task.job.survey) as recording:
+        make_parts(task, recording, labeller, progress)
+
+
+def make_parts(task: Task, recording: Recording, labeller: Labeller, progress: Progress) -> None:
+    """Make the parts of a task, as `make`, of its recording, which is open already."""
+    for index in task.parts:
+        if task.workspace.has(index):
+            continue
+        try:
+            with task.workspace.part(index) as (folder, record):
+                _make_part(recording, task.job, task.job.parts[index], labeller, folder, record,
+                           progress)
+        except Exception:
+            # Unless another process, at work on the same, has put the result together and with
+            # that taken the folder away.
+            if not task.workspace.complete:
+                raise
 
 
 def finish(task: Task) -> bool:
@@ -117,7 +135,7 @@ def finish(task: Task) -> bool:
         _check_count(task)
         with task.workspace.finishing() as made:
             if made is not None:
-                _assemble(made, task.job)
+                _assemble(made, task.job, task.workspace)
     task.workspace.tidy()
     return True
 
@@ -127,6 +145,11 @@ def span(job: Job, index: int) -> tuple[int, int]:
     part = job.parts[index]
     return (job.start if part.start is None else part.start.time,
             job.end if part.stop is None else part.stop.time)
+
+
+def _workspace(job: Job) -> Workspace:
+    kind = ObjectStore if is_remote(job.out) else SharedFolder
+    return kind(job.out, job.identity, len(job.parts))
 
 
 def _check_count(task: Task) -> None:
@@ -139,15 +162,15 @@ def _check_count(task: Task) -> None:
             f'{task.job.out}, and run the same command again')
 
 
-def _assemble(made: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
+def _assemble(made: list[tuple[Path, dict[str, Any]]], job: Job, space: Workspace) -> None:
     if job.request.config.find:
-        finds.assemble(made, job)
+        finds.assemble(made, job, space)
     if job.request.form == 'bag':
-        writing.assemble([folder for folder, _ in made], job.out)
+        writing.assemble([folder for folder, _ in made], job, space)
     elif job.request.form == 'png':
-        pictures.assemble_png(made, job)
+        pictures.assemble_png(made, job, space)
     else:
-        pictures.assemble_mp4(made, job)
+        pictures.assemble_mp4(made, job, space)
 
 
 def _make_part(recording: Recording, job: Job, part: Part, labeller: Labeller, folder: Path,
