@@ -102,7 +102,7 @@ def test_a_compressed_twin_steps_in_for_raw_images_that_are_not_there():
     ('segment', ['front/', 'left/']), ('robot/segment', ['robot/cam/front/', 'left/'])])
 @pytest.mark.parametrize('outputs', [
     ['labels'], ['overlay'], ['labels', 'overlay', 'confidence', 'mask', 'autoware_mask'],
-    ['overlay/compressed']])
+    ['overlay/compressed', 'labels/compressed']])
 def test_what_a_segment_node_published_is_no_camera(node, cameras, outputs):
     topics = {f'{node}/{name}{output}'.replace('/', '__'):
               [jpeg(0)] if output.endswith('compressed') else MASK

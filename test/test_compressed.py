@@ -6,6 +6,7 @@ import struct
 import zlib
 
 from csa_ros.ros import compressed
+from csa_ros.ros.compressed import labels_to_message
 from csa_ros.ros.compressed import MAX_PIXELS
 from csa_ros.ros.compressed import to_message
 from csa_ros.ros.compressed import to_rgb
@@ -427,4 +428,21 @@ def test_quality_is_paid_in_bytes():
 def test_to_message_refuses_what_jpeg_cannot_hold(picture, said):
     with pytest.raises(ImageError) as caught:
         to_message(picture, header(), 90)
+    assert said in str(caught.value)
+
+
+def test_labels_lose_nothing():
+    labels = np.random.default_rng(0).integers(256, size=(HEIGHT, WIDTH), dtype=np.uint8)
+    msg = labels_to_message(labels[::2, ::-1], header())
+    assert msg.header == header()
+    assert msg.format == 'mono8; png compressed '
+    np.testing.assert_array_equal(
+        np.array(Image.open(io.BytesIO(bytes(msg.data)))), labels[::2, ::-1])
+
+
+@pytest.mark.parametrize('labels, said', [
+    (RGB, '(48, 64, 3)'), (RGB[..., 0].astype(np.int32), 'int32'), (RGB[:0, :, 0], '(0, 64)')])
+def test_labels_of_another_kind_are_refused(labels, said):
+    with pytest.raises(ImageError) as caught:
+        labels_to_message(labels, header())
     assert said in str(caught.value)

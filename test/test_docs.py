@@ -211,6 +211,9 @@ ELSEWHERE = {
     'git clone': 'wants a network',
     'rosdep install': 'wants an installation of ROS',
     'colcon': 'wants an installation of ROS',
+    'fastdds discovery': 'serves until it is ended; test/stress/network.py starts it',
+    'ros2 daemon': 'wants an installation of ROS',
+    'ros2 run rmw_zenoh_cpp': 'wants an installation of ROS, with Zenoh',
     'sudo sysctl': 'changes the kernel of the machine',
     'docker': 'wants a daemon; the files that it is given are looked for',
     'rviz2': 'wants an installation of ROS and a display',
@@ -379,6 +382,8 @@ def shell(tmp_path):
      'test -s ~/labels/csa_ros_label_space.yaml -a -s ~/labels/csa_ros.csv'),
     ('export FASTDDS_DEFAULT_PROFILES_FILE=$(ros2 pkg prefix csa_ros)/share/csa_ros/config/'
      'fastdds_large_images.xml', 'test -s "$FASTDDS_DEFAULT_PROFILES_FILE"'),
+    ('export FASTDDS_DEFAULT_PROFILES_FILE=$(ros2 pkg prefix csa_ros)/share/csa_ros/config/'
+     'fastdds_network.xml', 'test -s "$FASTDDS_DEFAULT_PROFILES_FILE"'),
     ('ros2 run csa_ros bench --page performance.md figures.json', 'test -s performance.md'),
 ])
 def test_commands_do_what_they_say(shell, tmp_path, line, proof):

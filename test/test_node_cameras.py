@@ -83,8 +83,8 @@ def let_go(graph):
 def test_each_camera_has_topics_of_its_own(graph, masks):
     topics = dict(graph.client.get_topic_names_and_types())
     for name in NAMES:
-        for output in ('labels', 'overlay', 'overlay/compressed', 'confidence', 'mask', 'points',
-                       'autoware_mask'):
+        for output in ('labels', 'labels/compressed', 'overlay', 'overlay/compressed',
+                       'confidence', 'mask', 'points', 'autoware_mask'):
             assert f'/segment/{name}/{output}' in topics
     assert '/segment/labels' not in topics
     assert '/image' not in {name for name, _ in graph.node.get_subscriber_names_and_types_by_node(

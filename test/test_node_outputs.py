@@ -113,6 +113,18 @@ def test_compressed_overlay_is_the_overlay(graph, tmp_path):
     assert np.abs(decoded.astype(int) - pixels(raw[-1])).max() < 10
 
 
+def test_compressed_labels_are_the_labels(graph, tmp_path):
+    small = []
+    graph.start(tmp_path).flow()
+    graph.listen('labels/compressed', small, CompressedImage)
+    graph.stream(lambda: small)
+    raw = next(labels for labels in graph.labels if stamp_of(labels) == stamp_of(small[0]))
+    assert small[0].format == 'mono8; png compressed '
+    assert small[0].header == raw.header
+    decoded = cv2.imdecode(np.asarray(small[0].data), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(decoded[..., None], pixels(raw))
+
+
 def test_mask_is_white_where_its_classes_are(graph, tmp_path):
     """All pixels of the probe are of the last class."""
     masks = []

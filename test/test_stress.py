@@ -5,7 +5,9 @@ import json
 
 from csa_ros.teaching.examples import Examples
 from csa_ros.vocabulary import Vocabulary
+from machines import missing
 import malformed
+import network
 import numpy as np
 import pytest
 from remote import wait_for
@@ -42,6 +44,22 @@ def test_short_run_finds_nothing(module, arguments, least, monkeypatch):
     assert found.failures == []
     for name, number in least.items():
         assert found.figures[name] >= number
+
+
+def test_robots_get_labels_over_a_lossy_link(monkeypatch):
+    if reason := missing():
+        pytest.skip(reason)
+    link = '10 ms, 1 % lost'
+    case = network.SMALL._replace(size=(160, 120))
+    monkeypatch.setattr(network, 'CASES', [(case, [link])])
+    monkeypatch.setattr(network, 'SETTLING', 0.0)
+    # What takes long on a busy machine is no failure here.
+    monkeypatch.setattr(network, 'TARGET_ARRIVED', 0.0)
+    found = report.Report()
+    network.measure(options(network, '--seconds', '1', '--cuts'), QUIET, found)
+    assert found.failures == []
+    sent, back = found.figures[f'{case}, {link}: labels/s sent, back'].split(', ')
+    assert float(back) > 0
 
 
 @pytest.mark.parametrize('measure, code', [

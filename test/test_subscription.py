@@ -312,6 +312,7 @@ def test_a_middleware_without_events_will_do(ends, monkeypatch):
 @pytest.mark.parametrize('middleware, said', [
     ('rmw_fastrtps_cpp', 'large_images:=true'),
     ('rmw_fastrtps_dynamic_cpp', 'fastdds_large_images.xml'),
+    ('rmw_fastrtps_dynamic_cpp', 'fastdds_network.xml'),
     ('rmw_cyclonedds_cpp', 'CYCLONEDDS_URI'),
     ('rmw_zenoh_cpp', 'ZENOH_CONFIG_OVERRIDE'),
     ('rmw_connextdds', 'smaller'),

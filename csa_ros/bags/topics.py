@@ -29,8 +29,8 @@ _SILENT = 'it has no messages'
 # Of the messages of a topic, those that may decide what it holds: the first can be damaged.
 _DECIDING = 10
 # Images that a segment node publishes, behind its name and that of a camera.
-_OUTPUTS = ('labels', 'overlay', 'overlay/compressed', 'confidence', 'mask', 'autoware_mask',
-            'heat', 'segments')
+_OUTPUTS = ('labels', 'labels/compressed', 'overlay', 'overlay/compressed', 'confidence', 'mask',
+            'autoware_mask', 'heat', 'segments')
 
 
 def choose(recording: Recording, asked: Sequence[str]) -> tuple[list[str], dict[str, str]]:

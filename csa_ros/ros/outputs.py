@@ -66,6 +66,11 @@ class Outputs:
         self._all.append(publisher)
         return publisher
 
+    def _create_compressed(self, topic: str) -> Any:
+        # Beside the images wherever these are remapped to, as image_transport has it.
+        return self._create(
+            CompressedImage, self._node.resolve_topic_name(topic) + '/compressed')
+
     def wanted(self) -> bool:
         """Return whether anybody listens."""
         return any(map(heard, self._all))
@@ -88,13 +93,12 @@ class FrameOutputs(Outputs):
     def __init__(self, node: LifecycleNode, prefix: str = '~/', segments: bool = False) -> None:
         super().__init__(node, DurabilityPolicy.VOLATILE)
         self._labels = self._create(Image, f'{prefix}labels')
+        self._compressed_labels = self._create_compressed(f'{prefix}labels')
         self._confidence = self._create(Image, f'{prefix}confidence')
         self._mask = self._create(Image, f'{prefix}mask')
         self._autoware_mask = self._create(Image, f'{prefix}autoware_mask')
         self._overlay = self._create(Image, f'{prefix}overlay')
-        # Beside the overlay wherever that is remapped to, as image_transport has it.
-        self._compressed_overlay = self._create(
-            CompressedImage, node.resolve_topic_name(f'{prefix}overlay') + '/compressed')
+        self._compressed_overlay = self._create_compressed(f'{prefix}overlay')
         self._points = self._create(PointCloud2, f'{prefix}points')
         self._segments = self._create(Image, f'{prefix}segments') if segments else None
 
@@ -117,6 +121,8 @@ class FrameOutputs(Outputs):
         The key is drawn on the overlay. Points need more: see `publish_points`.
         """
         self._labels.publish(to_message(result.labels, 'mono8', header))
+        if heard(self._compressed_labels):
+            self._compressed_labels.publish(compressed.labels_to_message(result.labels, header))
         if heard(self._confidence):
             self._confidence.publish(to_message(result.confidence, 'mono8', header))
         if heard(self._mask):
