@@ -124,8 +124,9 @@ def _written(result: dict, kind: str, written: dict) -> float:
 def _stages(result: dict) -> str:
     rows = []
     for kind, row in result['inputs'].items():
-        for name, text in (('cold', 'read, cold'), ('warm', 'read, warm'), ('decode', 'decode')):
-            rows.append([f'{text}: {kind}', *_rates(row[name], row['bytes'])])
+        rows += [[f'read, {name}: {kind}', *_rates(row[name], row['bytes'])]
+                 for name in ('cold', 'warm')]
+        rows.append([f'decode: {kind}', *_rates(row['decode'])])
     for row in result['segment']:
         where = 'one thread' if row['device'] == 'cpu' else 'GPU'
         rows.append([f"segment: `{row['model']}`, {row['classes']} classes, {row['precision']}, "
