@@ -38,6 +38,8 @@ setup(
         'bag': ['av', 'rosbags>=0.11.9'],
         'bench': ['matplotlib', 'psutil'],
         'clipa': ['tokenizers'],
+        # Of gs:// and hdfs:// there are gcsfs and pyarrow.
+        'cluster': ['ray[default]', 's3fs', 'universal-pathlib'],
         'docs': ['furo', 'myst-parser', 'sphinx'],
         'evaluate': ['matplotlib'],
         'int8': ['onnx', 'onnxruntime', 'onnxscript', 'torch>=2.6'],

@@ -67,6 +67,11 @@ class Labeller:
         return self._config.vocabulary.legend(1, self._segmenter.name, taught)
 
     @property
+    def device(self) -> Any:
+        """Return the device that the model runs on."""
+        return self._segmenter.device
+
+    @property
     def threshold(self) -> float:
         """Return the probability below which a pixel is unknown."""
         return self._settings.unknown_threshold

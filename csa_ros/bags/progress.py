@@ -36,13 +36,27 @@ class Progress:
 
     def image(self) -> None:
         """Count an image that has been labelled."""
-        self.images += 1
-        self._bar.set_postfix_str(f'{self.rate:.1f} images/s', refresh=False)
+        self._count(self.images + 1)
 
     def advance(self, seconds: float) -> None:
         """Go on by seconds of recording time."""
         self._bar.update(seconds)
         self._done += seconds
+        self._tell_now_and_then()
+
+    def show(self, images: int, seconds: float, by_node: str) -> None:
+        """Show what others have done until now, and how fast each of them is."""
+        self._count(images, by_node)
+        # Less than before where a part is done again.
+        self._bar.n = self._done = min(seconds, self._total)
+        self._bar.refresh()
+        self._tell_now_and_then()
+
+    def _count(self, images: int, by_node: str = '') -> None:
+        self.images = images
+        self._bar.set_postfix_str(f'{self.rate:.1f} images/s{by_node}', refresh=False)
+
+    def _tell_now_and_then(self) -> None:
         now = time.monotonic()
         if self._bar.disable and now - self._said > PERIOD:
             self._said = now

@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from typing import Protocol
 
 from csa_ros.bags import finds
 from csa_ros.bags import pictures
@@ -21,7 +22,6 @@ from csa_ros.bags.labelling import Labeller
 from csa_ros.bags.parts import Part
 from csa_ros.bags.parts import select
 from csa_ros.bags.pictures import PicturePart
-from csa_ros.bags.progress import Progress
 from csa_ros.bags.reading import IMAGES
 from csa_ros.bags.reading import picture_of
 from csa_ros.bags.reading import Recording
@@ -50,6 +50,16 @@ class Task:
     job: Job
     workspace: Workspace
     parts: list[int]
+
+
+class Progress(Protocol):
+    """What is told how far the work is, as `csa_ros.bags.progress.Progress`."""
+
+    def image(self) -> None:
+        """Count an image that has been labelled."""
+
+    def advance(self, seconds: float) -> None:
+        """Go on by seconds of recording time."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +101,23 @@ def make(task: Task, labeller: Labeller, progress: Progress) -> None:
         return
     task.workspace.begin()
     with Recording(task.job.bag) as recording:
-        for index in task.parts:
-            if task.workspace.has(index):
-                continue
-            try:
-                with task.workspace.part(index) as (folder, record):
-                    _make_part(recording, task.job, task.job.parts[index], labeller, folder,
-                               record, progress)
-            except Exception:
-                # Unless another process, at work on the same, has put the result together and
-                # with that taken the folder away.
-                if not task.workspace.complete:
-                    raise
+        make_parts(task, recording, labeller, progress)
+
+
+def make_parts(task: Task, recording: Recording, labeller: Labeller, progress: Progress) -> None:
+    """Make the parts of a task, as `make`, of its recording, which is open already."""
+    for index in task.parts:
+        if task.workspace.has(index):
+            continue
+        try:
+            with task.workspace.part(index) as (folder, record):
+                _make_part(recording, task.job, task.job.parts[index], labeller, folder, record,
+                           progress)
+        except Exception:
+            # Unless another process, at work on the same, has put the result together and with
+            # that taken the folder away.
+            if not task.workspace.complete:
+                raise
 
 
 def finish(task: Task) -> bool:

@@ -63,6 +63,11 @@ class Workspace:
             self._write(self._parts / _JOB, {'job': self._identity})
 
     @property
+    def begun(self) -> bool:
+        """Whether `begin` was called, by any process that has the same folder."""
+        return (self._parts / _JOB).exists() or self.complete
+
+    @property
     def complete(self) -> bool:
         """Whether nothing is left to do."""
         return (self.out / COMPLETE).exists()

@@ -10,7 +10,6 @@ import sqlite3
 import sys
 from typing import Any
 
-from csa_ros.bags.labelling import Labeller
 from csa_ros.bags.labelling import OUTPUTS
 from csa_ros.bags.progress import Progress
 from csa_ros.bench.timing import table
@@ -18,9 +17,8 @@ from csa_ros.model.errors import ModelError
 from csa_ros.parameters.config import read_config_file
 from csa_ros.parameters.taught import widened
 from csa_ros.process.threads import set_threads
-from csa_ros.segmenter import Segmenter
 from csa_ros.shards import Shard
-from csa_ros.teaching.examples import Examples
+from csa_ros.tools.arguments.cluster import check_cluster
 from csa_ros.tools.arguments.segment_bag import DONE
 from csa_ros.tools.arguments.segment_bag import FAILED
 from csa_ros.tools.arguments.segment_bag import IMAGES_LEFT_OUT
@@ -30,6 +28,7 @@ try:
     from csa_ros.bags import jobs
     from csa_ros.bags import run
     from csa_ros.bags import video
+    from csa_ros.bags.loading import load
     HAS_ROSBAGS = True
 except ModuleNotFoundError as error:
     if (error.name or '').partition('.')[0] != 'rosbags':
@@ -51,6 +50,7 @@ def main(args: Sequence[str] | None = None) -> int:
         shard = Shard.parse(options.shard)
         outputs = _outputs(options)
         _check(options)
+        check_cluster(options)
     except ValueError as error:
         parser.error(str(error))
     try:
@@ -110,7 +110,8 @@ def _run(options: argparse.Namespace, outputs: tuple[str, ...], shard: Shard) ->
             _say(f'{job.bag}: {topic} is left out: {reason}')
     tasks = run.tasks(planned, shard)
     if any(task.parts for task in tasks):
-        tasks, more = _make(tasks, request)
+        tasks, more = (_make(tasks, request) if options.ray is None
+                       else _make_on_cluster(tasks, request, options))
         errors += more
     statuses = []
     for task in tasks:
@@ -126,15 +127,9 @@ def _run(options: argparse.Namespace, outputs: tuple[str, ...], shard: Shard) ->
 def _make(tasks: Sequence['run.Task'], request: 'jobs.Request'
           ) -> tuple[list['run.Task'], list['jobs.BagError']]:
     """Do the work; return the tasks that are done, and what was wrong with the other bags."""
-    config = request.config
-    set_threads(config.model.threads)
-    _say(f'loading {config.model.model} ...')
-    segmenter = Segmenter.load(**config.model.to_load, settings=config.settings)
-    examples = Examples()
-    if request.kept:
-        request.kept.check(segmenter.fingerprint())
-        examples = request.kept.examples
-    labeller = Labeller(segmenter, config, request.outputs, examples)
+    set_threads(request.config.model.threads)
+    _say(f'loading {request.config.model.model} ...')
+    labeller = load(request)
     spans = [run.span(task.job, index) for task in tasks for index in task.parts]
     done, errors = [], []
     with Progress(sum(end - start for start, end in spans) * 1e-9) as progress:
@@ -148,8 +143,24 @@ def _make(tasks: Sequence['run.Task'], request: 'jobs.Request'
                 _fail(str(error))
                 errors.append(error)
     _say(f'{progress.images} images labelled, {progress.rate:.1f} a second, on '
-         f'{segmenter.device}')
+         f'{labeller.device}')
     return done, errors
+
+
+def _make_on_cluster(tasks: Sequence['run.Task'], request: 'jobs.Request',
+                     options: argparse.Namespace
+                     ) -> tuple[list['run.Task'], list['jobs.BagError']]:
+    """Have the work done on a cluster; return the same as `_make`."""
+    # Ray is not loaded without being asked for.
+    from csa_ros.bags import cluster
+    from csa_ros.tools.cluster import joined
+    with joined(options, sum(len(task.parts) for task in tasks), _say) as share:
+        failures = cluster.make(tasks, request, share, _say)
+    for failure in failures:
+        _fail(str(failure))
+    failed = [failure.task for failure in failures]
+    return ([task for task in tasks if task not in failed],
+            [jobs.BagError(str(failure)) for failure in failures])
 
 
 def _report(task: 'run.Task') -> int:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from csa_ros.tools.arguments.cluster import add_cluster
+
 DESCRIPTION = (
     'Segment recorded bags: a bag with labels, overlay and legend, or pictures, or videos.')
 DONE, FAILED, IMAGES_LEFT_OUT = 0, 1, 3
@@ -56,6 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
                         '%(default)s)')
     parser.add_argument('--shard', default='0/1', metavar='I/N',
                         help='do the share of process I of N, counted from 0')
+    add_cluster(parser, 'the parts')
     parser.add_argument('--part-images', type=int, default=_PART_IMAGES, metavar='N',
                         help='how many images an interruption can cost, and shards are '
                         'dealt at once; bags are split into files of so many (default: '
