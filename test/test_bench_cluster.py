@@ -4,6 +4,7 @@ from copy import deepcopy
 import json
 
 from csa_ros.bench import cluster
+from csa_ros.bench import sharing
 from csa_ros.bench import stages
 from csa_ros.bench.capacity import CORES
 from csa_ros.bench.capacity import GPUS
@@ -29,6 +30,8 @@ def result(tmp_path_factory):
         patch.setattr(cluster, 'SIZE', SIZE)
         patch.setattr(stages, 'SEEN_BY', 'random:BenchCluster')
         patch.setattr(stages, 'STREETS', 2)
+        # In test_bench_sharing.py.
+        patch.setattr(sharing, 'missing', lambda: 'ray is away')
         assert bench.main([
             'cluster', '--json', str(folder / 'figures.json'), '--threads', '1',
             '--cluster-model', 'random:BenchCluster', '--cluster-device', 'cpu',
@@ -116,6 +119,23 @@ def test_tables_have_a_row_for_each(measured):
     assert sum(line.startswith('| 1 x 112 cores and 8 GPUs') for line in lines) == 5
     assert sum(line.startswith('| 100 x 2 cores') for line in lines) == 5
     assert '36,000,000 images' in cluster.describe(measured)
+
+
+def test_whole_recordings_are_judged_by_their_slowest_workers(result):
+    assert cluster.targets(result)[0].met is None
+    assert 'not measured: ray is away.' in cluster.describe(result)
+    cases = [{'way': way, 'workers': workers, 'rate': 2 * ratio, 'ratio': ratio, 'start': 9.5}
+             for way, workers, ratio in (('one process', 1, 1), ('shards', 2, 0.7),
+                                         ('Ray', 2, 1.2), ('Ray', 4, 0.91))]
+    made = {**result, 'whole': {
+        'model': 'demo', 'width': 96, 'height': 64, 'cores': 2, 'images': 128, 'parts': 16,
+        'rounds': 3, 'cases': cases}}
+    assert cluster.targets(made)[0].met
+    assert cluster.targets(made)[0].measured == '2: 1.20 times as fast, 4: 0.91 times as fast'
+    assert sum(line.startswith(('| one process', '| shards', '| Ray'))
+               for line in cluster.describe(made).splitlines()) == 4
+    cases[-1]['ratio'] = 0.89
+    assert not cluster.targets(made)[0].met
 
 
 def test_what_was_not_timed_is_not_told(measured):

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 import tempfile
 
+from csa_ros.bench import sharing
 from csa_ros.bench import stages
 from csa_ros.bench.capacity import CORES
 from csa_ros.bench.capacity import DECODE
@@ -24,11 +25,14 @@ from csa_ros.bench.capacity import SEGMENT
 from csa_ros.bench.capacity import WRITE
 from csa_ros.bench.options import TITLES
 from csa_ros.bench.targets import in_ms
+from csa_ros.bench.targets import Target
 from csa_ros.bench.timing import table
 from tqdm import tqdm
 
 TITLE = TITLES['cluster']
 SIZE = (1280, 720)
+# Of what one process does in the same time; what was asked.
+OVERHEAD = 0.1
 # As gpu.frames names what a GPU takes a frame for.
 _GPU_METHOD, _GPU_CLASSES = 'csa', 20
 _KB, _MB, _GB, _TB = 1e3, 1e6, 1e9, 1e12
@@ -39,7 +43,8 @@ def measure(options: argparse.Namespace, progress: tqdm) -> dict:
     Time the stages with one thread each; the result is for JSON.
 
     `inputs` by kind, `segment` by model and `outputs` by form are as `csa_ros.bench.stages` has
-    them. `gpu` is what a GPU is reckoned with, or None: its `name` and the `ms` of a frame.
+    them, and `whole` as `csa_ros.bench.sharing`, with None and why as `missing` where there is no
+    Ray. `gpu` is what a GPU is reckoned with, or None: its `name` and the `ms` of a frame.
     `footage` and `machines` are what the sum is for. Raises OSError or ValueError for a file of
     `--cluster-gpu` that is not the bench's.
     """
@@ -53,6 +58,10 @@ def measure(options: argparse.Namespace, progress: tqdm) -> dict:
             bag = stages.record(folder / kind, kind, seen, options.cluster_images)
             found[kind] = stages.measure_input(bag, rounds, progress)
         outputs = stages.measure_outputs(folder / stages.JPEG, folder, rounds, progress)
+        missing = sharing.missing()
+        whole = None if missing else sharing.measure(
+            folder, options.cluster_workers, options.cluster_part_images, options.cluster_runs,
+            progress)
         segment = [
             stages.measure_segmenting(model, options.cluster_device, seen[0], rounds, progress)
             for model in dict.fromkeys((options.cluster_model, stages.SEEN_BY))]
@@ -60,6 +69,7 @@ def measure(options: argparse.Namespace, progress: tqdm) -> dict:
         gpu = {'name': 'this GPU', 'ms': segment[0]['frame']['median_ms']}
     return {'width': SIZE[0], 'height': SIZE[1], 'images': options.cluster_images,
             'inputs': found, 'segment': segment, 'outputs': outputs, 'gpu': gpu,
+            'whole': whole, 'missing': missing,
             'footage': asdict(options.cluster_footage),
             'machines': [asdict(machines) for machines in options.cluster_machines]}
 
@@ -73,7 +83,20 @@ def describe(result: dict) -> str:
         'the other, with one thread each; times are medians of one image. Cold is read from the '
         'disk and warm from the memory of the kernel, into which everything is written. Bags hold '
         'what was recorded as well.',
-        _stages(result), *_sum(result)])
+        _stages(result), _whole(result), *_sum(result)])
+
+
+def targets(result: dict) -> list[Target]:
+    """Return what was asked of this section, and how it fared."""
+    aim = (f'segment_bag on a local Ray, of 2 and 4 workers: at most {OVERHEAD:.0%} slower than '
+           'one process on as many cores')
+    found = [case for case in (result['whole'] or {'cases': []})['cases']
+             if case['way'] == sharing.RAY]
+    if not found:
+        return [Target(aim)]
+    return [Target(aim, ', '.join(f"{case['workers']}: {case['ratio']:.2f} times as fast"
+                                  for case in found),
+                   all(case['ratio'] >= 1 - OVERHEAD for case in found))]
 
 
 def estimates(result: dict, machines: Machines) -> list[tuple[str, dict, Estimate]]:
@@ -141,6 +164,22 @@ def _rates(timing: dict, size: float | None = None) -> list[str]:
     rate = 1e3 / timing['median_ms']
     return [in_ms(timing['median_ms']), f'{rate:.3g}' if rate < 100 else f'{rate:.0f}',
             *(['', ''] if size is None else [f'{rate * size / _MB:.0f}', f'{size / _KB:.0f}'])]
+
+
+def _whole(result: dict) -> str:
+    """Return the text and table of whole recordings, or why there is none."""
+    whole = result['whole']
+    if whole is None:
+        return f"Whole recordings were not measured: {result['missing']}."
+    return '\n\n'.join([
+        f"A whole recording of {whole['images']} images of {whole['width']} x {whole['height']} "
+        f"in {whole['parts']} parts, with the model `{whole['model']}`, on {whole['cores']} cores "
+        f"by each way in turn, {whole['rounds']} times. Rates are medians while all are at work, "
+        'ratios those to one process of the same round; the start comes before: Python, the '
+        'model, and with Ray its own.',
+        table(['way', 'processes', 'images a second', 'ratio', 'start, s'], [
+            [case['way'], case['workers'], f"{case['rate']:.2f}", f"{case['ratio']:.2f}",
+             f"{case['start']:.1f}"] for case in whole['cases']])])
 
 
 def _sum(result: dict) -> list[str]:

@@ -232,6 +232,13 @@ def _add_cluster(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument('--cluster-folder', type=Path, metavar='FOLDER',
                         help='where they are written, on the disk to be measured (default: that '
                         'of temporary files)')
+    parser.add_argument('--cluster-workers', type=int, nargs='+', default=[2, 4], metavar='N',
+                        help='workers of a local Ray that share out a whole recording (default: '
+                        '2 4)')
+    parser.add_argument('--cluster-part-images', type=int, default=8, metavar='N',
+                        help='images of each of its parts (default: %(default)s)')
+    parser.add_argument('--cluster-runs', type=int, default=3,
+                        help='how often that is done by each way (default: %(default)s)')
     parser.add_argument('--cluster-gpu', type=Path, metavar='FILE',
                         help='what bench gpu.frames wrote with --json on a machine with a GPU, to '
                         'reckon with one that this machine has not')
