@@ -19,6 +19,7 @@ from csa_ros.cluster.board import NodeWork
 from csa_ros.cluster.board import Reporter
 from csa_ros.cluster.pool import Pool
 from csa_ros.cluster.resources import Share
+from csa_ros.process.threads import set_threads
 import ray
 
 _SECOND = 1e-9
@@ -62,7 +63,7 @@ def make(tasks: Sequence[run.Task], request: Request, share: Share, say: Callabl
             progress.show(sum(node.images for node in nodes),
                           sum(node.amount for node in nodes), rates.by_node(nodes))
 
-        pool = Pool(_Worker, [_placed(request, share)], share, show, say)
+        pool = Pool(_Worker, [_placed(request, share), share.threads], share, show, say)
         for outcome in pool.run(pieces):
             if outcome.failure:
                 failures.append(Failure(*parts[outcome.number], outcome.failure))
@@ -84,7 +85,8 @@ def _placed(request: Request, share: Share) -> Request:
 class _Worker:
     """Labels parts with a model of its own."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, threads: int) -> None:
+        set_threads(threads)
         self._labeller = load(request)
         self._recording: Recording | None = None
 

@@ -27,7 +27,6 @@ from csa_ros.cluster.board import NodeWork
 from csa_ros.cluster.board import Reporter
 from csa_ros.cluster.errors import ClusterError
 from csa_ros.cluster.resources import Share
-from csa_ros.process.threads import set_threads
 import ray
 from ray.exceptions import ActorDiedError
 from ray.exceptions import RayError
@@ -80,7 +79,8 @@ class Pool:
             num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=_RESTARTS,
             max_task_retries=RETRIES)
         self._start = lambda: maker.remote(
-            kind, self._board, share.threads, os.getcwd(), package_digest(), *setup)
+            # In a list, as Ray would warn of a reference that may be lost, which this one is not.
+            kind, [self._board], os.getcwd(), package_digest(), *setup)
         self._idle = [self._start() for _ in range(share.workers)]
         # If the last one must be given up; else none would ever begin.
         self._replaceable = False
@@ -147,7 +147,7 @@ class Pool:
 class _Process:
     """A process of Ray that holds a worker."""
 
-    def __init__(self, kind: Callable[..., Worker], board: Any, threads: int, folder: str,
+    def __init__(self, kind: Callable[..., Worker], boards: Sequence[Any], folder: str,
                  digest: str, *setup: Any) -> None:
         if package_digest() != digest:
             raise ClusterError(
@@ -156,8 +156,7 @@ class _Process:
         # So that names of files mean the same, where there are the same folders.
         with suppress(OSError):
             os.chdir(folder)
-        set_threads(threads)
-        self._board = board
+        self._board, = boards
         self._worker = kind(*setup)
 
     def work(self, number: int, *piece: Any) -> Any:

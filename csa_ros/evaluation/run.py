@@ -1,5 +1,7 @@
 """Segments the pictures of a data set and counts, going on where another run has ended."""
 
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import asdict
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ import sys
 import time
 from typing import Any
 
+from csa_ros.cluster.board import Reporter
 from csa_ros.evaluation.datasets.benchmark import Benchmark
 from csa_ros.evaluation.datasets.benchmark import BenchmarkError
 from csa_ros.evaluation.datasets.benchmark import Sample
@@ -96,17 +99,12 @@ def make_task(benchmark: Benchmark, root: Path | None, limit: int | None, backbo
     # Pictures of data sets have many sizes.
     segmenter = Segmenter(
         backbone, method.attention, residual=method.residual, capture=False)
-    samples = list(benchmark.samples(root))
-    if not samples:
-        raise BenchmarkError(f'{benchmark.title} has no pictures under {root}')
-    names = [sample.name for sample in samples]
-    if len(set(names)) < len(names):
-        raise BenchmarkError(f'{benchmark.title} has pictures of the same name under {root}')
+    chosen, names = pictures(benchmark, root, limit)
     settings = segmenter.resolve(settings_for(benchmark, backbone, method))
     return Task(
         benchmark=benchmark,
-        samples=_spaced(samples, limit),
-        total=len(samples),
+        samples=chosen,
+        total=len(names),
         pictures=hashlib.sha256(json.dumps(names).encode()).hexdigest(),
         segmenter=segmenter,
         method=method,
@@ -114,6 +112,22 @@ def make_task(benchmark: Benchmark, root: Path | None, limit: int | None, backbo
         words=_words(benchmark, method, segmenter.encode(
             benchmark.words(), method.prompts,
             _examples(benchmark, segmenter, settings, method.kept))))
+
+
+def pictures(benchmark: Benchmark, root: Path | None, limit: int | None
+             ) -> tuple[Sequence[Sample], list[str]]:
+    """
+    Return the pictures of a data set to segment, and the names of all that it has.
+
+    Arguments are those of `make_task`. Raises BenchmarkError.
+    """
+    samples = list(benchmark.samples(root))
+    if not samples:
+        raise BenchmarkError(f'{benchmark.title} has no pictures under {root}')
+    names = [sample.name for sample in samples]
+    if len(set(names)) < len(names):
+        raise BenchmarkError(f'{benchmark.title} has pictures of the same name under {root}')
+    return _spaced(samples, limit), names
 
 
 def _words(benchmark: Benchmark, method: Method, words: Words) -> Words:
@@ -144,41 +158,57 @@ def _examples(benchmark: Benchmark, segmenter: Segmenter, settings: ResolvedSett
     return kept.examples
 
 
-def run(task: Task, out: Path, workers: int = 0, shard: Shard = Shard(), name: str = ''
-        ) -> dict[str, Record]:
+def run(task: Task, out: Path, workers: int = 0, shard: Shard = Shard(), name: str = '',
+        reporter: Reporter | None = None) -> dict[str, Record]:
     """
     Segment the pictures that have no record yet; return the records of all, by picture.
 
     `out` is the folder of all results and `workers` the number of processes that read pictures.
     Of several processes with the same `out`, each does the share of its `shard`. `name` stands
-    before the progress bar, in place of that of the data set. Fewer records are returned while
-    pictures of other shards are missing. Raises BenchmarkError for a picture that cannot be read,
+    before the progress bar, in place of that of the data set; `reporter` is
+    told of the pictures of the shard, in place of a bar. Fewer records are returned while pictures
+    of other shards are missing. Raises BenchmarkError for a picture that cannot be read,
     `csa_ros.evaluation.records.RecordsError` and OSError; what was done until then stays.
     """
     records = Records(task.folder(out), task.identity, shard)
     done = records.read()
-    missing = [sample for sample in task.samples[shard.index::shard.count]
-               if sample.name not in done]
+    mine = task.samples[shard.index::shard.count]
+    missing = [sample for sample in mine if sample.name not in done]
+    if reporter:
+        reporter.advance(len(mine) - len(missing))
     if missing:
+        made = _segment(task, missing, workers)
         with records.writing() as writer:
-            _segment(task, missing, workers, writer, name or task.benchmark.name)
+            for record in _told(made, reporter) if reporter else _shown(
+                    made, len(missing), len(task.samples), name or task.benchmark.name):
+                writer.add(record)
         done = records.read()
     return {sample.name: done[sample.name] for sample in task.samples if sample.name in done}
 
 
-def _segment(task: Task, samples: Sequence[Sample], workers: int, writer: Writer,
-             name: str) -> None:
+def _shown(made: Iterable[Record], missing: int, total: int, name: str) -> Iterator[Record]:
+    """Show a bar of how many of all records there are."""
+    yield from tqdm(made, total=total, initial=total - missing, desc=name, unit='picture',
+                    # In a log a line now and then is enough.
+                    mininterval=0.1 if sys.stderr.isatty() else 60)
+
+
+def _told(made: Iterable[Record], reporter: Reporter) -> Iterator[Record]:
+    """Tell of each record."""
+    for record in made:
+        yield record
+        reporter.image()
+        reporter.advance(1)
+
+
+def _segment(task: Task, samples: Sequence[Sample], workers: int) -> Iterator[Record]:
+    """Yield the record of each picture."""
     classes = len(task.words.vocabulary)
-    total = len(task.samples)
-    with tqdm(total=total, initial=total - len(samples), desc=name, unit='picture',
-              # In a log a line now and then is enough.
-              mininterval=0.1 if sys.stderr.isatty() else 60) as progress:
-        for sample, (rgb, truth) in zip(samples, read(samples, workers)):
-            start = time.perf_counter()
-            labels = task.labels(rgb)
-            seconds = time.perf_counter() - start
-            writer.add(Record.of(sample.name, confusion(truth, labels, classes), seconds))
-            progress.update()
+    for sample, (rgb, truth) in zip(samples, read(samples, workers)):
+        start = time.perf_counter()
+        labels = task.labels(rgb)
+        seconds = time.perf_counter() - start
+        yield Record.of(sample.name, confusion(truth, labels, classes), seconds)
 
 
 def _spaced(samples: Sequence[Sample], limit: int | None) -> Sequence[Sample]:

@@ -18,8 +18,7 @@ from csa_ros.evaluation import comparison
 from csa_ros.evaluation.datasets.benchmark import Benchmark
 from csa_ros.evaluation.datasets.benchmark import BenchmarkError
 from csa_ros.evaluation.datasets.demo import RENDERED
-from csa_ros.evaluation.datasets.protocol import Method
-from csa_ros.evaluation.datasets.protocol import prompts_for
+from csa_ros.evaluation.datasets.protocol import Asked
 from csa_ros.evaluation.records import digest
 from csa_ros.evaluation.records import RecordsError
 from csa_ros.evaluation.records import write_whole
@@ -31,7 +30,6 @@ from csa_ros.evaluation.report.result import describe_all
 from csa_ros.evaluation.report.sheet import encode
 from csa_ros.evaluation.run import make_task
 from csa_ros.evaluation.run import run
-from csa_ros.model.attention.methods import named
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.backbone import load_backbone
 from csa_ros.model.errors import ModelError
@@ -40,7 +38,9 @@ from csa_ros.model.weights.source import DEMO as DEMO_MODEL
 from csa_ros.process.threads import set_threads
 from csa_ros.process.threads import usable_threads
 from csa_ros.shards import Shard
+from csa_ros.teaching.file import Kept
 from csa_ros.teaching.file import read_kept
+from csa_ros.tools.arguments.cluster import check_cluster
 from csa_ros.tools.arguments.evaluate import BENCHMARKS
 from csa_ros.tools.arguments.evaluate import make_parser
 from csa_ros.tools.arguments.evaluate import MOST_WORKERS
@@ -93,12 +93,15 @@ def _check(options: argparse.Namespace, names: Sequence[str]) -> None:
     if options.prompts is not None:
         templates(options.prompts)
     Shard.parse(options.shard)
+    check_cluster(options)
     for name, least in (('limit', 1), ('workers', 0), ('threads', 0), ('worst', 1)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise ValueError(f'--{name} is {value}: it must be at least {least}')
     if options.compare and options.shard != '0/1':
         raise ValueError('--shard cannot be combined with --compare')
+    if options.compare and options.ray is not None:
+        raise ValueError('--ray cannot be combined with --compare: evaluate one way at a time')
     if options.compare and options.examples:
         raise ValueError('--examples cannot be combined with --compare: examples of one attention '
                          'cannot be compared with what others see')
@@ -115,10 +118,24 @@ def _choose(name: str, choices: Collection[str], what: str) -> None:
 
 def _run(options: argparse.Namespace, names: Sequence[str], command: str) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
-    set_threads(options.threads)
     model = options.model or (DEMO_MODEL if _all_rendered(names) else DEFAULT_MODEL)
+    failed: dict[str, str] = {}
+    if options.ray is not None:
+        results = _on_cluster(names, model, options, command, failed)
+        waiting = False
+    else:
+        results, waiting = _here(names, model, options, command, failed)
+    if len(names) > 1 and results and not waiting:
+        print(f'\n{_summarise(results, failed, options.out)}')
+    return FAILED if failed else OTHERS_MISSING if waiting else DONE
+
+
+def _here(names: Sequence[str], model: str, options: argparse.Namespace, command: str,
+          failed: dict[str, str]) -> tuple[list[dict[str, Any]], bool]:
+    """Return the results, and whether pictures of other shards are missing; note what failed."""
+    set_threads(options.threads)
     backbone = load_backbone(model, options.device, options.precision)
-    results, failed, waiting = [], {}, False
+    results, waiting = [], False
     for name in names:
         try:
             if options.compare:
@@ -127,22 +144,57 @@ def _run(options: argparse.Namespace, names: Sequence[str], command: str) -> int
             result = _evaluate(BENCHMARKS[name], backbone, options, command)
         except BenchmarkError as error:
             # One that is missing is no reason to do without the others.
-            failed[BENCHMARKS[name].title] = str(error)
-            _say(str(error))
+            _note(BENCHMARKS[name], str(error), failed)
             continue
         if result is None:
             waiting = True
             continue
         results.append(result)
         print(f'\n{describe(result)}\n', flush=True)
-    if len(names) > 1 and results and not waiting:
-        print(f'\n{_summarise(results, failed, options.out)}')
-    return FAILED if failed else OTHERS_MISSING if waiting else DONE
+    return results, waiting
+
+
+def _on_cluster(names: Sequence[str], model: str, options: argparse.Namespace, command: str,
+                failed: dict[str, str]) -> list[dict[str, Any]]:
+    """Return the results; note what failed."""
+    # Ray is not loaded without being asked for.
+    from csa_ros.evaluation import cluster
+    from csa_ros.tools.cluster import joined
+    request = cluster.Request(
+        root=options.root and options.root.absolute(), limit=options.limit,
+        out=options.out.absolute(), model=model, device=options.device,
+        precision=options.precision, asked=_asked(options), command=command, worst=options.worst)
+    work: list[cluster.Piece] = []
+    for name in names:
+        try:
+            work += cluster.pieces(BENCHMARKS[name], request)
+        except BenchmarkError as error:
+            _note(BENCHMARKS[name], str(error), failed)
+    results = []
+    if work:
+        with joined(options, len(work), _say) as share:
+            evaluated = cluster.evaluate(work, request, share, _say)
+        for each in evaluated:
+            if each.result is None:
+                _note(each.benchmark, each.failure or (
+                    f'{each.benchmark.title}: the same command sums up what is there'), failed)
+                continue
+            results.append(each.result)
+            _tell(each.benchmark, request.asked.kept, each.unplotted,
+                  options.out / each.benchmark.name)
+            print(f'\n{describe(each.result)}\n', flush=True)
+    return results
+
+
+def _note(benchmark: Benchmark, reason: str, failed: dict[str, str]) -> None:
+    failed[benchmark.title] = reason
+    _say(reason)
 
 
 def _evaluate(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespace,
               command: str) -> dict[str, Any] | None:
-    task = make_task(benchmark, options.root, options.limit, backbone, _method(options, backbone))
+    method = _asked(options).method(backbone)
+    task = make_task(benchmark, options.root, options.limit, backbone, method)
     records = run(task, options.out, _workers(options, backbone.device),
                   Shard.parse(options.shard))
     if len(records) < len(task.samples):
@@ -150,21 +202,27 @@ def _evaluate(benchmark: Benchmark, backbone: Backbone, options: argparse.Namesp
              'same command sums up as soon as they are there')
         return None
     result, unplotted = output.write(task, records, options.out, command, options.worst)
+    _tell(benchmark, method.kept, unplotted, task.folder(options.out))
+    return result
+
+
+def _tell(benchmark: Benchmark, kept: Kept | None, unplotted: str, folder: Path) -> None:
+    """Say what is to be known of a data set beside its figures."""
     if unplotted:
         _say(unplotted)
-    if task.method.kept:
-        others = task.method.kept.examples.counts.keys() - set(task.words.vocabulary.names)
+    if kept:
+        others = kept.examples.counts.keys() - set(benchmark.words().names)
         if others:
             _say(f'{benchmark.title} has no class {", ".join(sorted(others))}, whose examples do '
                  'not count')
-    _say(f'{benchmark.title}: all of it is in {task.folder(options.out)}')
-    return result
+    _say(f'{benchmark.title}: all of it is in {folder}')
 
 
 def _compare(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespace,
              command: str) -> None:
     document, picture = comparison.compare(
-        benchmark, options.root, options.limit, backbone, _method(options, backbone), options.out,
+        benchmark, options.root, options.limit, backbone, _asked(options).method(backbone),
+        options.out,
         _workers(options, backbone.device), command)
     text = describe_comparison(document)
     path = options.out / f"comparison-{benchmark.name}-{digest(document['method'])}.json"
@@ -175,14 +233,11 @@ def _compare(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespa
     _say(f'{benchmark.title}: written to {path}, .md and .png')
 
 
-def _method(options: argparse.Namespace, backbone: Backbone) -> Method:
+def _asked(options: argparse.Namespace) -> Asked:
     overrides = {name: getattr(options, name) for name in SETTINGS
                  if getattr(options, name) is not None}
-    # By its own name, so that results are found again whether it was asked for by that or not.
-    attention = named(options.attention, backbone.tower)
-    prompts = prompts_for(backbone) if options.prompts is None else options.prompts
-    return Method(attention, options.residual, prompts, overrides, options.resolution,
-                  read_kept(options.examples) if options.examples else None)
+    return Asked(options.attention, options.residual, options.prompts, overrides,
+                 options.resolution, read_kept(options.examples) if options.examples else None)
 
 
 def _write_page(path: Path, *files: Path) -> int:

@@ -26,6 +26,7 @@ from csa_ros.evaluation.datasets.benchmark import Benchmark
 from csa_ros.evaluation.datasets.published_groupvit import GROUPING
 from csa_ros.evaluation.datasets.published_groupvit import GROUPVIT_PROMPTS
 from csa_ros.evaluation.datasets.published_radio import RADSEG as RADSEG_MODELS
+from csa_ros.model.attention.methods import named
 from csa_ros.model.backbone import Backbone
 from csa_ros.model.errors import ModelError
 from csa_ros.model.weights.source import parse_model
@@ -58,6 +59,31 @@ class Method:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     resolution: str = LOW
     kept: Kept | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """
+    A method as it is asked for, before the model is loaded.
+
+    As `Method`, but that `attention` may be `auto`, the tower's own, and `prompts` None, those
+    that figures for the tower are published with.
+    """
+
+    attention: str
+    residual: str
+    prompts: str | None
+    overrides: Mapping[str, Any]
+    resolution: str
+    kept: Kept | None
+
+    def method(self, backbone: Backbone) -> Method:
+        """Return the method for a model; ModelError for an attention that it cannot have."""
+        # By its own name, so that results are found again whether it was asked for by that or not.
+        attention = named(self.attention, backbone.tower)
+        prompts = prompts_for(backbone) if self.prompts is None else self.prompts
+        return Method(attention, self.residual, prompts, self.overrides, self.resolution,
+                      self.kept)
 
 
 def settings_for(benchmark: Benchmark, backbone: Backbone, method: Method) -> Settings:

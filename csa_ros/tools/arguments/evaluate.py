@@ -13,6 +13,7 @@ from csa_ros.evaluation.datasets import benchmarks
 from csa_ros.evaluation.datasets.demo import RENDERED
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE
+from csa_ros.tools.arguments.cluster import add_cluster
 
 DESCRIPTION = (
     'Measure the mean IoU on data sets, in their published protocol, and show where it fails.')
@@ -89,6 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
                       help='threads on a CPU; 0 takes as many as can run at once')
     work.add_argument('--shard', default='0/1', metavar='I/N',
                       help='do the share of process I of N, counted from 0')
+    add_cluster(work, 'the pictures')
     work.add_argument('--worst', type=int, default=8, metavar='N',
                       help='pictures on the sheet of the worst (default: %(default)s)')
     return parser
