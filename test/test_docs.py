@@ -1,6 +1,7 @@
 """What README and docs say is what the code has, and their links lead somewhere."""
 
 import importlib.util
+from itertools import dropwhile
 import json
 import os
 import re
@@ -318,7 +319,7 @@ def check(line):
         if '--wrap' in words:
             check(words[words.index('--wrap') + 1].replace('$SLURM_ARRAY_TASK_ID', '3'))
         else:
-            script, *arguments = [word for word in words if not word.startswith('--n')]
+            script, *arguments = dropwhile(lambda word: word.startswith('--'), words)
             assert os.access(ROOT / script, os.X_OK)
             parse('csa_ros.tools.segment_bag', arguments)
     elif program == 'pip':

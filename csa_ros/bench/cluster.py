@@ -83,7 +83,7 @@ def describe(result: dict) -> str:
         'the other, with one thread each; times are medians of one image. Cold is read from the '
         'disk and warm from the memory of the kernel, into which everything is written. Bags hold '
         'what was recorded as well.',
-        _stages(result), _whole(result), *_sum(result)])
+        _stages(result), _whole(result), *_reckoned(result)])
 
 
 def targets(result: dict) -> list[Target]:
@@ -120,6 +120,25 @@ def estimates(result: dict, machines: Machines) -> list[tuple[str, dict, Estimat
                           _written(result, kind, written))
             rows.append((kind, written, estimate(footage, image, machines)))
     return rows
+
+
+def estimates_table(result: dict) -> str:
+    """Return what footage takes on all machines that can be told of, as a markdown table."""
+    rows: list[list[object]] = []
+    for machines in _machines(result):
+        if not _is_timed(result, machines):
+            continue
+        rows += [[
+            _name(machines), kind, f"{written['form']}, {' and '.join(written['outputs'])}",
+            f'{found.rates[CORES]:.0f}', f'{found.rates[GPUS]:.0f}' if machines.gpus else '',
+            f'{found.hours:.1f}', f'{found.limit}, most by {found.stage}' if found.limit == CORES
+            else found.limit, f'{found.gpu_hours:.0f}' if machines.gpus else '',
+            f'{found.core_hours:.0f}', f'{found.read / _TB:.1f}', f'{found.written / _TB:.1f}',
+            f'{found.throughput / _GB:.2f}', found.workers or '']
+            for kind, written, found in estimates(result, machines)]
+    return table(['machines', 'recorded', 'written', 'cores, images/s', 'GPUs, images/s', 'hours',
+                  'busy', 'GPU hours', 'core hours', 'TB in', 'TB out', 'GB/s', 'workers a GPU'],
+                 rows)
 
 
 def _read_gpu(path: Path) -> dict:
@@ -182,29 +201,12 @@ def _whole(result: dict) -> str:
              f"{case['start']:.1f}"] for case in whole['cases']])])
 
 
-def _sum(result: dict) -> list[str]:
+def _reckoned(result: dict) -> list[str]:
     """Return the text and table of what a fleet takes."""
     footage, gpu = Footage(**result['footage']), result['gpu']
-    rows: list[list[object]] = []
-    left_out = []
-    for fields in result['machines']:
-        machines = Machines(**fields)
-        # On a machine with a GPU, segmenting was not timed on a core.
-        missing = gpu is None if machines.gpus else result['segment'][0]['device'] != 'cpu'
-        if missing:
-            left_out.append(_name(machines))
-            continue
-        rows += [[
-            _name(machines), kind, f"{written['form']}, {' and '.join(written['outputs'])}",
-            f'{found.rates[CORES]:.0f}', f'{found.rates[GPUS]:.0f}' if machines.gpus else '',
-            f'{found.hours:.1f}', f'{found.limit}, most by {found.stage}' if found.limit == CORES
-            else found.limit, f'{found.gpu_hours:.0f}' if machines.gpus else '',
-            f'{found.core_hours:.0f}', f'{found.read / _TB:.1f}', f'{found.written / _TB:.1f}',
-            f'{found.throughput / _GB:.2f}', found.workers or '']
-            for kind, written, found in estimates(result, machines)]
-    if not rows:
-        return []
     cameras = 'one camera' if footage.cameras == 1 else f'{footage.cameras} cameras'
+    left_out = [_name(machines) for machines in _machines(result)
+                if not _is_timed(result, machines)]
     parts = [
         f'What {footage.hours:g} hours of {cameras} at {footage.rate:g} Hz take by these times: '
         f'{footage.images:,.0f} images. A core reads, decodes and writes one image after the '
@@ -216,12 +218,19 @@ def _sum(result: dict) -> list[str]:
         'core. Left out are the start of workers, and what cores of a machine wait for together.'
         + (f" A GPU is reckoned with {gpu['ms']:.2f} ms a frame, as measured on "
            f"{gpu['name']} with {_GPU_CLASSES} classes and without an overlay." if gpu else ''),
-        table(['machines', 'recorded', 'written', 'cores, images/s', 'GPUs, images/s', 'hours',
-               'busy', 'GPU hours', 'core hours', 'TB in', 'TB out', 'GB/s', 'workers a GPU'],
-              rows)]
+        estimates_table(result)]
     if left_out:
         parts.append(f"Not told here: {', '.join(left_out)}, whose segmenting was not timed.")
     return parts
+
+
+def _machines(result: dict) -> list[Machines]:
+    return [Machines(**fields) for fields in result['machines']]
+
+
+def _is_timed(result: dict, machines: Machines) -> bool:
+    """Tell whether what segments on machines was measured: on a GPU, a core was not."""
+    return result['gpu'] is not None if machines.gpus else result['segment'][0]['device'] == 'cpu'
 
 
 def _name(machines: Machines) -> str:
