@@ -20,6 +20,7 @@ import sys
 import time
 from typing import Any
 from typing import Protocol
+import uuid
 
 import csa_ros
 from csa_ros.cluster.board import Board
@@ -72,15 +73,16 @@ class Pool:
         self.nodes: list[NodeWork] = []
         self._show = show
         self._say = say
+        # Workers ask for it by name: Ray warns of handles among what a worker is made with.
+        name = f'board-{uuid.uuid4()}'
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         self._board: Any = ray.remote(Board).options(
-            num_cpus=0, max_restarts=-1, scheduling_strategy=here).remote()
+            num_cpus=0, max_restarts=-1, scheduling_strategy=here, name=name).remote()
         maker: Any = ray.remote(_Process).options(
             num_cpus=share.cpus, num_gpus=share.gpus, max_restarts=_RESTARTS,
             max_task_retries=RETRIES)
         self._start = lambda: maker.remote(
-            # In a list, as Ray would warn of a reference that may be lost, which this one is not.
-            kind, [self._board], os.getcwd(), package_digest(), *setup)
+            kind, name, os.getcwd(), package_digest(), *setup)
         self._idle = [self._start() for _ in range(share.workers)]
         # If the last one must be given up; else none would ever begin.
         self._replaceable = False
@@ -118,10 +120,10 @@ class Pool:
 
     def _give_up(self, error: ActorDiedError, is_last: bool) -> None:
         """Do without a worker that Ray cannot start again."""
+        if is_last and not self._replaceable:
+            raise ClusterError(f'no worker of the cluster can go on: {_reason(error)}') from error
         self._say(f'a worker is given up: {_reason(error)}')
         if is_last:
-            if not self._replaceable:
-                raise ClusterError('no worker of the cluster can go on') from error
             self._idle.append(self._start())
             self._replaceable = False
 
@@ -147,8 +149,8 @@ class Pool:
 class _Process:
     """A process of Ray that holds a worker."""
 
-    def __init__(self, kind: Callable[..., Worker], boards: Sequence[Any], folder: str,
-                 digest: str, *setup: Any) -> None:
+    def __init__(self, kind: Callable[..., Worker], board: str, folder: str, digest: str,
+                 *setup: Any) -> None:
         if package_digest() != digest:
             raise ClusterError(
                 f'csa_ros on {socket.gethostname()}, in {_package()}, is not the one that has '
@@ -156,7 +158,7 @@ class _Process:
         # So that names of files mean the same, where there are the same folders.
         with suppress(OSError):
             os.chdir(folder)
-        self._board, = boards
+        self._board: Any = ray.get_actor(board)
         self._worker = kind(*setup)
 
     def work(self, number: int, *piece: Any) -> Any:

@@ -24,7 +24,6 @@ from csa_ros.evaluation.datasets.reading import read
 from csa_ros.evaluation.records import digest
 from csa_ros.evaluation.records import Record
 from csa_ros.evaluation.records import Records
-from csa_ros.evaluation.records import Writer
 from csa_ros.labels.score import confusion
 from csa_ros.model.backbone import Backbone
 from csa_ros.segmenter import Segmenter

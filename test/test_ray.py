@@ -1,0 +1,142 @@
+"""Work on a real cluster of Ray: nothing is lost, and results are those of one process."""
+
+import json
+import os
+from pathlib import Path
+import signal
+import threading
+import time
+
+from csa_ros.bags.reading import Recording
+from csa_ros.bags.workspace import Workspace
+from csa_ros.cluster import connection
+from csa_ros.cluster.errors import ClusterError
+from csa_ros.cluster.resources import Share
+from csa_ros.tools import evaluate
+from csa_ros.tools import segment_bag
+import pytest
+from recordings import camera
+from recordings import record
+from recordings import rewrite
+
+pytest.importorskip('ray', reason='Ray has no wheel for this machine, or is not installed')
+
+from clusters import cluster  # noqa: E402,I100,I202
+from clusters import Doubler  # noqa: E402,I100
+from csa_ros.cluster.pool import Pool  # noqa: E402
+
+WORDS = 'sky, road, car'
+CPUS = 2
+# What a result says of its making.
+CHANGING = 'command', 'machine', 'seconds'
+
+
+@pytest.fixture(scope='module')
+def address():
+    with cluster(CPUS) as made:
+        yield made.address
+
+
+@pytest.fixture
+def doubled(address, tmp_path):
+    """Return a function that has numbers doubled, and what was said and shown meanwhile."""
+    def run(*pieces, workers=CPUS, setup=()):
+        said, shown = [], []
+        with connection.connected(address):
+            pool = Pool(Doubler, [str(tmp_path), *setup], Share(workers, 1.0, 0.0), shown.append,
+                        said.append)
+            outcomes = {pieces[outcome.number]: outcome.result or outcome.failure
+                        for outcome in pool.run(pieces)}
+        return outcomes, said, pool.nodes
+
+    return run
+
+
+def test_each_piece_comes_back_whatever_becomes_of_others(doubled, tmp_path):
+    pieces = [('fine', number) for number in range(20)]
+    bad = [('raises', 7), ('crashes', 8), ('crashes once', 9)]
+    outcomes, said, nodes = doubled(*pieces[:10], *bad, *pieces[10:])
+    assert {piece: outcomes[piece] for piece in pieces} == {
+        ('fine', number): 2 * number or '' for number in range(20)}
+    assert outcomes['raises', 7] == '7 cannot be doubled'
+    assert outcomes['crashes', 8].startswith('its worker has died 4 times of it: ')
+    assert len((tmp_path / 'crashes-8').read_text().splitlines()) == 4
+    assert outcomes['crashes once', 9] == 18
+    assert said == []
+    assert sum(node.images for node in nodes) == 21
+    assert sum(node.amount for node in nodes) == 21
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_piece_done_again(doubled, tmp_path):
+    def kill():
+        tries = tmp_path / 'waits-3'
+        while not tries.exists() or not tries.read_text():
+            time.sleep(0.05)
+        os.kill(int(tries.read_text()), signal.SIGKILL)
+        (tmp_path / 'go').touch()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    outcomes, _, _ = doubled(('waits', 3), ('fine', 4))
+    killer.join()
+    assert outcomes == {('waits', 3): 6, ('fine', 4): 8}
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_work_with_its_reason(doubled):
+    with pytest.raises(ClusterError, match='no worker of the cluster can go on: .*no such model'):
+        doubled(('fine', 1), setup=['no such model'])
+
+
+def tree(folder):
+    """Return the contents of all files in a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob('*')) if path.is_file()}
+
+
+def test_recordings_become_what_one_process_makes_of_them(
+        address, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    good = record(Path('good'), image=camera(6))
+    bad = damaged(record(Path('whole'), image=camera(6)), Path('bad.mcap'))
+    arguments = ['--vocabulary', WORDS, '--model', 'demo', '--part-images', '2', '--name', 'eye']
+    assert segment_bag.main([str(good), 'one/good', *arguments]) == 0
+    capsys.readouterr()
+    on_ray = [str(good), str(bad), 'many', '--ray', address, *arguments]
+    assert segment_bag.main(on_ray) == 1
+    told = capsys.readouterr().err
+    assert f'Ray: {CPUS} workers of 1 CPU on 1 node' in told
+    assert tree(Path('many/good')) == tree(Path('one/good'))
+    failures = [line for line in told.splitlines() if 'part' in line and 'failed' in line]
+    assert len(failures) == 1
+    assert 'bad.mcap: part 1 of 0 to 2, from 0.2 to 0.4 s, failed: ' in failures[0]
+    assert not (Path('many/bad') / 'metadata.yaml').exists()
+    # Those beside it stay.
+    space = Workspace(Path('many/bad'), {}, 3)
+    assert space.missing == [1]
+
+
+def damaged(bag, path):
+    """Write a bag with a chunk for each message, of which the fourth is damaged."""
+    rewrite(bag, path, chunk_size=1)
+    data = bytearray(path.read_bytes())
+    with Recording(path) as recording:
+        chunk = recording._reader.storage.chunks[3]
+    data[chunk.chunk_start_offset + chunk.chunk_length - 100] ^= 0xff
+    path.write_bytes(data)
+    return path
+
+
+def test_data_sets_come_to_what_one_process_finds(address, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr('csa_ros.evaluation.cluster._PIECE', 2)
+    arguments = ['--dataset', 'demo', '--limit', '4', '--short-side', '64', '--worst', '1']
+    assert evaluate.main([*arguments, '--out', 'one']) == 0
+    on_ray = ['--out', 'many', '--ray', address, '--ray-workers', '1']
+    assert evaluate.main([*arguments, *on_ray]) == 0
+    assert 'all of it is in many/demo' in capsys.readouterr().err
+    results = [json.loads(next(Path(out).rglob('result.json')).read_text())
+               for out in ('one', 'many')]
+    same = [{key: value for key, value in result.items() if key not in CHANGING}
+            for result in results]
+    assert same[0] == same[1]
+    assert same[0]['segmented'] == 4
