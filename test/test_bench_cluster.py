@@ -4,7 +4,6 @@ from copy import deepcopy
 import json
 
 from csa_ros.bench import cluster
-from csa_ros.bench import sharing
 from csa_ros.bench import stages
 from csa_ros.bench.capacity import CORES
 from csa_ros.bench.capacity import GPUS
@@ -30,13 +29,12 @@ def result(tmp_path_factory):
         patch.setattr(cluster, 'SIZE', SIZE)
         patch.setattr(stages, 'SEEN_BY', 'random:BenchCluster')
         patch.setattr(stages, 'STREETS', 2)
-        # In test_bench_sharing.py.
-        patch.setattr(sharing, 'missing', lambda: 'ray is away')
         assert bench.main([
             'cluster', '--json', str(folder / 'figures.json'), '--threads', '1',
             '--cluster-model', 'random:BenchCluster', '--cluster-device', 'cpu',
-            '--cluster-rounds', '1', '--cluster-images', '5', '--cluster-folder', str(folder),
-            '--cluster-gpu', str(folder / 'gpu.json')]) == 0
+            # Whole recordings are those of test_bench_sharing.py.
+            '--cluster-rounds', '1', '--cluster-images', '5', '--cluster-runs', '0',
+            '--cluster-folder', str(folder), '--cluster-gpu', str(folder / 'gpu.json')]) == 0
     assert {path.name for path in folder.iterdir()} == {'gpu.json', 'figures.json'}
     return json.loads((folder / 'figures.json').read_text())['sections']['cluster']
 
@@ -123,7 +121,7 @@ def test_tables_have_a_row_for_each(measured):
 
 def test_whole_recordings_are_judged_by_their_slowest_workers(result):
     assert cluster.targets(result)[0].met is None
-    assert 'not measured: ray is away.' in cluster.describe(result)
+    assert 'not measured: --cluster-runs is 0.' in cluster.describe(result)
     cases = [{'way': way, 'workers': workers, 'rate': 2 * ratio, 'ratio': ratio, 'start': 9.5}
              for way, workers, ratio in (('one process', 1, 1), ('shards', 2, 0.7),
                                          ('Ray', 2, 1.2), ('Ray', 4, 0.91))]

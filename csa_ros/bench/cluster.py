@@ -58,7 +58,7 @@ def measure(options: argparse.Namespace, progress: tqdm) -> dict:
             bag = stages.record(folder / kind, kind, seen, options.cluster_images)
             found[kind] = stages.measure_input(bag, rounds, progress)
         outputs = stages.measure_outputs(folder / stages.JPEG, folder, rounds, progress)
-        missing = sharing.missing()
+        missing = sharing.missing() if options.cluster_runs else '--cluster-runs is 0'
         whole = None if missing else sharing.measure(
             folder, options.cluster_workers, options.cluster_part_images, options.cluster_runs,
             progress)

@@ -238,7 +238,8 @@ def _add_cluster(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument('--cluster-part-images', type=int, default=8, metavar='N',
                         help='images of each of its parts (default: %(default)s)')
     parser.add_argument('--cluster-runs', type=int, default=3,
-                        help='how often that is done by each way (default: %(default)s)')
+                        help='how often that is done by each way; 0 leaves it out (default: '
+                        '%(default)s)')
     parser.add_argument('--cluster-gpu', type=Path, metavar='FILE',
                         help='what bench gpu.frames wrote with --json on a machine with a GPU, to '
                         'reckon with one that this machine has not')
