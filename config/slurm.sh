@@ -8,6 +8,8 @@
 # Ray ends whatever else of it runs on a node.
 #SBATCH --exclusive
 #SBATCH --open-mode=append
+# The others do the work of a node that fails.
+#SBATCH --no-kill
 set -euo pipefail
 
 # This runs on the first node. Jobs that follow one another may share it.
@@ -19,6 +21,6 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
 export RAY_USAGE_STATS_ENABLED=0
 
-srun --kill-on-bad-exit=1 ray symmetric-run --address "$head" --min-nodes "$SLURM_JOB_NUM_NODES" \
+srun --no-kill ray symmetric-run --address "$head" --min-nodes "$SLURM_JOB_NUM_NODES" \
   --num-cpus "$SLURM_CPUS_ON_NODE" --object-store-memory 200000000 \
   -- python -m csa_ros.tools.segment_bag "$@" --ray "$head"
