@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-SEED, SECONDS = 5, 0.5
+SEED, SECONDS = 5, 0.375
 PER_SCENARIO = round(SECONDS * animation.FRAMES_PER_SECOND)
 
 
@@ -70,8 +70,8 @@ def test_another_kind_of_file_is_refused(tmp_path, pictures):
 
 def test_command_writes_the_file(tmp_path, capsys):
     path = tmp_path / 'street.webp'
-    assert animation.main([str(path), '--seconds', '0.25']) == 0
-    assert path.exists() and f'{path}: 6 frames' in capsys.readouterr().out
+    assert animation.main([str(path), '--seconds', '0.125']) == 0
+    assert path.exists() and f'{path}: 3 frames' in capsys.readouterr().out
 
 
 def test_command_says_what_is_wrong(tmp_path, capsys):

@@ -26,6 +26,7 @@ def test_overhead_adds_up(monkeypatch):
     """The real node, over DDS: every step is seen, and they are the whole."""
     monkeypatch.setattr(overhead, 'CASES', (
         ('bgr8', ('labels',)), ('nv12', ('labels', 'overlay'))))
+    monkeypatch.setattr(overhead, 'WARM_UP_FRAMES', 1)
     result = overhead.measure(
         options('--overhead-frames', '3', '--overhead-rate', '10',
                 '--overhead-size', '96', '64'), tqdm(disable=True))
@@ -95,9 +96,10 @@ def test_node_is_left_as_it_was():
     assert (images.to_rgb, Statistics.published) == before
 
 
-def test_node_is_watched_from_end_to_end():
+def test_node_is_watched_from_end_to_end(monkeypatch):
     """Camera and node run as processes; images, labels and CPU time are counted."""
     pytest.importorskip('psutil', reason='psutil is not installed')
+    monkeypatch.setattr(node, 'WARM_UP_LABELS', 1)
     result = node.measure(
         options('--node-rates', '4', '--node-seconds', '2', '--node-size', '96', '64'),
         tqdm(disable=True))

@@ -13,6 +13,8 @@ from tqdm import tqdm
 
 OPTIONS = ['--video-seeds', '3', '--video-frames', '3', '--video-thresholds', '4', '255',
            '--video-device', 'cpu']
+# What is measured with the demo model: when the camera stops has a test of its own.
+MEASURED = ('driving', 'parked', 'still')
 
 
 @pytest.fixture(scope='module')
@@ -21,6 +23,7 @@ def result():
         # The other model is large, and takes as long as all the rest.
         patch.setattr(section, 'CHECK_MODELS', ('demo',))
         patch.setattr(section, 'CHECK_SIZES', ((160, 120),))
+        patch.setattr(section, 'CASES', {case: section.CASES[case] for case in MEASURED})
         patch.setattr(section, 'CHECK_ROUNDS', 2)
         with tqdm(disable=True) as progress:
             return section.measure(make_parser().parse_args(OPTIONS), progress)
@@ -56,7 +59,7 @@ def test_every_frame_has_its_own_noise():
 
 
 def test_without_reuse_all_is_encoded_and_equal(result):
-    for case in section.CASES:
+    for case in MEASURED:
         off = row(result, case, 0)
         assert off['encoded'] == off['equal'] == off['equal_worst'] == 1
         assert 0.1 < off['miou'] < 1
@@ -75,13 +78,13 @@ def test_labels_suffer_where_all_changes_are_ignored(result):
 
 
 def test_every_frame_is_timed_with_and_without(result):
-    assert [row['case'] for row in result['times']] == list(section.CASES)
+    assert [row['case'] for row in result['times']] == list(MEASURED)
     assert all(row[name]['rounds'] == 3 for row in result['times'] for name in ('off', 'reuse'))
 
 
 def test_every_case_and_threshold_is_a_line_of_the_table(result):
     text = section.describe(json.loads(json.dumps(result)))
-    for case in section.CASES:
+    for case in MEASURED:
         for name in ('off', '4', '255'):
             assert any(line.replace(' ', '').startswith(f'|{case}|{name}|')
                        for line in text.splitlines())

@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 
+from csa_ros import urls
 from csa_ros.evaluation.datasets.benchmark import BenchmarkError
 from csa_ros.evaluation.datasets.benchmark import IGNORED
 from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
@@ -124,6 +125,28 @@ def problem(name, root, count=3):
     with pytest.raises(BenchmarkError) as caught:
         layout(name, count)(root)
     return str(caught.value)
+
+
+# A tree at a URL
+
+@pytest.mark.parametrize('name', ['voc21', 'cityscapes', 'ade20k'])
+def test_a_tree_at_a_url_is_read_as_one_in_a_folder(tmp_path, name):
+    fsspec = pytest.importorskip('fsspec', reason='fsspec knows what URLs are')
+    pytest.importorskip('upath', reason='universal-pathlib names what is at URLs')
+    official(tmp_path, name)
+    fsspec.filesystem('memory').put(str(tmp_path), f'/{name}', recursive=True)
+    url = urls.place(f'memory://{name}')
+    here, there = layout(name)(tmp_path), pickle.loads(pickle.dumps(layout(name)(url)))
+    assert [sample.name for sample in there] == [sample.name for sample in here]
+    for mine, other in zip(here, there):
+        for expected, got in zip(mine.read(), other.read()):
+            np.testing.assert_array_equal(got, expected)
+    with pytest.raises(BenchmarkError, match='lost.* is no folder'):
+        layout(name)(urls.place(f'memory://{name}/lost'))
+    fsspec.filesystem('memory').rm(f'/{name}/{there[0].image.path[len(name) + 2:]}')
+    with pytest.raises(BenchmarkError, match='is not there'):
+        there[0].read()
+    assert '2' in problem(name, url)
 
 
 # The files

@@ -358,12 +358,21 @@ def test_a_file_that_holds_itself_ends(tmp_path):
     ('ViT-M-32', 'would fit ViT-M-32: write'),
 ])
 def test_what_would_fit(name, expected):
+    with pytest.raises(ModelError, match=f'weights.pt: .* unexpected .* They {expected}'):
+        load_weights(make_clip(config=CONFIG), weights_of(name), 'weights.pt')
+
+
+def test_what_would_fit_in_place_of_a_text_tower_of_its_own():
+    model = architecture.build({**CONFIG, 'custom_text': True})
+    with pytest.raises(ModelError, match='weights.pt: .* unexpected .* They would fit ViT-M-32: '):
+        load_weights(model, weights_of('ViT-M-32'), 'weights.pt')
+
+
+def weights_of(name):
+    """Return the names and shapes of the weights of an architecture."""
     with torch.device('meta'):
-        clip = architecture.build(open_clip.get_model_config(name))
-    weights = architecture.expected_weights(clip)
-    for model in make_clip(config=CONFIG), architecture.build({**CONFIG, 'custom_text': True}):
-        with pytest.raises(ModelError, match=f'weights.pt: .* unexpected .* They {expected}'):
-            load_weights(model, weights, 'weights.pt')
+        return architecture.expected_weights(
+            architecture.build(open_clip.get_model_config(name)))
 
 
 def test_nothing_would_fit(tmp_path):

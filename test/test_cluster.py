@@ -146,6 +146,13 @@ def test_tools_refuse_them_as_bad_arguments(tool, args, capsys):
     assert '--ray' in capsys.readouterr().err
 
 
+def test_records_are_not_kept_at_a_url(capsys):
+    with pytest.raises(SystemExit) as ended:
+        evaluate.main(['--dataset', 'demo', '--out', 's3://bucket/out'])
+    assert ended.value.code == 2
+    assert 's3://bucket/out is a URL' in capsys.readouterr().err
+
+
 def test_without_ray_the_next_step_is_told(monkeypatch):
     monkeypatch.setattr(connection, 'HAS_RAY', False)
     with pytest.raises(ClusterError, match=r"pip install 'ray\[default\]'"):

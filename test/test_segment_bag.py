@@ -402,9 +402,9 @@ def test_a_picture_that_is_damaged_before_it_is_in_the_video(monkeypatch, capsys
     bag = record(Path('in'), image=camera(4))
     assemble = pictures.assemble_mp4
 
-    def damage(parts, job):
+    def damage(*given):
         Path('out/.parts/1/overlay/0.png').write_bytes(b'')
-        assemble(parts, job)
+        assemble(*given)
 
     with monkeypatch.context() as patch:
         patch.setattr(pictures, 'assemble_mp4', damage)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import replace
-from pathlib import Path
 import socket
 
 from csa_ros.bags import run
 from csa_ros.bags.errors import BagError
+from csa_ros.bags.jobs import Job
 from csa_ros.bags.jobs import Request
 from csa_ros.bags.loading import load
 from csa_ros.bags.progress import Progress
@@ -96,15 +96,15 @@ class _Worker:
             raise BagError(
                 f'{task.job.out} is not what {socket.gethostname()} sees there: it must be in a '
                 'folder that all nodes share, under the same name, or at a URL such as s3://')
-        run.make_parts(replace(task, parts=[index]), self._open(task.job.bag), self._labeller,
+        run.make_parts(replace(task, parts=[index]), self._open(task.job), self._labeller,
                        progress)
         run.finish(task)
 
-    def _open(self, bag: Path) -> Recording:
-        """Return a recording; the last is kept open, as its indexes take long to read."""
-        if self._recording is None or self._recording.path != bag:
+    def _open(self, job: Job) -> Recording:
+        """Return the recording of a job; the last is kept open, as others of its parts follow."""
+        if self._recording is None or self._recording.path != job.bag:
             if self._recording:
                 self._recording.__exit__()
             self._recording = None
-            self._recording = Recording(bag)
+            self._recording = Recording(job.bag, job.survey)
         return self._recording

@@ -9,14 +9,16 @@ What phrases found in a recording: a line for each hit, and a sheet of the best.
 
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from heapq import nlargest
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from csa_ros import urls
 from csa_ros.bags.jobs import Job
+from csa_ros.bags.workspace import Workspace
 from csa_ros.drawing.contact_sheet import contact_sheet
 from csa_ros.drawing.contact_sheet import thumbnail
 from csa_ros.finding.regions import Region
@@ -101,38 +103,44 @@ class FindsPart:
                     del seconds[min(seconds, key=lambda second: seconds[second].score)]
 
 
-def assemble(parts: Sequence[tuple[Path, dict[str, Any]]], job: Job) -> None:
+def assemble(parts: Sequence[tuple[Path, dict[str, Any]]], job: Job, space: Workspace) -> None:
     """
     Put the lines and the best pictures of all parts together.
 
     After an interruption it may be called again.
     """
-    draft = parts[0][0] / 'all.jsonl'
-    with open(draft, 'wb') as file:
-        for folder, _ in parts:
-            file.write((folder / FOUND).read_bytes())
-    os.replace(draft, job.out / FOUND)
-    captions, pictures = [], []
+    with ExitStack() as stack:
+        folders = {part.name: stack.enter_context(space.fetched(part, 'found*'))
+                   for part, _ in parts}
+        with space.written(job.out / FOUND) as draft, open(draft, 'wb') as file:
+            for part, _ in parts:
+                file.write((folders[part.name] / FOUND).read_bytes())
+        captions, pictures = [], []
+        for caption, place in _best(parts, job):
+            picture = cv2.imread(str(folders[place.parent.name] / place.name))
+            if picture is None:
+                part = parts[0][0].parent / place.parent
+                raise OSError(f'{part / place.name} has been damaged: {space.again(part)}')
+            captions.append(caption)
+            pictures.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+        if pictures:
+            sheet = contact_sheet(captions, pictures, _COLUMNS)
+            with space.written(job.out / SHEET) as draft:
+                if not cv2.imwrite(str(draft), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
+                    raise OSError(f'{draft} cannot be written; is the disk full?')
+
+
+def _best(parts: Sequence[tuple[Path, dict[str, Any]]], job: Job) -> Iterator[tuple[str, Path]]:
+    """Yield the captions of the best pictures, and where they are in the folder of all parts."""
     for phrase in job.request.config.find:
         best: dict[int, tuple[float, int, Path]] = {}
         for folder, record in parts:
             for number, (name, score, time, _) in enumerate(record['shown']):
                 second = (time - job.start) // _SECOND
                 if name == phrase and score > best.get(second, (0.0,))[0]:
-                    best[second] = score, time, folder / f'found_{number}.png'
-        for score, time, path in nlargest(MOST_SHOWN, best.values()):
-            captions.append(f'{phrase}: {score:.2f}, {(time - job.start) / _SECOND:.1f} s')
-            picture = cv2.imread(str(path))
-            if picture is None:
-                raise OSError(f'{path} has been damaged: delete {path.parent} and run the same '
-                              'command again')
-            pictures.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
-    if pictures:
-        sheet = contact_sheet(captions, pictures, _COLUMNS)
-        draft = parts[0][0] / 'sheet.png'
-        if not cv2.imwrite(str(draft), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR)):
-            raise OSError(f'{draft} cannot be written; is the disk full?')
-        os.replace(draft, job.out / SHEET)
+                    best[second] = score, time, Path(folder.name, f'found_{number}.png')
+        for score, time, place in nlargest(MOST_SHOWN, best.values()):
+            yield f'{phrase}: {score:.2f}, {(time - job.start) / _SECOND:.1f} s', place
 
 
 def spans(job: Job) -> list[Span]:
@@ -141,7 +149,7 @@ def spans(job: Job) -> list[Span]:
 
 
 def _spans(job: Job) -> Iterator[Span]:
-    with open(job.out / FOUND) as file:
+    with urls.reached(job.out), (job.out / FOUND).open() as file:
         hits = [json.loads(line) for line in file]
     order = {phrase: number for number, phrase in enumerate(job.request.config.find)}
     hits.sort(key=lambda hit: (order[hit['phrase']], hit['topic'], hit['time']))

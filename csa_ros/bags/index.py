@@ -7,6 +7,8 @@ whose indexes are not complete is read from one end to the other instead.
 """
 
 from collections.abc import Iterable
+from collections.abc import Iterator
+from io import BytesIO
 import struct
 from typing import Any
 
@@ -19,26 +21,33 @@ _MESSAGE_INDEX = 0x07
 _HEAD = struct.Struct('<BQHI')
 
 
-def times(storage: Any) -> dict[int, np.ndarray]:
+def times(storage: Any) -> tuple[dict[int, np.ndarray], bool]:
     """
     Return the recording times of each connection's messages in nanoseconds, int64, by its id.
 
-    `storage` is an open reader of `rosbags` for one file; it can reach all of these messages
-    afterwards. What rosbags raises for damaged files passes through.
+    With them whether the indexes were not complete, so that `scan` was needed. `storage` is an
+    open reader of `rosbags` for one file; it can reach all of these messages afterwards. What
+    rosbags raises for damaged files passes through.
     """
     if isinstance(storage, Sqlite3Reader):
         database: Any = storage.dbconn
-        return _grouped(database.execute('SELECT topic_id, timestamp FROM messages'))
+        return _grouped(database.execute('SELECT topic_id, timestamp FROM messages')), False
+    scanned = False
     if isinstance(storage, McapReader) and storage.chunks:
         found = _indexed(storage)
         if found is not None:
-            return found
-        # Without them rosbags reads the file from one end to the other, and the scan finds the
-        # channels that the summary leaves out.
-        storage.chunks.clear()
-        storage.meta_scan()
+            return found, False
+        scan(storage)
+        scanned = True
     return _grouped((connection.id, time)
-                    for connection, time, _ in storage.messages(storage.connections))
+                    for connection, time, _ in storage.messages(storage.connections)), scanned
+
+
+def scan(storage: McapReader) -> None:
+    """Let a reader do without indexes, and find the channels that the summary leaves out."""
+    # Without them rosbags reads the file from one end to the other.
+    storage.chunks.clear()
+    storage.meta_scan()
 
 
 def _grouped(rows: Iterable[tuple[int, int]]) -> dict[int, np.ndarray]:
@@ -50,11 +59,12 @@ def _indexed(storage: McapReader) -> dict[int, np.ndarray] | None:
     """Return what the message indexes of an MCAP say; None if they do not list all messages."""
     known = {connection.id for connection in storage.connections}
     found: dict[int, list[np.ndarray]] = {}
-    for chunk in storage.chunks:
-        if not chunk.message_index_offsets or set(chunk.message_index_offsets) - known:
-            return None
+    if any(not chunk.message_index_offsets or set(chunk.message_index_offsets) - known
+           for chunk in storage.chunks):
+        return None
+    for chunk, (file, start) in zip(storage.chunks, _sections(storage)):
         for channel, offset in chunk.message_index_offsets.items():
-            entries = _entries(storage.bio, channel, offset)
+            entries = _entries(file, channel, offset - start)
             # rosbags passes over chunks of which it counts no messages, and those of other times.
             if (entries is None or len(entries) != chunk.channel_count.get(channel)
                     or (entries < chunk.message_start_time).any()
@@ -66,8 +76,25 @@ def _indexed(storage: McapReader) -> dict[int, np.ndarray] | None:
     return listed if sum(map(len, listed.values())) >= claimed else None
 
 
+def _sections(storage: McapReader) -> Iterator[tuple[Any, int]]:
+    """Yield where to read the message indexes of each chunk, and which offset this begins at."""
+    file: Any = storage.bio
+    if not hasattr(file, 'fs'):
+        for _ in storage.chunks:
+            yield file, 0
+        return
+    # A remote file gives thousands of pieces soon if they are asked for at once.
+    starts = [chunk.chunk_start_offset + chunk.chunk_length for chunk in storage.chunks]
+    ends = [start + chunk.message_index_length for start, chunk in zip(starts, storage.chunks)]
+    sections = file.fs.cat_ranges([file.path] * len(starts), starts, ends, on_error='raise')
+    for section, start in zip(sections, starts):
+        yield BytesIO(section), start
+
+
 def _entries(file: Any, channel: int, offset: int) -> np.ndarray | None:
     """Return the times in the message index at an offset; None if there is no such index."""
+    if offset < 0:
+        return None
     file.seek(offset)
     head = file.read(_HEAD.size)
     if len(head) < _HEAD.size:

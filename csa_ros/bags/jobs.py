@@ -10,10 +10,12 @@ from csa_ros.bags import parts
 from csa_ros.bags.errors import BagError
 from csa_ros.bags.parts import Part
 from csa_ros.bags.reading import Recording
+from csa_ros.bags.reading import Survey
 from csa_ros.bags.topics import cameras
 from csa_ros.bags.topics import choose
 from csa_ros.parameters.config import Config
 from csa_ros.teaching.file import Kept
+from csa_ros.urls import is_remote
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Job:
     `start` and `end` are the recording's, in nanoseconds, and `messages` all that it holds. At
     most one image is labelled of each `period`, which are counted from `start`; 0: all.
     `left_out` says why image topics are none of the cameras, and `remarks` what is wrong with the
-    recording. `identity`, of what JSON can hold, is all that the result depends on.
+    recording, which is opened by its `survey`. `identity`, of what JSON can hold, is all that the
+    result depends on.
     """
 
     bag: Path
@@ -61,6 +64,7 @@ class Job:
     messages: int
     left_out: dict[str, str]
     remarks: list[str]
+    survey: Survey
     identity: dict[str, Any]
 
 
@@ -69,7 +73,7 @@ def plan(bags: Sequence[Path], out: Path, request: Request) -> tuple[list[Job], 
     Return a job for each bag: one is written to `out`, several to folders in it with their names.
 
     What is wrong with bags that cannot be segmented as asked is returned beside the jobs of the
-    others. Raises BagError if two would be written to the same folder.
+    others. Raises BagError if two would be written to the same folder, or one into its bag.
     """
     jobs, errors = [], []
     for bag in bags:
@@ -81,6 +85,8 @@ def plan(bags: Sequence[Path], out: Path, request: Request) -> tuple[list[Job], 
             errors.append(error)
     owners: dict[Path, Path] = {}
     for job in jobs:
+        if is_remote(job.out) and job.out.is_relative_to(job.bag):
+            raise BagError(f'{job.out} would be in the bag {job.bag}: name a place beside it')
         if job.out in owners:
             raise BagError(f'{owners[job.out]} and {job.bag} would both be written to {job.out}; '
                            'rename one, or segment them one by one')
@@ -110,6 +116,7 @@ def _job(recording: Recording, out: Path, request: Request) -> Job:
         messages=recording.count,
         left_out=left_out,
         remarks=recording.remarks,
+        survey=recording.survey,
         identity=_identity(recording, chosen, request))
 
 

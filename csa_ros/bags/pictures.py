@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from csa_ros.bags.jobs import Job
 from csa_ros.bags.labelling import Labeller
 from csa_ros.bags.video import encode
+from csa_ros.bags.workspace import Workspace
 from csa_ros.segmenter import Result
 import cv2
 import numpy as np
@@ -61,7 +61,7 @@ class PicturePart:
         frames.append([time, header.stamp.sec, header.stamp.nanosec])
 
 
-def assemble_png(parts: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
+def assemble_png(parts: list[tuple[Path, dict[str, Any]]], job: Job, space: Workspace) -> None:
     """
     Move the pictures of all parts to `OUT/CAMERA/OUTPUT/SECONDS.NANOSECONDS.png`, by their stamp.
 
@@ -69,17 +69,16 @@ def assemble_png(parts: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
     """
     for topic, camera in job.cameras.items():
         names = _names(parts, topic)
+        numbers = [(folder, number) for folder, record in parts
+                   for number in range(len(record['frames'][topic]))]
         for output in job.request.outputs:
-            target = job.out / camera / output
-            target.mkdir(parents=True, exist_ok=True)
-            for (folder, number, _), name in zip(_frames(parts, topic), names):
-                source = folder / camera / output / f'{number}.png'
-                if source.exists():
-                    os.replace(source, target / name)
-    _move_legend(parts, job)
+            space.move([(folder / camera / output / f'{number}.png', name)
+                        for (folder, number), name in zip(numbers, names)],
+                       job.out / camera / output)
+    _move_legend(parts, job, space)
 
 
-def assemble_mp4(parts: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
+def assemble_mp4(parts: list[tuple[Path, dict[str, Any]]], job: Job, space: Workspace) -> None:
     """
     Encode the pictures of all parts as `OUT/CAMERA/OUTPUT.mp4`.
 
@@ -87,30 +86,16 @@ def assemble_mp4(parts: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
     picture. Raises OSError if it cannot be written.
     """
     for topic, camera in job.cameras.items():
-        frames = list(_frames(parts, topic))
+        times = [time for _, record in parts for time, _, _ in record['frames'][topic]]
         for output in job.request.outputs:
-            if frames:
-                pictures = (_read(folder, Path(camera, output, f'{number}.png'))
-                            for folder, number, _ in frames)
-                draft = parts[0][0] / 'video.mp4'
-                encode(draft, pictures, _rate([time for _, _, time in frames]))
-                (job.out / camera).mkdir(parents=True, exist_ok=True)
-                os.replace(draft, job.out / camera / f'{output}.mp4')
-    _move_legend(parts, job)
+            if times:
+                with space.written(job.out / camera / f'{output}.mp4') as draft:
+                    encode(draft, _read(parts, topic, Path(camera, output), space), _rate(times))
+    _move_legend(parts, job, space)
 
 
-def _move_legend(parts: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
-    legend = parts[0][0] / _LEGEND
-    if legend.exists():
-        os.replace(legend, job.out / _LEGEND)
-
-
-def _frames(parts: list[tuple[Path, dict[str, Any]]], topic: str
-            ) -> Iterator[tuple[Path, int, int]]:
-    """Yield the folder, number and time of all pictures of a topic, in order."""
-    for folder, record in parts:
-        for number, (time, _, _) in enumerate(record['frames'][topic]):
-            yield folder, number, time
+def _move_legend(parts: list[tuple[Path, dict[str, Any]]], job: Job, space: Workspace) -> None:
+    space.move([(parts[0][0] / _LEGEND, _LEGEND)], job.out)
 
 
 def _names(parts: list[tuple[Path, dict[str, Any]]], topic: str) -> list[str]:
@@ -130,9 +115,14 @@ def _rate(times: list[int]) -> float:
     return min(max(round(_SECOND / max(period, 1), 2), 0.1), _MOST_FRAMES)
 
 
-def _read(part: Path, name: Path) -> np.ndarray:
-    picture = cv2.imread(str(part / name))
-    if picture is None:
-        raise OSError(f'{part / name} has been damaged: delete {part} and run the same command '
-                      'again')
-    return picture
+def _read(parts: list[tuple[Path, dict[str, Any]]], topic: str, name: Path, space: Workspace
+          ) -> Iterator[np.ndarray]:
+    """Yield the pictures of a topic, in order, from the folders of a name in those of parts."""
+    for part, record in parts:
+        with space.fetched(part / name) as folder:
+            for number in range(len(record['frames'][topic])):
+                picture = cv2.imread(str(folder / f'{number}.png'))
+                if picture is None:
+                    raise OSError(f'{part / name / f"{number}.png"} has been damaged: '
+                                  f'{space.again(part)}')
+                yield picture

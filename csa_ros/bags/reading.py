@@ -2,10 +2,14 @@
 
 from collections.abc import Collection
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
+from csa_ros import urls
 from csa_ros.bags import index
+from csa_ros.bags import remote
 from csa_ros.bags import storage
 from csa_ros.bags.errors import BagError
 from csa_ros.ros import compressed
@@ -28,6 +32,19 @@ IMAGES = (IMAGE, COMPRESSED_IMAGE)
 _TO_RGB = {IMAGE: images.to_rgb, COMPRESSED_IMAGE: compressed.to_rgb}
 
 
+@dataclass(frozen=True)
+class Survey:
+    """
+    What the indexes of a recording say: its `start` and `end`, 0 if it has no message.
+
+    Of each file, `scanned` tells whether its indexes are not complete.
+    """
+
+    start: int
+    end: int
+    scanned: tuple[bool, ...]
+
+
 class Recording:
     """
     A rosbag2 recording, of any storage and compression that `rosbags` reads.
@@ -38,23 +55,36 @@ class Recording:
 
     What it says of its messages is what its files hold. `remarks` are sentences on what its
     metadata say otherwise.
+
+    `survey` is that of the same recording, opened before, which then need not be made again. This
+    saves the reading of all indexes, so that it tells no `times`, and counts by the metadata.
+    Raises StorageError if a URL cannot be reached.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, survey: Survey | None = None) -> None:
         self.path = path
         self.remarks: list[str] = []
-        storage.check(path)
-        self._reader = Reader(path)
+        with urls.reached(path):
+            if not survey:
+                storage.check(path)
+            self._reader = Reader(remote.path_for_rosbags(path) if urls.is_remote(path) else path)
         try:
             self._reader.open()
         except Exception as error:  # damaged files make the library raise whatever comes
-            raise BagError(f'{path} cannot be read as a bag: {_reason(error)}. '
-                           f'{_advice(path, error)}') from error
+            raise urls.failure_of(path, error) or BagError(
+                f'{path} cannot be read as a bag: {_reason(error)}. '
+                f'{_advice(path, error)}') from error
+        # A folder has several.
+        self._files = getattr(self._reader.storage, 'storages', [self._reader.storage])
+        self.connections: list[Connection] = []
+        self._times: dict[int, np.ndarray] = {}
         try:
-            self._survey()
+            self.survey = self._follow(survey) if survey else self._make_survey()
         except Exception as error:
             self._reader.close()
             raise self._damaged(error) from error
+        self.start, self.end = self.survey.start, self.survey.end
+        self._owners = {_key(item): _like(item, self.connections) for item in self._stored}
 
     def __enter__(self) -> 'Recording':
         return self
@@ -110,28 +140,38 @@ class Recording:
         except Exception as error:
             raise self._damaged(error) from error
 
-    def _survey(self) -> None:
+    def _make_survey(self) -> Survey:
         """Find what there is, in the files themselves."""
-        reader = self._reader.storage
-        files = getattr(reader, 'storages', [reader])
-        claimed = {item.topic: 0 for item in reader.connections}
-        for item in reader.connections:
+        claimed = {item.topic: 0 for item in self._reader.connections}
+        for item in self._reader.connections:
             claimed[item.topic] += item.msgcount
-        times = [index.times(file) for file in files]
-        self._stored = [item for file in files for item in file.connections]
-        merged = _merge(reader.connections, self._stored)
-        stamps: dict[int, list[np.ndarray]] = {item.id: [] for item in merged}
-        for file, of_file in zip(files, times):
+        surveyed = [index.times(file) for file in self._files]
+        times = [found for found, _ in surveyed]
+        self._find_connections()
+        stamps: dict[int, list[np.ndarray]] = {item.id: [] for item in self.connections}
+        for file, of_file in zip(self._files, times):
             for item in file.connections:
                 if item.id in of_file:
-                    stamps[_like(item, merged).id].append(of_file.pop(item.id))
+                    stamps[_like(item, self.connections).id].append(of_file.pop(item.id))
         self._times = {number: np.concatenate([np.empty(0, np.int64), *parts])
                        for number, parts in stamps.items()}
-        self.connections = [item._replace(msgcount=len(self._times[item.id])) for item in merged]
-        self._owners = {_key(item): _like(item, self.connections) for item in self._stored}
+        self.connections = [item._replace(msgcount=len(self._times[item.id]))
+                            for item in self.connections]
         every = self.times(claimed.keys() | {item.topic for item in self.connections})
-        self.start, self.end = (int(every[0]), int(every[-1]) + 1) if every.size else (0, 0)
+        start, end = (int(every[0]), int(every[-1]) + 1) if every.size else (0, 0)
         self._compare(claimed, sum(len(rest) for of_file in times for rest in of_file.values()))
+        return Survey(start, end, tuple(scanned for _, scanned in surveyed))
+
+    def _follow(self, survey: Survey) -> Survey:
+        """Go by what another has found in the files."""
+        for file in compress(self._files, survey.scanned):
+            index.scan(file)
+        self._find_connections()
+        return survey
+
+    def _find_connections(self) -> None:
+        self._stored = [item for file in self._files for item in file.connections]
+        self.connections = _merge(self._reader.connections, self._stored)
 
     def _compare(self, claimed: dict[str, int], nameless: int) -> None:
         """Remark on what is said to be there and is not."""
@@ -149,9 +189,10 @@ class Recording:
                 f'it counts {claimed[topic]} messages of {topic}, and holds {held[topic]}; '
                 'what is there is used')
 
-    def _damaged(self, error: Exception) -> BagError:
-        return BagError(f'{self.path} is damaged and cannot be read to its end: '
-                        f'{_reason(error)}. {_advice(self.path, error)}')
+    def _damaged(self, error: Exception) -> Exception:
+        return urls.failure_of(self.path, error) or BagError(
+            f'{self.path} is damaged and cannot be read to its end: '
+            f'{_reason(error)}. {_advice(self.path, error)}')
 
 
 def _full(kind: str) -> str:

@@ -19,12 +19,14 @@ from csa_ros.bags.errors import BagError
 from csa_ros.bags.finds import FindsPart
 from csa_ros.bags.jobs import Job
 from csa_ros.bags.labelling import Labeller
+from csa_ros.bags.object_store import ObjectStore
 from csa_ros.bags.parts import Part
 from csa_ros.bags.parts import select
 from csa_ros.bags.pictures import PicturePart
 from csa_ros.bags.reading import IMAGES
 from csa_ros.bags.reading import picture_of
 from csa_ros.bags.reading import Recording
+from csa_ros.bags.shared_folder import SharedFolder
 from csa_ros.bags.workspace import Workspace
 from csa_ros.bags.writing import BagPart
 from csa_ros.model.reuse import WindowMemory
@@ -32,6 +34,7 @@ from csa_ros.ros.images import ImageError
 from csa_ros.sample_range import SampleRange
 from csa_ros.segmenter import Pending
 from csa_ros.shards import Shard
+from csa_ros.urls import is_remote
 import numpy as np
 from rosbags.interfaces import Connection
 
@@ -78,7 +81,7 @@ def tasks(jobs: Sequence[Job], shard: Shard) -> list[Task]:
 
     Raises OutputError if the place of any result is taken; nothing is written yet.
     """
-    spaces = [Workspace(job.out, job.identity, len(job.parts)) for job in jobs]
+    spaces = [_workspace(job) for job in jobs]
     for space in spaces:
         space.check()
     dealt, number = [], 0
@@ -100,7 +103,7 @@ def make(task: Task, labeller: Labeller, progress: Progress) -> None:
     if not task.parts:
         return
     task.workspace.begin()
-    with Recording(task.job.bag) as recording:
+    with Recording(task.job.bag, task.job.survey) as recording:
         make_parts(task, recording, labeller, progress)
 
 
@@ -132,7 +135,7 @@ def finish(task: Task) -> bool:
         _check_count(task)
         with task.workspace.finishing() as made:
             if made is not None:
-                _assemble(made, task.job)
+                _assemble(made, task.job, task.workspace)
     task.workspace.tidy()
     return True
 
@@ -142,6 +145,11 @@ def span(job: Job, index: int) -> tuple[int, int]:
     part = job.parts[index]
     return (job.start if part.start is None else part.start.time,
             job.end if part.stop is None else part.stop.time)
+
+
+def _workspace(job: Job) -> Workspace:
+    kind = ObjectStore if is_remote(job.out) else SharedFolder
+    return kind(job.out, job.identity, len(job.parts))
 
 
 def _check_count(task: Task) -> None:
@@ -154,15 +162,15 @@ def _check_count(task: Task) -> None:
             f'{task.job.out}, and run the same command again')
 
 
-def _assemble(made: list[tuple[Path, dict[str, Any]]], job: Job) -> None:
+def _assemble(made: list[tuple[Path, dict[str, Any]]], job: Job, space: Workspace) -> None:
     if job.request.config.find:
-        finds.assemble(made, job)
+        finds.assemble(made, job, space)
     if job.request.form == 'bag':
-        writing.assemble([folder for folder, _ in made], job.out)
+        writing.assemble([folder for folder, _ in made], job, space)
     elif job.request.form == 'png':
-        pictures.assemble_png(made, job)
+        pictures.assemble_png(made, job, space)
     else:
-        pictures.assemble_mp4(made, job)
+        pictures.assemble_mp4(made, job, space)
 
 
 def _make_part(recording: Recording, job: Job, part: Part, labeller: Labeller, folder: Path,

@@ -5,6 +5,7 @@ import struct
 from typing import Any
 
 from csa_ros.bags.errors import BagError
+from csa_ros.urls import read_start
 import yaml
 
 # By the suffix that rosbags opens them by.
@@ -17,7 +18,7 @@ _MAGICS = {
     ZSTD: 'zstd',
     b'version https://git-lfs': 'lfs',
 }
-_METADATA = 'metadata.yaml'
+METADATA = 'metadata.yaml'
 _MOST_PROFILE = 100
 
 
@@ -49,7 +50,7 @@ def remedy(path: Path) -> str:
     kinds = {_kind(file) for file in stored_files(path)}
     steps = [text for kind, text in advice.items() if kind in kinds]
     if path.is_dir():
-        steps.append(f'make another {_METADATA} with `ros2 bag reindex {path}`')
+        steps.append(f'make another {METADATA} with `ros2 bag reindex {path}`')
     return f'If the recorder was cut off, {", and ".join(steps)}'
 
 
@@ -77,7 +78,7 @@ def strangers(path: Path) -> list[str]:
     known = {name.removesuffix('.zstd') for name in names}
     unlisted = [file.name for file in stored if file.name.removesuffix('.zstd') not in known]
     if path.is_dir() and names and unlisted:
-        found.append(f'{unlisted[0]} is not in {_METADATA} and is not read; `ros2 bag reindex '
+        found.append(f'{unlisted[0]} is not in {METADATA} and is not read; `ros2 bag reindex '
                      f'{path}` takes it in')
     return found
 
@@ -85,56 +86,57 @@ def strangers(path: Path) -> list[str]:
 def explain_compressed(path: Path) -> str:
     """Return what to do about messages that have turned out to be compressed, each by itself."""
     if path.is_dir():
-        return (f'the messages of {path} are compressed one by one (zstd), which its {_METADATA} '
+        return (f'the messages of {path} are compressed one by one (zstd), which its {METADATA} '
                 'does not say, as after `ros2 bag reindex`: write `compression_format: zstd` and '
                 '`compression_mode: MESSAGE` there')
-    return (f'the messages of {path} are compressed one by one (zstd), which only the {_METADATA} '
+    return (f'the messages of {path} are compressed one by one (zstd), which only the {METADATA} '
             'of its bag says: name the folder of that')
 
 
 def _information(path: Path) -> dict[str, Any]:
     """Return the metadata of a folder; nothing if rosbags will have to say what is wrong."""
     try:
-        loaded = yaml.safe_load((path / _METADATA).read_text())['rosbag2_bagfile_information']
-    except (OSError, KeyError, TypeError, ValueError, yaml.YAMLError):
+        loaded = yaml.safe_load((path / METADATA).read_text())['rosbag2_bagfile_information']
+    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError,
+            yaml.YAMLError):
         return {}
     return loaded if isinstance(loaded, dict) else {}
 
 
 def _check_folder(path: Path) -> None:
     stored = stored_files(path)
-    if not (path / _METADATA).exists():
+    if not (path / METADATA).exists():
         raise BagError(
-            f'{path} is no bag: it has no {_METADATA}; ' + (
+            f'{path} is no bag: it has no {METADATA}; ' + (
                 f'the recorder was cut off, run `ros2 bag reindex {path}`' if stored
                 else 'name the folder that `ros2 bag record` made, or a .mcap or .db3 file'))
     said = _information(path)
     if not said:
-        raise BagError(f'{path / _METADATA} is damaged, or not that of a bag: make another with '
+        raise BagError(f'{path / METADATA} is damaged, or not that of a bag: make another with '
                        f'`ros2 bag reindex {path}`')
     mode = str(said.get('compression_mode') or '').upper()
     for name in said.get('relative_file_paths') or []:
         file = path / Path(str(name)).name
         if not file.exists():
             raise BagError(
-                f'{file} is missing, which is in {_METADATA}: copy it there, or do without it '
+                f'{file} is missing, which is in {METADATA}: copy it there, or do without it '
                 f'after `ros2 bag reindex {path}`')
         if mode == 'FILE':
             _check_compressed(file)
             continue
         if _kind(file) == 'zstd':
-            raise BagError(f'{file} is compressed as a whole, which {_METADATA} does not say: '
+            raise BagError(f'{file} is compressed as a whole, which {METADATA} does not say: '
                            'write `compression_format: zstd` and `compression_mode: FILE` there')
         _check_file(file)
         kind = said.get('storage_identifier')
         if kind in STORAGES.values() and kind != _kind(file):
             raise BagError(f'{file} is a file of {_kind(file)} storage, not of {kind} as '
-                           f'{_METADATA} says: correct that with `ros2 bag reindex {path}`')
+                           f'{METADATA} says: correct that with `ros2 bag reindex {path}`')
 
 
 def _check_compressed(file: Path) -> None:
     if _kind(file) != 'zstd':
-        raise BagError(f'{file} is not compressed, as {_METADATA} says it is: correct that with '
+        raise BagError(f'{file} is not compressed, as {METADATA} says it is: correct that with '
                        f'`ros2 bag reindex {file.parent}`')
 
 
@@ -147,7 +149,7 @@ def _check_file(path: Path) -> None:
         plain = path.name.removesuffix('.zstd').removesuffix('.zst')
         raise BagError(
             f'{path} is a file that was compressed as a whole: name the folder of its bag, whose '
-            f'{_METADATA} says so, or unpack it with `zstd -dc {path} > NEW{Path(plain).suffix}`')
+            f'{METADATA} says so, or unpack it with `zstd -dc {path} > NEW{Path(plain).suffix}`')
     if kind == 'lfs':
         raise BagError(f'{path} is a pointer of Git LFS to a recording: get that with '
                        '`git lfs pull`')
@@ -155,10 +157,8 @@ def _check_file(path: Path) -> None:
         raise BagError(f'{path} is empty: the recorder was ended before it wrote anything, or a '
                        'copy was; record or copy it again')
     if not kind:
-        with open(path, 'rb') as file:
-            start = file.read(12)
-        raise BagError(f'{path} is no recording: it begins with {start!r}; name the folder that '
-                       '`ros2 bag record` made, or a .mcap or .db3 file')
+        raise BagError(f'{path} is no recording: it begins with {read_start(path, 12)!r}; name '
+                       'the folder that `ros2 bag record` made, or a .mcap or .db3 file')
     if kind == 'mcap' and (profile := _profile(path)) not in ('ros2', None):
         raise BagError(
             f'{path} is an MCAP of the profile {profile!r}, not of ROS 2: ' + (
@@ -169,8 +169,7 @@ def _check_file(path: Path) -> None:
 
 def _kind(path: Path) -> str:
     """Return what a file is by its first bytes: a value of _MAGICS, `empty`, or nothing known."""
-    with open(path, 'rb') as file:
-        start = file.read(max(map(len, _MAGICS)))
+    start = read_start(path, max(map(len, _MAGICS)))
     if not start:
         return 'empty'
     return next((kind for magic, kind in _MAGICS.items() if start.startswith(magic)), '')
@@ -178,10 +177,10 @@ def _kind(path: Path) -> str:
 
 def _profile(path: Path) -> str | None:
     """Return the profile in the header of an MCAP; None if it is cut off before that."""
-    with open(path, 'rb') as file:
-        # Magic, opcode and length of the header, length of the profile.
-        start = file.read(8 + 1 + 8 + 4)
-        if len(start) < 21:
-            return None
-        size, = struct.unpack('<I', start[17:])
-        return file.read(min(size, _MOST_PROFILE)).decode(errors='replace')
+    # Magic, opcode and length of the header, length of the profile.
+    head = 8 + 1 + 8 + 4
+    start = read_start(path, head + _MOST_PROFILE)
+    if len(start) < head:
+        return None
+    size, = struct.unpack_from('<I', start, head - 4)
+    return start[head:head + min(size, _MOST_PROFILE)].decode(errors='replace')

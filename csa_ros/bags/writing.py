@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 import json
-import os
 from pathlib import Path
 from typing import Any
 from typing import Final
@@ -13,7 +12,9 @@ from csa_ros.bags.labelling import OUTPUTS
 from csa_ros.bags.reading import IMAGE
 from csa_ros.bags.reading import Recording
 from csa_ros.bags.reading import TYPES
+from csa_ros.bags.workspace import Workspace
 from csa_ros.segmenter import Result
+from csa_ros.urls import reached
 import numpy as np
 from rosbags.interfaces import Connection
 from rosbags.interfaces import Qos
@@ -58,8 +59,7 @@ class BagPart:
 
     def __init__(self, folder: Path, index: int, recording: Recording, job: Job,
                  labeller: Labeller) -> None:
-        # `ros2 bag record` numbers the files of a bag that is split like this.
-        self._writer = Writer(folder / f'{job.out.resolve().name}_{index}', version=_VERSION,
+        self._writer = Writer(folder / _name(job, index), version=_VERSION,
                               storage_plugin=_PLUGINS[job.storage])
         self._recording = recording
         self._job = job
@@ -133,25 +133,32 @@ class BagPart:
             **connection.ext._asdict())
 
 
-def assemble(folders: Sequence[Path], out: Path) -> None:
+def assemble(folders: Sequence[Path], job: Job, space: Workspace) -> None:
     """
-    Make one bag in `out` of parts in this order, by moving their files and without reading them.
+    Make one bag of parts in this order, by moving their files and without reading them.
 
     It is no bag, for want of metadata.yaml, before all is there. After an interruption it may be
     called again.
     """
     found: list[dict[str, Any]] = []
-    for folder in folders:
-        bag = next(path for path in folder.iterdir() if path.is_dir())
-        metadata = yaml.safe_load((bag / 'metadata.yaml').read_text())[_INFORMATION]
+    files: list[tuple[Path, str]] = []
+    for index, folder in enumerate(folders):
+        bag = folder / _name(job, index)
+        with reached(bag):
+            metadata = yaml.safe_load((bag / 'metadata.yaml').read_text())[_INFORMATION]
         if metadata['message_count']:
             found.append(metadata)
             name, = metadata['relative_file_paths']
-            if (bag / name).exists():
-                os.replace(bag / name, out / name)
-    draft = folders[0] / 'metadata.yaml'
-    draft.write_text(yaml.safe_dump({_INFORMATION: _merge(found)}, sort_keys=False))
-    os.replace(draft, out / 'metadata.yaml')
+            files.append((bag / name, name))
+    space.move(files, job.out)
+    with space.written(job.out / 'metadata.yaml') as draft:
+        draft.write_text(yaml.safe_dump({_INFORMATION: _merge(found)}, sort_keys=False))
+
+
+def _name(job: Job, index: int) -> str:
+    """Return what the file of a part is called, without its suffix."""
+    # `ros2 bag record` numbers the files of a bag that is split like this.
+    return f'{job.out.resolve().name}_{index}'
 
 
 def _merge(found: list[dict[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import cv2
 import rclpy
 from rclpy.node import Node
 
-START_TIMEOUT, CHANGE_TIMEOUT = 90.0, 30.0
+START_TIMEOUT, CHANGE_TIMEOUT, LABELS_TIMEOUT = 90.0, 30.0, 30.0
 
 Running = dict[str, subprocess.Popen]
 Found = TypeVar('Found')
@@ -37,7 +37,7 @@ def spin_until(node: Node, running: Running, done: Callable[[], Found | None], t
 
 
 def watch(listener: Listener, running: Running, score: Score, seconds: float) -> None:
-    """Watch the labels for some seconds, telling how it goes."""
+    """Watch the labels for some seconds, and until the next ones, telling how it goes."""
     before = score.frames
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
@@ -45,10 +45,11 @@ def watch(listener: Listener, running: Running, score: Score, seconds: float) ->
         spin_until(listener, running, lambda: time.monotonic() > second, 5, 'tick')
         if sys.stdout.isatty():
             print(f'\r  {score}', end='', flush=True)
+    # A busy computer may take longer for one frame than was to be watched.
+    spin_until(listener, running, lambda: listener.score is not score or score.frames > before,
+               LABELS_TIMEOUT, 'labels')
     if listener.score is not score:
         raise DemoError('the legend changed while nobody changed the words')
-    if score.frames == before:
-        raise DemoError(f'no labels in {seconds:g} s')
     print(f'\r  {score}')
 
 

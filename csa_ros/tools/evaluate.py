@@ -45,6 +45,7 @@ from csa_ros.tools.arguments.evaluate import BENCHMARKS
 from csa_ros.tools.arguments.evaluate import make_parser
 from csa_ros.tools.arguments.evaluate import MOST_WORKERS
 from csa_ros.tools.arguments.evaluate import SETTINGS
+from csa_ros.urls import is_remote
 import torch
 
 DONE, FAILED, BAD_ARGUMENTS, OTHERS_MISSING = 0, 1, 2, 3
@@ -256,7 +257,8 @@ def _write_page(path: Path, *files: Path) -> int:
 def _workers(options: argparse.Namespace, device: torch.device) -> int:
     if options.workers is not None:
         return options.workers
-    return 0 if device.type == 'cpu' else min(MOST_WORKERS, usable_threads())
+    # What reads URLs does not survive a fork.
+    return 0 if device.type == 'cpu' or options.root and is_remote(options.root) else min(MOST_WORKERS, usable_threads())
 
 
 def _summarise(results: Sequence[dict[str, Any]], failed: dict[str, str], out: Path) -> str:

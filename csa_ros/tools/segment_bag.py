@@ -23,6 +23,7 @@ from csa_ros.tools.arguments.segment_bag import DONE
 from csa_ros.tools.arguments.segment_bag import FAILED
 from csa_ros.tools.arguments.segment_bag import IMAGES_LEFT_OUT
 from csa_ros.tools.arguments.segment_bag import make_parser
+from csa_ros.urls import matches
 try:
     from csa_ros.bags import finds
     from csa_ros.bags import jobs
@@ -100,7 +101,10 @@ def _run(options: argparse.Namespace, outputs: tuple[str, ...], shard: Shard) ->
         _say(remark)
     request = jobs.Request(taught.config, options.topics, outputs, options.format,
                            options.storage, options.name, options.part_images, taught.kept)
-    planned, errors = jobs.plan(options.bags, options.out, request)
+    # What is to go on lies beside its bags in many a folder.
+    bags = [bag for path in options.bags for bag in matches(path)
+            if bag is path or bag != options.out]
+    planned, errors = jobs.plan(bags, options.out, request)
     for error in errors:
         _fail(str(error))
     for job in planned:

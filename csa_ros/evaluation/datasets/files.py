@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import io
 from pathlib import Path
 
+from csa_ros import urls
 from csa_ros.evaluation.datasets.benchmark import BenchmarkError
 from csa_ros.picture_files import decode_picture
 from csa_ros.picture_files import PictureError
@@ -99,7 +100,10 @@ def read_annotation(path: Path) -> np.ndarray:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with urls.reached(path):
+            return path.read_bytes()
+    except urls.StorageError as error:
+        raise BenchmarkError(str(error)) from error
     except OSError as error:
         raise BenchmarkError(f'{path} cannot be read: {error.strerror}; {_AGAIN}') from error
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import os
 from pathlib import Path
 
+from csa_ros import urls
 from csa_ros.evaluation.datasets.benchmark import BenchmarkError
 from csa_ros.evaluation.datasets.files import Picture
 
@@ -56,7 +57,7 @@ class Layout:
         if root is None:
             raise BenchmarkError(
                 f'{self.title} is read from files: give the folder that holds the data sets')
-        if not os.path.isdir(root):
+        if not _is_folder(root):
             raise BenchmarkError(f'{root} is no folder: give the one that holds the data sets')
         problems = []
         for place, images in self._found(root):
@@ -80,7 +81,7 @@ class Layout:
         for place in self.places:
             for images in self.images:
                 folder = root / place / images
-                if os.path.isdir(folder):
+                if _is_folder(folder):
                     yield root / place, folder
 
     def _samples(self, place: Path, images: Path) -> list[Picture]:
@@ -107,7 +108,8 @@ class Layout:
         if not self.names:
             return there
         try:
-            return set((place / self.names).read_text(encoding='utf-8').split())
+            with urls.reached(place):
+                return set((place / self.names).read_text(encoding='utf-8').split())
         except (OSError, UnicodeDecodeError) as error:
             raise BenchmarkError(
                 f'{place} has pictures, but the list of those that count, {self.names}, cannot be '
@@ -115,7 +117,7 @@ class Layout:
 
     def _form(self, place: Path, images: Path, names: set[str]) -> tuple[Path, Form]:
         """Return the first folder and form in which each picture has its annotation."""
-        folders = [place / name for name in self.annotations if os.path.isdir(place / name)]
+        folders = [place / name for name in self.annotations if _is_folder(place / name)]
         best = None
         for folder in folders:
             for form in self.forms:
@@ -136,14 +138,27 @@ class Layout:
             f'such as {min(missing)}{form.suffix}: unpack it again')
 
 
+def _is_folder(path: Path) -> bool:
+    if urls.is_remote(path):
+        with urls.reached(path):
+            return path.is_dir()
+    return os.path.isdir(path)
+
+
 def _named(folder: Path, suffix: str) -> set[str]:
     """Return the names, without suffix, of the files of a folder and those below."""
+    if urls.is_remote(folder):
+        below = f'{urls.within(folder)}/'
+        with urls.reached(folder):
+            found = urls.file_system(folder).find(below)
+        return {name[len(below):-len(suffix)] for name in found
+                if name.endswith(suffix) and not name.rpartition('/')[2].startswith('.')}
     names: set[str] = set()
     # Large data sets often are links to where there was room.
     for place, _, files in os.walk(folder, onerror=_refuse, followlinks=True):
-        below = Path(place).relative_to(folder)
+        inside = Path(place).relative_to(folder)
         # Finder leaves a hidden file beside each one that it unpacks.
-        names.update((below / file).as_posix()[:-len(suffix)] for file in files
+        names.update((inside / file).as_posix()[:-len(suffix)] for file in files
                      if file.endswith(suffix) and not file.startswith('.'))
     return names
 
@@ -155,9 +170,10 @@ def _refuse(error: OSError) -> None:
 def _contents(folder: Path, limit: int = 10) -> str:
     """Return what is in a folder, for a message."""
     try:
-        names = sorted(os.listdir(folder))
+        with urls.reached(folder):
+            names = sorted(path.name for path in folder.iterdir())
     except OSError as error:
-        return f'nothing to be read ({error.strerror})'
+        return f'nothing to be read ({error.strerror or error})'
     shown = names[:limit] + ['...'] * (len(names) > limit)
     return ', '.join(shown) or 'nothing'
 

@@ -14,6 +14,8 @@ from csa_ros.evaluation.datasets.demo import RENDERED
 from csa_ros.settings import INFERENCE
 from csa_ros.settings import REFINE
 from csa_ros.tools.arguments.cluster import add_cluster
+from csa_ros.tools.arguments.places import anywhere
+from csa_ros.tools.arguments.places import here
 
 DESCRIPTION = (
     'Measure the mean IoU on data sets, in their published protocol, and show where it fails.')
@@ -49,8 +51,9 @@ def make_parser() -> argparse.ArgumentParser:
     what.add_argument('--compare', action='store_true',
                       help='compare ways to segment each data set: attentions, refinement, '
                       'windows, prompts and sizes; what follows says what they start from')
-    what.add_argument('--root', type=Path, metavar='DIR',
-                      help='folder that holds the data sets, each as it is unpacked')
+    what.add_argument('--root', type=anywhere, metavar='DIR',
+                      help='folder that holds the data sets, each as it is unpacked, or the URL '
+                      'of one, such as s3://bucket/folder')
     what.add_argument('--limit', type=int, metavar='N',
                       help='segment N pictures of each data set, evenly spaced')
     what.add_argument('--page', nargs='+', type=Path, metavar='FILE',
@@ -81,7 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
         how.add_argument(f"--{name.replace('_', '-')}", **kind,
                          help=f"{meaning}; without it the data set's")
     work = parser.add_argument_group('work')
-    work.add_argument('--out', type=Path, default=Path('evaluation'), metavar='DIR',
+    work.add_argument('--out', type=here, default=Path('evaluation'), metavar='DIR',
                       help='folder for the results (default: %(default)s)')
     work.add_argument('--workers', type=int, metavar='N',
                       help='processes that read pictures ahead (default: none on a CPU, up to '

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from csa_ros.tools.arguments.cluster import add_cluster
+from csa_ros.tools.arguments.places import anywhere
 
 DESCRIPTION = (
     'Segment recorded bags: a bag with labels, overlay and legend, or pictures, or videos.')
@@ -22,10 +23,12 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog='segment_bag', description=DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument('bags', nargs='+', type=Path, metavar='IN',
-                        help='folder of a rosbag2 recording, or a .mcap or .db3 file')
-    parser.add_argument('out', type=Path, metavar='OUT',
-                        help='new folder for the result; for several bags, for a folder of each')
+    parser.add_argument('bags', nargs='+', type=anywhere, metavar='IN',
+                        help='folder of a rosbag2 recording, or a .mcap or .db3 file; or the URL '
+                        'of one, such as s3://bucket/bag, or of several with * in it')
+    parser.add_argument('out', type=anywhere, metavar='OUT',
+                        help='new folder for the result; for several bags, for a folder of each; '
+                        'or the URL of one')
     parser.add_argument('--topics', type=_list, default=(), metavar='T,T',
                         help='image topics to segment, raw or compressed; all if left out')
     parser.add_argument('--vocabulary', metavar='WORDS',
