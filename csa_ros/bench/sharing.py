@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 import os
 from pathlib import Path
+import shlex
 import shutil
 import subprocess
 import sys
@@ -107,14 +108,14 @@ def rate_and_start(begun: float, ended: Sequence[float], workers: int, images: i
 
 def _run(case: Case, bag: Path, out: Path, images: int) -> tuple[float, float]:
     shutil.rmtree(out, ignore_errors=True)
+    commands = case.commands(bag, out, images)
     begun = time.time()
     processes = [subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, 'OMP_NUM_THREADS': str(case.threads)})
-        for command in case.commands(bag, out, images)]
+        env={**os.environ, 'OMP_NUM_THREADS': str(case.threads)}) for command in commands]
     said = [process.communicate()[1] for process in processes]
-    for process, text in zip(processes, said):
+    for command, process, text in zip(commands, processes, said):
         if process.returncode:
-            raise RuntimeError(f'{" ".join(process.args)} has failed: {text.strip()[-500:]}')
+            raise RuntimeError(f'{shlex.join(command)} has failed: {text.strip()[-500:]}')
     return rate_and_start(begun, [path.stat().st_mtime for path in out.glob('*.mcap')],
                           case.workers, images)
