@@ -8,7 +8,7 @@ import threading
 import time
 
 from csa_ros.bags.reading import Recording
-from csa_ros.bags.workspace import Workspace
+from csa_ros.bags.shared_folder import SharedFolder
 from csa_ros.cluster import connection
 from csa_ros.cluster.errors import ClusterError
 from csa_ros.cluster.resources import Share
@@ -111,7 +111,7 @@ def test_recordings_become_what_one_process_makes_of_them(
     assert 'bad.mcap: part 1 of 0 to 2, from 0.2 to 0.4 s, failed: ' in failures[0]
     assert not (Path('many/bad') / 'metadata.yaml').exists()
     # Those beside it stay.
-    space = Workspace(Path('many/bad'), {}, 3)
+    space = SharedFolder(Path('many/bad'), {}, 3)
     assert space.missing == [1]
 
 
