@@ -17,6 +17,7 @@ from pathlib import Path
 import re
 import sys
 
+from csa_ros.bench import cluster as of_cluster
 from csa_ros.demo import action_lesson
 from csa_ros.evaluation.datasets.benchmarks import BENCHMARKS
 from csa_ros.evaluation.datasets.protocol import RADSEG
@@ -203,6 +204,12 @@ def actions_accuracy() -> str:
     return action_lesson.describe(json.loads((DOCS / 'actions.json').read_text()))
 
 
+def cluster() -> str:
+    """Return the table of what a fleet's recordings take."""
+    document = json.loads((DOCS / 'performance_cluster.json').read_text())
+    return of_cluster.estimates_table(document['sections']['cluster'])
+
+
 def prompts() -> str:
     """Return the prompt ensembles."""
     return table(['ensemble', 'templates', 'such as'],
@@ -233,6 +240,7 @@ TABLES: dict[str, Callable[[], str]] = {
     'actions_launch': actions_launch,
     'actions_parameters': actions_parameters,
     'attentions': attentions,
+    'cluster': cluster,
     'drivers': drivers,
     'groupvit_models': groupvit_models,
     'launch': launch,

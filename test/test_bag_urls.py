@@ -320,16 +320,32 @@ def test_a_url_of_a_file_is_a_path():
     assert place('file:///data/in') == Path('/data/in') and not urls.is_remote(place('a/b'))
 
 
-def test_no_server_there(monkeypatch, capsys):
+@pytest.fixture
+def another(s3):
+    """Let file systems of S3 be made anew: one is kept for all that have the same options."""
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_no_server_there(another, monkeypatch, capsys):
     monkeypatch.setenv('AWS_ENDPOINT_URL', 'http://127.0.0.1:9')
     monkeypatch.setenv('AWS_MAX_ATTEMPTS', '1')
-    # One file system is kept for all that are asked for with the same options.
-    s3fs.S3FileSystem.clear_instance_cache()
     assert run('s3://fleet/in', 'out') == 1
     said = capsys.readouterr().err
     assert 's3://fleet/in cannot be reached: Could not connect to the endpoint URL: ' in said
     assert 'AWS_ENDPOINT_URL' in said and 'run the same command again, which goes on' in said
-    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_no_credentials(another, monkeypatch, capsys):
+    for name in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'):
+        monkeypatch.delenv(name)
+    # Those of this machine, if it has any, and of one of Amazon's.
+    monkeypatch.setenv('AWS_SHARED_CREDENTIALS_FILE', 'none')
+    monkeypatch.setenv('AWS_EC2_METADATA_DISABLED', 'true')
+    assert run('s3://fleet/in', 'out') == 1
+    assert ('s3://fleet/in cannot be used: Unable to locate credentials; check the credentials '
+            '(AWS_ACCESS_KEY_ID') in capsys.readouterr().err
 
 
 def test_no_right_to_it(s3, bucket, monkeypatch, capsys):
@@ -354,7 +370,7 @@ def test_a_server_that_gives_up_in_the_middle(s3, bucket, monkeypatch, capsys):
     s3.put('in', f'{bucket}/in', recursive=True)
     make_part = bag_run._make_part
 
-    def give_up(*_):
+    def give_up(*_, **__):
         raise botocore.EndpointConnectionError(endpoint_url='http://s3')
 
     def lose(*args):

@@ -1,6 +1,7 @@
 """What README and docs say is what the code has, and their links lead somewhere."""
 
 import importlib.util
+from itertools import dropwhile
 import json
 import os
 import re
@@ -220,6 +221,9 @@ ELSEWHERE = {
     'python3 -m venv': 'is for a workspace',
     '. venv/bin/activate': 'is for a workspace',
     'python3 "$(command -v colcon)"': 'wants an installation of ROS',
+    'kubectl': 'wants a cluster of Kubernetes; the files that it is given are looked for',
+    'ray': 'starts what goes on running',
+    'squeue': 'wants Slurm',
     # With the options that they are named with; they need a part of a minute each, at the least.
     'python test/stress/': 'is run by test_stress.py, in short',
 }
@@ -302,7 +306,7 @@ def check(line):
     for start, reason in ELSEWHERE.items():
         if re.sub(r'^[A-Z_]+=\S+ ', '', line).startswith(start):
             assert reason
-            files = re.findall(r'--file (\S+)', line)
+            files = re.findall(r'--file(?:name)? (\S+)', line)
             assert all((ROOT / file).exists() for file in files)
             return
     # Bash takes it for what it is meant to be.
@@ -315,7 +319,12 @@ def check(line):
     elif program in ('python', 'python3'):
         check_python(words)
     elif program == 'sbatch':
-        check(words[words.index('--wrap') + 1].replace('$SLURM_ARRAY_TASK_ID', '3'))
+        if '--wrap' in words:
+            check(words[words.index('--wrap') + 1].replace('$SLURM_ARRAY_TASK_ID', '3'))
+        else:
+            script, *arguments = dropwhile(lambda word: word.startswith('--'), words)
+            assert os.access(ROOT / script, os.X_OK)
+            parse('csa_ros.tools.segment_bag', arguments)
     elif program == 'pip':
         known = ' '.join((ROOT / file).read_text() for file in (
             'setup.py', 'scripts/requirements.txt', 'scripts/ros_names'))
@@ -347,6 +356,8 @@ def test_every_command_is_one_that_works_as_typed(line):
     'ros2 param describe /segment vocabulry', 'ros2 lifecycle set /segment stop',
     'scripts/nothing', 'pip install nothing-of-this', 'python test/malformed.py',
     'docker build --file docker/Nofile --tag csa_ros .', 'export lower=1', 'ros2 topic (',
+    'kubectl create --filename config/nofile.yaml', 'sbatch --nodes=4 config/nofile.sh IN OUT',
+    'sbatch --nodes=4 config/slurm.sh OUT',
 ])
 def test_a_command_that_does_not_work_is_noticed(line):
     with pytest.raises((AssertionError, IndexError, ValueError)):

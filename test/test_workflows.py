@@ -13,7 +13,8 @@ WORKFLOWS = sorted((ROOT / '.github/workflows').glob('*.yaml'))
 COMPOSE = sorted((ROOT / 'docker').glob('compose*.yaml'))
 # Those that begin with the name of bash; `environment` is for bash to source.
 SHELL_SCRIPTS = [ROOT / 'scripts/environment', *(
-    path for folder in ('scripts', 'docker') for path in sorted((ROOT / folder).iterdir())
+    path for folder in ('config', 'docker', 'scripts')
+    for path in sorted((ROOT / folder).iterdir())
     if path.is_file() and path.read_bytes().startswith(b'#!/usr/bin/env bash'))]
 SCHEMAS = [*((path, 'vendor.github-workflows') for path in WORKFLOWS),
            *((path, 'vendor.compose-spec') for path in COMPOSE)]

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 import re
 
+from csa_ros.bench.capacity import Footage
+from csa_ros.bench.capacity import Machines
 from csa_ros.vocabulary import MAX_CLASSES
 from csa_ros.vocabulary import MAX_QUERIES
 
@@ -24,6 +26,7 @@ TITLES = {
     'video': 'Video: reuse of windows that do not change',
     'overhead': "The node's own overhead",
     'node': 'The node from end to end',
+    'cluster': 'Recordings on a cluster',
 }
 RANDOM = 'random'
 RANDOM_ARCHITECTURE = 'ViT-B-16-quickgelu'
@@ -76,6 +79,28 @@ def parse_classes(text: str) -> list[tuple[int, int]]:
                 f'CLASSES:QUERIES, at most {MAX_CLASSES}:{MAX_QUERIES}')
         counts.append((classes, queries))
     return counts
+
+
+def parse_footage(text: str) -> Footage:
+    """Read recordings such as `1000x10x4`, hours at a rate of several cameras, for argparse."""
+    match = re.fullmatch(r'(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)(?:x(\d+))?', text.strip())
+    if not match or not all(float(number or 1) for number in match.groups()):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not understood: write HOURSxHZ or HOURSxHZxCAMERAS, such as 1000x10')
+    return Footage(float(match[1]), float(match[2]), int(match[3] or 1))
+
+
+def parse_machines(text: str) -> list[Machines]:
+    """Read machines such as `1x112+8,100x2`: how many, of how many cores and GPUs."""
+    found = []
+    for item in text.split(','):
+        match = re.fullmatch(r'\s*(\d+)x(\d+)(?:\+(\d+))?\s*', item)
+        if not match or not int(match[1]) or not int(match[2]):
+            raise argparse.ArgumentTypeError(
+                f'machines {item!r} are not understood: write COUNTxCORES or COUNTxCORES+GPUS, '
+                'such as 1x112+8')
+        found.append(Machines(int(match[1]), int(match[2]), int(match[3] or 0)))
+    return found
 
 
 def _add_gpu_frames(parser: argparse._ArgumentGroup) -> None:
@@ -196,6 +221,37 @@ def _add_node(parser: argparse._ArgumentGroup) -> None:
                         help='how long to watch at each rate (default 10)')
 
 
+def _add_cluster(parser: argparse._ArgumentGroup) -> None:
+    parser.add_argument('--cluster-model', default=DEFAULT_MODEL, help=MODEL_HELP)
+    parser.add_argument('--cluster-device', default='auto', help='auto, cpu, cuda or cuda:N')
+    parser.add_argument('--cluster-rounds', type=int, default=5,
+                        help='how often each stage is timed (default: %(default)s)')
+    parser.add_argument('--cluster-images', type=int, default=100,
+                        help='images of the recordings that are read and written (default: '
+                        '%(default)s)')
+    parser.add_argument('--cluster-folder', type=Path, metavar='FOLDER',
+                        help='where they are written, on the disk to be measured (default: that '
+                        'of temporary files)')
+    parser.add_argument('--cluster-workers', type=int, nargs='+', default=[2, 4], metavar='N',
+                        help='workers of a local Ray that share out a whole recording (default: '
+                        '2 4)')
+    parser.add_argument('--cluster-part-images', type=int, default=8, metavar='N',
+                        help='images of each of its parts (default: %(default)s)')
+    parser.add_argument('--cluster-runs', type=int, default=3,
+                        help='how often that is done by each way; 0 leaves it out (default: '
+                        '%(default)s)')
+    parser.add_argument('--cluster-gpu', type=Path, metavar='FILE',
+                        help='what bench gpu.frames wrote with --json on a machine with a GPU, to '
+                        'reckon with one that this machine has not')
+    parser.add_argument('--cluster-footage', type=parse_footage, default='1000x10',
+                        metavar='HOURSxHZ[xCAMERAS]',
+                        help='recordings to reckon with (default: %(default)s)')
+    parser.add_argument('--cluster-machines', type=parse_machines, default='1x112+8,100x2',
+                        metavar='COUNTxCORES[+GPUS],...',
+                        help='machines to reckon with, and the GPUs of each (default: '
+                        '%(default)s)')
+
+
 # That of half precision has none: it is the demo model that knows what it sees.
 _OPTIONS: dict[str, Callable[[argparse._ArgumentGroup], None]] = {
     'gpu.frames': _add_gpu_frames,
@@ -211,4 +267,5 @@ _OPTIONS: dict[str, Callable[[argparse._ArgumentGroup], None]] = {
     'video': _add_video,
     'overhead': _add_overhead,
     'node': _add_node,
+    'cluster': _add_cluster,
 }
