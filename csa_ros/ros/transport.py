@@ -4,8 +4,8 @@
 _REMEDIES = {
     'rmw_fastrtps': 'give Fast DDS more shared memory, here (`large_images:=true` of '
                     'segment.launch.py) and in the process of the camera '
-                    '(config/fastdds_large_images.xml), or, if that is on another machine, messages '
-                    'that fit into a packet, on both (config/fastdds_network.xml)',
+                    '(config/fastdds_large_images.xml), or, if that is on another machine, '
+                    'messages that fit into a packet, on both (config/fastdds_network.xml)',
     'rmw_cyclonedds': 'give UDP a larger receive buffer: `sudo sysctl -w '
                       'net.core.rmem_max=2147483647`, and in the file that CYCLONEDDS_URI names '
                       'SocketReceiveBufferSize with min="10MB"',
