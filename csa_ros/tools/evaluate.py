@@ -258,7 +258,9 @@ def _workers(options: argparse.Namespace, device: torch.device) -> int:
     if options.workers is not None:
         return options.workers
     # What reads URLs does not survive a fork.
-    return 0 if device.type == 'cpu' or options.root and is_remote(options.root) else min(MOST_WORKERS, usable_threads())
+    if device.type == 'cpu' or options.root and is_remote(options.root):
+        return 0
+    return min(MOST_WORKERS, usable_threads())
 
 
 def _summarise(results: Sequence[dict[str, Any]], failed: dict[str, str], out: Path) -> str:

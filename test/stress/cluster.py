@@ -20,19 +20,17 @@ import sys
 import tempfile
 import time
 
+from csa_ros.bags.reading import IMAGE
 from csa_ros.bags.reading import TYPES
 from csa_ros.bags.workspace import COMPLETE
 from csa_ros.demo.scenes import Scene
-from csa_ros.ros.images import to_message
 import psutil
 from ray.cluster_utils import Cluster
-from rclpy.serialization import serialize_message
 from remote import StressError
 from report import Report
 from report import run
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer
-from std_msgs.msg import Header
 from tqdm import tqdm
 
 SIZE = (320, 240)
@@ -87,16 +85,17 @@ class Work:
 
 def record(path: Path, count: int) -> Path:
     """Record a street that is driven along, ten pictures a second."""
-    scene = Scene(7)
-    writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
-    with writer:
-        connection = writer.add_connection('/image', 'sensor_msgs/msg/Image', typestore=TYPES)
+    scene, types = Scene(7), TYPES.types
+    with Writer(path, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection('/image', IMAGE, typestore=TYPES)
         for index in range(count):
-            time_of = index * PERIOD
-            header = Header()
-            header.stamp.sec, header.stamp.nanosec = divmod(time_of, 10 ** 9)
-            message = to_message(scene.render(index / 10, SIZE).rgb, 'rgb8', header)
-            writer.write(connection, time_of, serialize_message(message))
+            sec, nanosec = divmod(index * PERIOD, 10 ** 9)
+            rgb = scene.render(index / 10, SIZE).rgb
+            message = types[IMAGE](
+                types['std_msgs/msg/Header'](
+                    types['builtin_interfaces/msg/Time'](sec, nanosec), 'camera'),
+                rgb.shape[0], rgb.shape[1], 'rgb8', 0, rgb[0].size, rgb.reshape(-1))
+            writer.write(connection, index * PERIOD, TYPES.serialize_cdr(message, IMAGE))
     return path
 
 
