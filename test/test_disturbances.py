@@ -13,6 +13,7 @@ from csa_ros.evaluation.datasets.demo import DEMO_HARD
 from csa_ros.evaluation.datasets.demo import HARD_SEEDS
 from csa_ros.evaluation.datasets.demo import HardStreet
 from csa_ros.evaluation.datasets.demo import Street
+from csa_ros.evaluation.datasets.protocol import Method
 from csa_ros.evaluation.report import page
 from csa_ros.evaluation.report.disturbances import describe
 from csa_ros.tools import evaluate
@@ -33,7 +34,7 @@ def measured(tmp_path_factory):
         patch.setattr(disturbances, 'load_backbone', lambda *_: make_backbone())
         patch.setattr(disturbances, 'DISTURBANCES',
                       {name: DISTURBANCES[name] for name in ('kinds', 'motion blur')})
-        patch.setattr(disturbances, 'Method', lambda: evaluate.Method(prompts='simple'))
+        patch.setattr(disturbances, 'Method', lambda: Method(prompts='simple'))
         assert disturbances.main(['--limit', '2', '--threads', '1', '--out', str(out)]) == 0
     return out
 
@@ -91,7 +92,7 @@ def test_the_table_gives_the_cost_of_each(document):
 def test_the_same_command_goes_on_from_what_is_there(measured, monkeypatch, document):
     """Nothing is segmented again."""
     monkeypatch.setenv('XDG_CACHE_HOME', str(measured / 'cache'))
-    monkeypatch.setattr(disturbances, 'Method', lambda: evaluate.Method(prompts='simple'))
+    monkeypatch.setattr(disturbances, 'Method', lambda: Method(prompts='simple'))
     monkeypatch.setattr(disturbances, 'DISTURBANCES', {'kinds': DISTURBANCES['kinds']})
     monkeypatch.setattr(HardStreet, 'read', lambda _: pytest.fail('a street is rendered'))
     rows = disturbances.measure(make_backbone(), 2, measured, '')['rows']

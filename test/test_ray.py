@@ -6,12 +6,16 @@ from pathlib import Path
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
+from csa_ros.bags.errors import BagError
 from csa_ros.bags.reading import Recording
+from csa_ros.bags.run import Task
 from csa_ros.bags.shared_folder import SharedFolder
 from csa_ros.cluster import connection
 from csa_ros.cluster.errors import ClusterError
 from csa_ros.cluster.resources import Share
+from csa_ros.evaluation.datasets.benchmark import BenchmarkError
 from csa_ros.tools import evaluate
 from csa_ros.tools import segment_bag
 import pytest
@@ -19,12 +23,11 @@ from recordings import camera
 from recordings import record
 from recordings import rewrite
 
-pytest.importorskip('ray', reason='Ray has no wheel for this machine, or is not installed')
-
-from clusters import cluster  # noqa: E402,I100,I202
-from clusters import Doubler  # noqa: E402,I100
-from csa_ros.cluster.pool import Pool  # noqa: E402
-
+NO_RAY = 'Ray has no wheel for this machine, or is not installed'
+pool = pytest.importorskip('csa_ros.cluster.pool', reason=NO_RAY)
+bags = pytest.importorskip('csa_ros.bags.cluster', reason=NO_RAY)
+data_sets = pytest.importorskip('csa_ros.evaluation.cluster', reason=NO_RAY)
+clusters = pytest.importorskip('clusters', reason=NO_RAY)
 WORDS = 'sky, road, car'
 CPUS = 2
 # What a result says of its making.
@@ -33,7 +36,7 @@ CHANGING = 'command', 'machine', 'seconds'
 
 @pytest.fixture(scope='module')
 def address():
-    with cluster(CPUS) as made:
+    with clusters.cluster(CPUS) as made:
         yield made.address
 
 
@@ -43,11 +46,11 @@ def doubled(address, tmp_path):
     def run(*pieces, workers=CPUS, setup=()):
         said, shown = [], []
         with connection.connected(address):
-            pool = Pool(Doubler, [str(tmp_path), *setup], Share(workers, 1.0, 0.0), shown.append,
-                        said.append)
+            made = pool.Pool(clusters.Doubler, [str(tmp_path), *setup], Share(workers, 1.0, 0.0),
+                             shown.append, said.append)
             outcomes = {pieces[outcome.number]: outcome.result or outcome.failure
-                        for outcome in pool.run(pieces)}
-        return outcomes, said, pool.nodes
+                        for outcome in made.run(pieces)}
+        return outcomes, said, made.nodes
 
     return run
 
@@ -85,6 +88,26 @@ def test_a_worker_that_is_killed_is_replaced_and_its_piece_done_again(doubled, t
 def test_a_model_that_cannot_be_loaded_ends_the_work_with_its_reason(doubled):
     with pytest.raises(ClusterError, match='no worker of the cluster can go on: .*no such model'):
         doubled(('fine', 1), setup=['no such model'])
+
+
+def test_another_version_on_a_node_is_told(tmp_path):
+    with pytest.raises(ClusterError, match='csa_ros on .* is not the one .* install the same'):
+        pool._Process(
+            clusters.Doubler, 'board', str(tmp_path), 'of another version', str(tmp_path))
+
+
+def test_a_folder_that_a_node_does_not_share_is_told(tmp_path, monkeypatch):
+    for module in bags, data_sets:
+        monkeypatch.setattr(module, 'set_threads', lambda count: None)
+    monkeypatch.setattr(bags, 'load', lambda request: None)
+    monkeypatch.setattr(data_sets, 'load_backbone', lambda *asked: None)
+    out = tmp_path / 'out'
+    task = Task(SimpleNamespace(out=out), SharedFolder(out, {}, 1), [])
+    with pytest.raises(BagError, match=f'{out} is not what .* sees there: .* all nodes share'):
+        bags._Worker(None, 1).work(None, task, 0)
+    request = SimpleNamespace(out=out, model='demo', device='cpu', precision='auto')
+    with pytest.raises(BenchmarkError, match=f'{out} is not what .* sees there: .* all nodes'):
+        data_sets._Worker(request, 1).work(None, None)
 
 
 def tree(folder):
