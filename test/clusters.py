@@ -17,6 +17,8 @@ def cluster(cpus):
     path = os.environ.get('PYTHONPATH', '')
     os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [HERE, path]))
     os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
+    # Processes that nobody may need would be started in advance.
+    os.environ['RAY_enable_worker_prestart'] = os.environ['RAY_prestart_worker_first_driver'] = '0'
     made = Cluster(initialize_head=True, head_node_args={
         'num_cpus': cpus, 'include_dashboard': False, 'object_store_memory': 100 * 1024 ** 2})
     try:

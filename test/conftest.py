@@ -28,7 +28,7 @@ hypothesis.settings.load_profile('untimed')
 # They take longest, most of it in few tests.
 LONGEST = frozenset(f'test_{name}.py' for name in (
     'bench', 'bench_node', 'demo_run', 'flake8', 'int8', 'mypy', 'node_faults', 'node_images',
-    'node_lifecycle', 'node_teaching', 'stress', 'web_page'))
+    'node_lifecycle', 'node_teaching', 'ray', 'stress', 'web_page'))
 # The stress runs are scripts, and share modules as such.
 sys.path.append(str(Path(__file__).parent / 'stress'))
 

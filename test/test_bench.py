@@ -63,7 +63,7 @@ def figures(tiny_model, tmp_path_factory):
         path = tmp_path_factory.mktemp('bench') / 'figures.json'
         assert bench.main([
             'core', 'text', 'runtimes', '--json', str(path), '--threads', '1',
-            '--model', tiny_model, '--device', 'cpu', '--sizes', '80x60,640x480',
+            '--model', tiny_model, '--device', 'cpu', '--sizes', '80x60,160x120',
             '--classes', '3,4:6,60', '--rounds', '1', '--text-model', tiny_model,
             '--text-device', 'cpu', '--text-rounds', '1', '--text-frames', '1',
             '--runtimes-model', tiny_model, '--runtimes-rounds', '1']) == 0
@@ -129,7 +129,7 @@ def test_page_is_made_of_json_alone(figures, tmp_path):
     written = path.read_text()
     for title in (core.TITLE, text.TITLE, runtimes.TITLE):
         assert f'## {title}' in written
-    assert '640 x 480' in written and '4 (6 queries)' in written
+    assert '160 x 120' in written and '4 (6 queries)' in written
     for number in (1, 2):
         assert f'(performance_{number}.png)' in written
         assert (tmp_path / f'performance_{number}.png').read_bytes().startswith(b'\x89PNG')
