@@ -1,5 +1,6 @@
 """Work on a real cluster of Ray: nothing is lost, and results are those of one process."""
 
+from collections import Counter
 import json
 import os
 from pathlib import Path
@@ -90,6 +91,42 @@ def test_a_model_that_cannot_be_loaded_ends_the_work_with_its_reason(doubled):
         doubled(('fine', 1), setup=['no such model'])
 
 
+class Lost:
+    """A process that cannot be reached any more, or, if it is `sound`, one that can."""
+
+    def __init__(self, sound):
+        self.sound = sound
+        self.work = SimpleNamespace(remote=lambda number, *piece: (self, number))
+        self.ready = SimpleNamespace(remote=lambda: (self, None))
+
+
+@pytest.mark.parametrize('begun, expected', [
+    (1, {0: '', 1: '', 2: '', 3: ''}),
+    # The one that is lost was given the first piece.
+    (4, {0: 'its worker has died 4 times of it', 1: '', 2: '', 3: ''})])
+def test_what_a_machine_was_at_that_is_gone_is_done_by_another(monkeypatch, begun, expected):
+    def get(reference, timeout=None):
+        if isinstance(reference, int):
+            return reference
+        process, number = reference
+        if not process.sound:
+            raise pool.ActorUnavailableError('it cannot be reached', None)
+        return number
+
+    monkeypatch.setattr(pool.ray, 'get', get)
+    # What cannot be reached does not answer that it is ready.
+    monkeypatch.setattr(pool.ray, 'wait', lambda references, **_: (
+        [each for each in references if each[0].sound or each[1] is not None], []))
+    made = object.__new__(pool.Pool)
+    made._idle, made._rounds = [Lost(sound=True), Lost(sound=False)], Counter()
+    made._board = SimpleNamespace(begun=SimpleNamespace(remote=lambda number: begun))
+    monkeypatch.setattr(made, '_look', lambda: None, raising=False)
+    pieces = [(), (), (), ()]
+    outcomes = {outcome.number: outcome.failure for outcome in made.run(pieces)}
+    assert {number: failure.partition(': ')[0]
+            for number, failure in outcomes.items()} == expected
+
+
 def test_another_version_on_a_node_is_told(tmp_path):
     with pytest.raises(ClusterError, match='csa_ros on .* is not the one .* install the same'):
         pool._Process(
@@ -151,8 +188,8 @@ def damaged(bag, path):
 
 def test_data_sets_come_to_what_one_process_finds(address, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr('csa_ros.evaluation.cluster._PIECE', 2)
-    arguments = ['--dataset', 'demo', '--limit', '4', '--short-side', '64', '--worst', '1']
+    monkeypatch.setattr(data_sets, '_PIECE', 1)
+    arguments = ['--dataset', 'demo', '--limit', '2', '--short-side', '64', '--worst', '1']
     assert evaluate.main([*arguments, '--out', 'one']) == 0
     on_ray = ['--out', 'many', '--ray', address, '--ray-workers', '1']
     assert evaluate.main([*arguments, *on_ray]) == 0
@@ -162,4 +199,4 @@ def test_data_sets_come_to_what_one_process_finds(address, tmp_path, capsys, mon
     same = [{key: value for key, value in result.items() if key not in CHANGING}
             for result in results]
     assert same[0] == same[1]
-    assert same[0]['segmented'] == 4
+    assert same[0]['segmented'] == 2

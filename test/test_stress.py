@@ -27,8 +27,8 @@ def options(module, *arguments):
 
 
 @pytest.mark.parametrize('module, arguments, least', [
-    (malformed, ['--count', '80', '--garbage', '20', '--explain', '1'],
-     {'counted as bad': 80}),
+    (malformed, ['--count', '40', '--garbage', '20', '--explain', '1'],
+     {'counted as bad': 40}),
     (updates, ['--count', '80'], {'accepted': 20, 'refused': 20, 'masks, each compared': 3}),
     (soak, ['--minutes', '0.07', '--period', '0.5'], {'masks': 5}),
     (viewers, ['--minutes', '0.01', '--turn', '1', '--viewers', '3'],

@@ -1,5 +1,6 @@
 """How far the pieces of work are, wherever they are done: kept in one place, told by workers."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 import time
@@ -32,6 +33,15 @@ class Board:
         self._pieces: dict[int, tuple[str, int, float]] = {}
         self._sums: dict[str, tuple[int, float]] = {}
         self._since: dict[str, float] = {}
+        self._begun: Counter[int] = Counter()
+
+    def begin(self, piece: int) -> None:
+        """Note that a worker begins a piece."""
+        self._begun[piece] += 1
+
+    def begun(self, piece: int) -> int:
+        """Return how often a piece was begun."""
+        return self._begun[piece]
 
     def tell(self, piece: int, node: str, images: int, amount: float) -> None:
         """Note how many images of a piece are done, and how much of it."""

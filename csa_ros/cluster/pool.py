@@ -5,12 +5,14 @@ Ray places the workers, starts them anew where they or their machines end, repea
 at, and ends them with the process that has asked.
 """
 
+from collections import Counter
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import replace
 import hashlib
 import math
 import os
@@ -30,6 +32,7 @@ from csa_ros.cluster.errors import ClusterError
 from csa_ros.cluster.resources import Share
 import ray
 from ray.exceptions import ActorDiedError
+from ray.exceptions import ActorUnavailableError
 from ray.exceptions import RayError
 from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -41,6 +44,8 @@ _RESTARTS = 100
 # Seconds between two looks at how far the work is, and until it is remarkable that none has begun.
 _PERIOD = 1.0
 _PATIENCE = 60.0
+# Of what is asked of the board where the answer decides.
+_BOARD_TIMEOUT = 10.0
 _MOST_REASON = 1000
 
 
@@ -86,6 +91,8 @@ class Pool:
         self._idle = [self._start() for _ in range(share.workers)]
         # If the last one must be given up; else none would ever begin.
         self._replaceable = False
+        # How often a piece has come back from a worker that cannot be reached.
+        self._rounds: Counter[int] = Counter()
         self._hopeful_until = time.monotonic() + _PATIENCE
 
     def run(self, pieces: Sequence[Sequence[Any]]) -> Iterator[Outcome]:
@@ -96,8 +103,9 @@ class Pool:
         ClusterError if no worker is left that could go on.
         """
         waiting = deque(range(len(pieces)))
-        running: dict[Any, tuple[Any, int]] = {}
-        while waiting or running:
+        # With None in place of a piece, what only waits until it can be reached again.
+        running: dict[Any, tuple[Any, int | None]] = {}
+        while waiting or any(number is not None for _, number in running.values()):
             while waiting and self._idle:
                 process, number = self._idle.pop(), waiting.popleft()
                 running[process.work.remote(number, *pieces[number])] = process, number
@@ -106,17 +114,35 @@ class Pool:
                 # be started again, as its machine is gone, waits for.
                 self._idle.clear()
             for reference in self._ended(list(running)):
-                process, number = running.pop(reference)
+                process, done = running.pop(reference)
                 try:
-                    outcome = _outcome(number, reference)
+                    result = _result(reference)
                 except ActorDiedError as error:
-                    waiting.appendleft(number)
+                    waiting.extendleft([] if done is None else [done])
                     self._give_up(error, is_last=not self._idle and not running)
-                else:
-                    self._idle.append(process)
+                    continue
+                except ActorUnavailableError as error:
+                    running[process.ready.remote()] = process, None
+                    if done is not None and self._is_cause(done):
+                        yield Outcome(done, failure=(
+                            f'its worker has died {RETRIES + 1} times of it: {_reason(error)}'))
+                    elif done is not None:
+                        # Its machine is gone, or cannot be reached, and others can do it.
+                        waiting.appendleft(done)
+                    continue
+                self._idle.append(process)
+                if done is not None:
                     self._replaceable = True
-                    yield outcome
+                    yield replace(result, number=done)
         self._look()
+
+    def _is_cause(self, number: int) -> bool:
+        """Return whether a piece was begun so often that it is why its workers have died."""
+        self._rounds[number] += 1
+        begun = 0
+        with suppress(RayError):
+            begun = ray.get(self._board.begun.remote(number), timeout=_BOARD_TIMEOUT)
+        return max(begun, self._rounds[number]) > RETRIES
 
     def _give_up(self, error: ActorDiedError, is_last: bool) -> None:
         """Do without a worker that Ray cannot start again."""
@@ -161,8 +187,16 @@ class _Process:
         self._board: Any = ray.get_actor(board)
         self._worker = kind(*setup)
 
+    @ray.method(max_task_retries=-1)
+    def ready(self) -> None:
+        """Answer, as soon as the process runs again wherever it is."""
+
     def work(self, number: int, *piece: Any) -> Any:
+        """Do the piece of a number."""
         node = socket.gethostname()
+        # Known before anything of it can end the process.
+        with suppress(RayError):
+            ray.get(self._board.begin.remote(number), timeout=_BOARD_TIMEOUT)
         reporter = Reporter(lambda images, amount: self._board.tell.remote(
             number, node, images, amount))
         result = self._worker.work(reporter, *piece)
@@ -182,17 +216,16 @@ def _package() -> Path:
     return Path(csa_ros.__file__).parent
 
 
-def _outcome(number: int, reference: Any) -> Outcome:
-    """Return what became of a piece; ActorDiedError if its worker is gone for good."""
+def _result(reference: Any) -> Outcome:
+    """Return what became of a piece; raise what Ray does if its worker is gone."""
     try:
-        return Outcome(number, ray.get(reference))
-    except ActorDiedError:
+        return Outcome(0, ray.get(reference))
+    except (ActorDiedError, ActorUnavailableError):
         raise
     except RayTaskError as error:
-        return Outcome(number, failure=_told(error))
+        return Outcome(0, failure=_told(error))
     except RayError as error:
-        return Outcome(number, failure=(
-            f'its worker has died {RETRIES + 1} times of it: {_reason(error)}'))
+        return Outcome(0, failure=_reason(error))
 
 
 def _told(error: RayTaskError) -> str:
