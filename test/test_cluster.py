@@ -1,11 +1,9 @@
 """Work on a cluster of Ray: who does it, what becomes of it, and what is said of it."""
 
 import argparse
-import socket
 import subprocess
 import sys
 
-from csa_ros.cluster import connection
 from csa_ros.cluster import rates
 from csa_ros.cluster.board import Board
 from csa_ros.cluster.board import NodeWork
@@ -15,6 +13,7 @@ from csa_ros.cluster.resources import Share
 from csa_ros.cluster.resources import share
 from csa_ros.tools import evaluate
 from csa_ros.tools import segment_bag
+from csa_ros.tools.arguments import cluster as arguments
 from csa_ros.tools.arguments.cluster import add_cluster
 from csa_ros.tools.arguments.cluster import check_cluster
 import pytest
@@ -130,7 +129,8 @@ def test_arguments_that_do_not_go_together_are_refused(args, message):
 
 @pytest.mark.parametrize('args', [[], ['--shard', '1/2'], ['--ray'], ['--ray', 'local'], [
     '--ray', 'head:6379', '--ray-workers', '2', '--ray-cpus', '0.5', '--ray-gpus', '0']])
-def test_arguments_that_go_together(args):
+def test_arguments_that_go_together(args, monkeypatch):
+    monkeypatch.setattr(arguments, 'find_spec', lambda name: 'it is there')
     check_cluster(options(*args))
 
 
@@ -153,11 +153,14 @@ def test_records_are_not_kept_at_a_url(capsys):
     assert 's3://bucket/out is a URL' in capsys.readouterr().err
 
 
-def test_without_ray_the_next_step_is_told(monkeypatch):
-    monkeypatch.setattr(connection, 'HAS_RAY', False)
-    with pytest.raises(ClusterError, match=r"pip install 'ray\[default\]'"):
-        with connection.connected():
-            pass
+@pytest.mark.parametrize('tool, args', [
+    (segment_bag, ['in', 'out', '--ray']), (evaluate, ['--dataset', 'demo', '--ray'])])
+def test_without_ray_the_next_step_is_told(tool, args, monkeypatch, capsys):
+    monkeypatch.setattr(arguments, 'find_spec', lambda name: None)
+    with pytest.raises(SystemExit) as ended:
+        tool.main(args)
+    assert ended.value.code == 2
+    assert "pip install 'ray[default]'" in capsys.readouterr().err
 
 
 def test_nothing_of_ray_is_loaded_without_being_asked_for():
@@ -165,21 +168,3 @@ def test_nothing_of_ray_is_loaded_without_being_asked_for():
             'sys.exit(any(name.partition(".")[0] in ("ray", "fsspec", "upath") '
             'for name in sys.modules))')
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0
-
-
-@pytest.mark.parametrize('address', ['nonsense', 'host:', ':6379', 'host:port', 'ray://host'])
-def test_what_is_no_address_is_refused(address):
-    pytest.importorskip('ray', reason='Ray is not installed')
-    with pytest.raises(ClusterError, match=f'{address!r} is no address .* HOST:PORT'):
-        with connection.connected(address):
-            pass
-
-
-def test_an_address_where_nobody_listens_is_told_at_once():
-    pytest.importorskip('ray', reason='Ray is not installed')
-    with socket.socket() as taken:
-        taken.bind(('127.0.0.1', 0))
-        address = f'127.0.0.1:{taken.getsockname()[1]}'
-        with pytest.raises(ClusterError, match=f'no cluster answers at {address}: .*ray start'):
-            with connection.connected(address):
-                pass

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 import signal
+import socket
 import threading
 import time
 from types import SimpleNamespace
@@ -13,10 +14,11 @@ from csa_ros.bags.errors import BagError
 from csa_ros.bags.reading import Recording
 from csa_ros.bags.run import Task
 from csa_ros.bags.shared_folder import SharedFolder
-from csa_ros.cluster import connection
 from csa_ros.cluster.errors import ClusterError
 from csa_ros.cluster.resources import Share
 from csa_ros.evaluation.datasets.benchmark import BenchmarkError
+from csa_ros.evaluation.datasets.demo import DEMO
+from csa_ros.evaluation.datasets.demo import DEMO_HARD
 from csa_ros.tools import evaluate
 from csa_ros.tools import segment_bag
 import pytest
@@ -25,6 +27,7 @@ from recordings import record
 from recordings import rewrite
 
 NO_RAY = 'Ray has no wheel for this machine, or is not installed'
+connection = pytest.importorskip('csa_ros.cluster.connection', reason=NO_RAY)
 pool = pytest.importorskip('csa_ros.cluster.pool', reason=NO_RAY)
 bags = pytest.importorskip('csa_ros.bags.cluster', reason=NO_RAY)
 data_sets = pytest.importorskip('csa_ros.evaluation.cluster', reason=NO_RAY)
@@ -91,6 +94,22 @@ def test_a_model_that_cannot_be_loaded_ends_the_work_with_its_reason(doubled):
         doubled(('fine', 1), setup=['no such model'])
 
 
+@pytest.mark.parametrize('address', ['nonsense', 'host:', ':6379', 'host:port', 'ray://host'])
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(ClusterError, match=f'{address!r} is no address .* HOST:PORT'):
+        with connection.connected(address):
+            pass
+
+
+def test_an_address_where_nobody_listens_is_told_at_once():
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        address = f'127.0.0.1:{taken.getsockname()[1]}'
+        with pytest.raises(ClusterError, match=f'no cluster answers at {address}: .*ray start'):
+            with connection.connected(address):
+                pass
+
+
 class Lost:
     """A process that cannot be reached any more, or, if it is `sound`, one that can."""
 
@@ -145,6 +164,23 @@ def test_a_folder_that_a_node_does_not_share_is_told(tmp_path, monkeypatch):
     request = SimpleNamespace(out=out, model='demo', device='cpu', precision='auto')
     with pytest.raises(BenchmarkError, match=f'{out} is not what .* sees there: .* all nodes'):
         data_sets._Worker(request, 1).work(None, None)
+
+
+def test_all_that_failed_of_a_data_set_is_told_with_its_name(tmp_path, monkeypatch):
+    outcomes = [pool.Outcome(0, failure='a.png is damaged'), pool.Outcome(2, ({'miou': 1}, '')),
+                pool.Outcome(1, failure='b.png is damaged')]
+    monkeypatch.setattr(data_sets, 'Pool', lambda *arguments: SimpleNamespace(
+        run=lambda pieces: iter(outcomes), nodes=[]))
+    monkeypatch.setattr(data_sets, '_PIECE', 25)
+    request = data_sets.Request(None, 50, tmp_path, 'demo', 'auto', 'auto', None, '', 1)
+    work = [piece for benchmark in (DEMO, DEMO_HARD)
+            for piece in data_sets.pieces(benchmark, request)]
+    assert [piece.pictures for piece in work] == [25] * 4
+    first, second = data_sets.evaluate(work, request, Share(1, 1.0, 0.0), print)
+    assert first.failures == ('Rendered streets: part 0 of 0 to 1 failed: a.png is damaged',
+                              'Rendered streets: part 1 of 0 to 1 failed: b.png is damaged')
+    assert first.result is None
+    assert second.result == {'miou': 1} and not second.failures
 
 
 def tree(folder):

@@ -13,7 +13,6 @@ from csa_ros.bags.jobs import Request
 from csa_ros.bags.loading import load
 from csa_ros.bags.progress import Progress
 from csa_ros.bags.reading import Recording
-from csa_ros.choices import AUTO
 from csa_ros.cluster import rates
 from csa_ros.cluster.board import NodeWork
 from csa_ros.cluster.board import Reporter
@@ -57,29 +56,23 @@ def make(tasks: Sequence[run.Task], request: Request, share: Share, say: Callabl
         pieces += [(shared, index) for index in task.parts]
         parts += [(task, index) for index in task.parts]
     spans = [run.span(task.job, index) for task, index in parts]
+    config = request.config
+    model = replace(config.model, device=share.device(config.model.device))
+    placed = replace(request, config=replace(config, model=model))
     failures = []
     with Progress(sum(end - start for start, end in spans) * _SECOND) as progress:
         def show(nodes: list[NodeWork]) -> None:
             progress.show(sum(node.images for node in nodes),
                           sum(node.amount for node in nodes), rates.by_node(nodes))
 
-        pool = Pool(_Worker, [_placed(request, share), share.threads], share, show, say)
+        pool = Pool(_Worker, [placed, share.threads], share, show, say)
         for outcome in pool.run(pieces):
             if outcome.failure:
                 failures.append(Failure(*parts[outcome.number], outcome.failure))
-        nodes = pool.nodes
     say(f'{progress.images} images labelled, {progress.rate:.1f} a second')
-    for line in rates.lines(nodes):
+    for line in rates.lines(pool.nodes):
         say(f'  {line}')
     return failures
-
-
-def _placed(request: Request, share: Share) -> Request:
-    """Return a request whose model is where a worker has been given room for it."""
-    config = request.config
-    if share.gpus or config.model.device != AUTO:
-        return request
-    return replace(request, config=replace(config, model=replace(config.model, device='cpu')))
 
 
 class _Worker:

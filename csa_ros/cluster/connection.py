@@ -10,13 +10,7 @@ from typing import Any
 
 from csa_ros.cluster.errors import ClusterError
 from csa_ros.process.threads import usable_threads
-try:
-    import ray
-    HAS_RAY = True
-except ModuleNotFoundError as error:
-    if (error.name or '').partition('.')[0] != 'ray':
-        raise
-    HAS_RAY = False
+import ray
 
 # Ask for a cluster of this machine alone, whatever else runs.
 LOCAL = 'local'
@@ -37,9 +31,6 @@ def connected(address: str = '') -> Iterator[str]:
     RAY_ADDRESS says, else the cluster that `ray start` has begun on this machine, else a new one
     of this machine, which ends with the block. Raises ClusterError if there is none.
     """
-    if not HAS_RAY:
-        raise ClusterError(
-            "Ray, which --ray asks for, is not installed: pip install 'ray[default]'")
     # Ray exits with another status than the one that the command has chosen for a signal.
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -62,9 +53,9 @@ def _connect(address: str) -> str:
             return _init(address=_AUTO)
         except ConnectionError:
             return _start()
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        if isinstance(error, ClusterError):
-            raise
+    except ClusterError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
         where = f'the cluster at {address}' if address else 'a cluster of Ray'
         raise ClusterError(f'{where} cannot be used: {" ".join(str(error).split())}') from error
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from dataclasses import replace
 import hashlib
 import math
 import os
@@ -106,35 +105,42 @@ class Pool:
         # With None in place of a piece, what only waits until it can be reached again.
         running: dict[Any, tuple[Any, int | None]] = {}
         while waiting or any(number is not None for _, number in running.values()):
-            while waiting and self._idle:
-                process, number = self._idle.pop(), waiting.popleft()
-                running[process.work.remote(number, *pieces[number])] = process, number
-            if not waiting:
-                # Without a reference to it a process ends. Its place may be what one that is to
-                # be started again, as its machine is gone, waits for.
-                self._idle.clear()
+            self._hand_out(waiting, running, pieces)
             for reference in self._ended(list(running)):
-                process, done = running.pop(reference)
+                process, number = running.pop(reference)
                 try:
-                    result = _result(reference)
+                    result, failure = _result(reference)
                 except ActorDiedError as error:
-                    waiting.extendleft([] if done is None else [done])
+                    waiting.extendleft([] if number is None else [number])
                     self._give_up(error, is_last=not self._idle and not running)
                     continue
                 except ActorUnavailableError as error:
                     running[process.ready.remote()] = process, None
-                    if done is not None and self._is_cause(done):
-                        yield Outcome(done, failure=(
-                            f'its worker has died {RETRIES + 1} times of it: {_reason(error)}'))
-                    elif done is not None:
+                    if number is None:
+                        continue
+                    if not self._is_cause(number):
                         # Its machine is gone, or cannot be reached, and others can do it.
-                        waiting.appendleft(done)
-                    continue
-                self._idle.append(process)
-                if done is not None:
+                        waiting.appendleft(number)
+                        continue
+                    result, failure = None, (
+                        f'its worker has died {RETRIES + 1} times of it: {_reason(error)}')
+                else:
+                    self._idle.append(process)
                     self._replaceable = True
-                    yield replace(result, number=done)
+                if number is not None:
+                    yield Outcome(number, result, failure)
         self._look()
+
+    def _hand_out(self, waiting: deque[int], running: dict[Any, tuple[Any, int | None]],
+                  pieces: Sequence[Sequence[Any]]) -> None:
+        """Let idle processes begin pieces that wait."""
+        while waiting and self._idle:
+            process, number = self._idle.pop(), waiting.popleft()
+            running[process.work.remote(number, *pieces[number])] = process, number
+        if not waiting:
+            # Without a reference to it a process ends. Its place may be what one that is to be
+            # started again, as its machine is gone, waits for.
+            self._idle.clear()
 
     def _is_cause(self, number: int) -> bool:
         """Return whether a piece was begun so often that it is why its workers have died."""
@@ -216,16 +222,16 @@ def _package() -> Path:
     return Path(csa_ros.__file__).parent
 
 
-def _result(reference: Any) -> Outcome:
-    """Return what became of a piece; raise what Ray does if its worker is gone."""
+def _result(reference: Any) -> tuple[Any, str]:
+    """Return the result of a piece, or why there is none; raise what Ray does if nobody knows."""
     try:
-        return Outcome(0, ray.get(reference))
+        return ray.get(reference), ''
     except (ActorDiedError, ActorUnavailableError):
         raise
     except RayTaskError as error:
-        return Outcome(0, failure=_told(error))
+        return None, _told(error)
     except RayError as error:
-        return Outcome(0, failure=_reason(error))
+        return None, _reason(error)
 
 
 def _told(error: RayTaskError) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import math
 from typing import Any
 
+from csa_ros.choices import AUTO
 from csa_ros.cluster.errors import ClusterError
 
 _CPU, _GPU = 'CPU', 'GPU'
@@ -23,6 +24,10 @@ class Share:
     def threads(self) -> int:
         """Return how many threads a worker may use at the same time."""
         return max(math.floor(self.cpus), 1)
+
+    def device(self, asked: str) -> str:
+        """Return where a worker runs its model, if it is asked to run it on a device."""
+        return 'cpu' if asked == AUTO and not self.gpus else asked
 
     def __str__(self) -> str:
         each = [f'{amount:g} {name}' for amount, name in

@@ -9,7 +9,6 @@ import socket
 import sys
 from typing import Any
 
-from csa_ros.choices import AUTO
 from csa_ros.cluster import rates
 from csa_ros.cluster.board import NodeWork
 from csa_ros.cluster.board import Reporter
@@ -61,15 +60,16 @@ class Evaluated:
     benchmark: Benchmark
     result: dict[str, Any] | None = None
     unplotted: str = ''
-    failure: str = ''
+    failures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A share of the pictures of a data set."""
+    """A share of the pictures of a data set, and how many these are."""
 
     benchmark: Benchmark
     shard: Shard
+    pictures: int
 
 
 def pieces(benchmark: Benchmark, request: Request) -> list[Piece]:
@@ -81,7 +81,8 @@ def pieces(benchmark: Benchmark, request: Request) -> list[Piece]:
     """
     chosen, _ = pictures(benchmark, request.root, request.limit)
     count = -(-len(chosen) // _PIECE)
-    return [Piece(benchmark, Shard(index, count)) for index in range(count)]
+    return [Piece(benchmark, Shard(index, count), len(chosen[index::count]))
+            for index in range(count)]
 
 
 def evaluate(work: Sequence[Piece], request: Request, share: Share, say: Callable[[str], None]
@@ -89,42 +90,34 @@ def evaluate(work: Sequence[Piece], request: Request, share: Share, say: Callabl
     """
     Have all pieces done, and return what each data set came to.
 
-    This process is connected to the cluster of which each worker takes its `share`. Raises
-    `csa_ros.cluster.errors.ClusterError` if it is left without workers; what was done stays.
+    This process is connected to the cluster of which each worker takes its `share`, and the folder
+    of results is there. Raises `csa_ros.cluster.errors.ClusterError` if it is left without
+    workers; what was done stays.
     """
     found = {piece.benchmark.name: Evaluated(piece.benchmark) for piece in work}
-    request.out.mkdir(parents=True, exist_ok=True)
+    placed = replace(request, device=share.device(request.device))
     (request.out / _MARK).touch()
-    total = sum(len(pictures(each.benchmark, request.root, request.limit)[0])
-                for each in found.values())
-    with tqdm(total=total, unit='picture',
+    with tqdm(total=sum(piece.pictures for piece in work), unit='picture',
               mininterval=0.1 if sys.stderr.isatty() else 60) as progress:
         def show(nodes: list[NodeWork]) -> None:
             progress.set_postfix_str(rates.by_node(nodes), refresh=False)
             # Those that were there before count as done at once.
             progress.update(sum(node.amount for node in nodes) - progress.n)
 
-        pool = Pool(_Worker, [_placed(request, share), share.threads], share, show, say)
+        pool = Pool(_Worker, [placed, share.threads], share, show, say)
         for outcome in pool.run([(piece,) for piece in work]):
             piece = work[outcome.number]
             name = piece.benchmark.name
             if outcome.failure:
-                found[name] = replace(found[name], failure=(
-                    f'part {piece.shard.index} of 0 to {piece.shard.count - 1} of its pictures '
-                    f'failed: {outcome.failure}'))
+                found[name] = replace(found[name], failures=(*found[name].failures, (
+                    f'{piece.benchmark.title}: part {piece.shard.index} of 0 to '
+                    f'{piece.shard.count - 1} failed: {outcome.failure}')))
             elif outcome.result:
                 result, unplotted = outcome.result
                 found[name] = replace(found[name], result=result, unplotted=unplotted)
     for line in rates.lines(pool.nodes):
         say(f'  {line}')
     return list(found.values())
-
-
-def _placed(request: Request, share: Share) -> Request:
-    """Return a request whose model is where a worker has been given room for it."""
-    if share.gpus or request.device != AUTO:
-        return request
-    return replace(request, device='cpu')
 
 
 class _Worker:
@@ -144,7 +137,6 @@ class _Worker:
                 f'{request.out} is not what {socket.gethostname()} sees there: --out must be a '
                 'folder that all nodes share, under the same name')
         task = self._task(piece.benchmark)
-
         records = run(task, request.out, shard=piece.shard, reporter=progress)
         if len(records) < len(task.samples):
             return None

@@ -177,7 +177,7 @@ def _on_cluster(names: Sequence[str], model: str, options: argparse.Namespace, c
             evaluated = cluster.evaluate(work, request, share, _say)
         for each in evaluated:
             if each.result is None:
-                _note(each.benchmark, each.failure or (
+                _note(each.benchmark, '; '.join(each.failures) or (
                     f'{each.benchmark.title}: the same command sums up what is there'), failed)
                 continue
             results.append(each.result)
@@ -223,8 +223,7 @@ def _compare(benchmark: Benchmark, backbone: Backbone, options: argparse.Namespa
              command: str) -> None:
     document, picture = comparison.compare(
         benchmark, options.root, options.limit, backbone, _asked(options).method(backbone),
-        options.out,
-        _workers(options, backbone.device), command)
+        options.out, _workers(options, backbone.device), command)
     text = describe_comparison(document)
     path = options.out / f"comparison-{benchmark.name}-{digest(document['method'])}.json"
     write_whole(path.with_suffix('.png'), encode(picture))

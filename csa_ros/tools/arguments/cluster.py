@@ -1,6 +1,7 @@
 """What tools that can work on a cluster of Ray take."""
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 
@@ -29,7 +30,6 @@ def check_cluster(options: argparse.Namespace) -> None:
             continue
         if options.ray is None:
             raise ValueError(f'--{name} counts with --ray alone')
-        # Ray counts thousandths.
         if not least <= value < float('inf'):
             raise ValueError(f'--{name} is {value}: it must be at least {least}')
     if options.ray is None:
@@ -42,3 +42,5 @@ def check_cluster(options: argparse.Namespace) -> None:
     if (options.device or '').startswith('cuda:'):
         raise ValueError(f'--device is {options.device}: Ray says which GPU a worker has, write '
                          'cuda')
+    if not find_spec('ray'):
+        raise ValueError("--ray needs Ray, which is not installed: pip install 'ray[default]'")
