@@ -110,6 +110,20 @@ def test_an_address_where_nobody_listens_is_told_at_once():
                 pass
 
 
+def test_a_cluster_that_wants_a_token_is_told_from_one_that_is_not_there(monkeypatch):
+    def refuse(**options):
+        raise ConnectionError('Failed to connect')
+
+    monkeypatch.setattr(connection.ray, 'init', refuse)
+    with socket.socket() as listening:
+        listening.bind(('127.0.0.1', 0))
+        listening.listen()
+        address = f'127.0.0.1:{listening.getsockname()[1]}'
+        with pytest.raises(ClusterError, match=f'{address} cannot be used: .*RAY_AUTH_MODE=token'):
+            with connection.connected(address):
+                pass
+
+
 class Lost:
     """A process that cannot be reached any more, or, if it is `sound`, one that can."""
 

@@ -57,7 +57,9 @@ def _connect(address: str) -> str:
         raise
     except (OSError, RuntimeError, ValueError) as error:
         where = f'the cluster at {address}' if address else 'a cluster of Ray'
-        raise ClusterError(f'{where} cannot be used: {" ".join(str(error).split())}') from error
+        raise ClusterError(f'{where} cannot be used: {" ".join(str(error).split())}. If it asks '
+                           'for a token, export RAY_AUTH_MODE=token here, with what `ray '
+                           'get-auth-token` prints there in ~/.ray/auth_token') from error
 
 
 def _start() -> str:
