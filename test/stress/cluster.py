@@ -20,21 +20,16 @@ import sys
 import tempfile
 import time
 
-from csa_ros.bags.reading import IMAGE
-from csa_ros.bags.reading import TYPES
 from csa_ros.bags.workspace import COMPLETE
-from csa_ros.demo.scenes import Scene
+from csa_ros.bench import stages
 import psutil
 from ray.cluster_utils import Cluster
 from remote import StressError
 from report import Report
 from report import run
-from rosbags.rosbag2 import StoragePlugin
-from rosbags.rosbag2 import Writer
 from tqdm import tqdm
 
 SIZE = (320, 240)
-PERIOD = 10 ** 8
 NODES = 2
 # Longer than any of the three may take.
 TIMEOUT = 3600.0
@@ -81,22 +76,6 @@ class Work:
         """Return all files of the result."""
         return {str(path.relative_to(self.out)): path.read_bytes()
                 for path in sorted(self.out.rglob('*')) if path.is_file()}
-
-
-def record(path: Path, count: int) -> Path:
-    """Record a street that is driven along, ten pictures a second."""
-    scene, types = Scene(7), TYPES.types
-    with Writer(path, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
-        connection = writer.add_connection('/image', IMAGE, typestore=TYPES)
-        for index in range(count):
-            sec, nanosec = divmod(index * PERIOD, 10 ** 9)
-            rgb = scene.render(index / 10, SIZE).rgb
-            message = types[IMAGE](
-                types['std_msgs/msg/Header'](
-                    types['builtin_interfaces/msg/Time'](sec, nanosec), 'camera'),
-                rgb.shape[0], rgb.shape[1], 'rgb8', 0, rgb[0].size, rgb.reshape(-1))
-            writer.write(connection, index * PERIOD, TYPES.serialize_cdr(message, IMAGE))
-    return path
 
 
 def workers(address: str) -> list[psutil.Process]:
@@ -186,7 +165,7 @@ def measure(options: argparse.Namespace, progress: tqdm, report: Report) -> None
     os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bag = record(folder / 'bag', options.images)
+        bag = stages.record(folder / 'bag', stages.RAW, stages.pictures(SIZE), options.images)
         progress.set_description('one process')
         alone = Work(bag, folder / 'alone', options)
         with alone.started() as process:
